@@ -1,0 +1,70 @@
+// The layers of doc/ARCHITECTURE.md as data: a folder may import only the folders it lists.
+const base = ['model', 'util'];
+const layers = {
+  model: [],
+  util: ['model'],
+  log: base,
+  store: base,
+  workspace: [...base, 'store'],
+  catalog: [...base, 'workspace'],
+  content: [...base, 'store'],
+  artifacts: [...base, 'store', 'workspace', 'catalog', 'content'],
+  vfs: [...base, 'workspace', 'catalog', 'content', 'artifacts'],
+  fuse: [...base, 'vfs'],
+  http: [...base, 'workspace', 'catalog', 'content', 'artifacts'],
+  config: base,
+  app: [
+    'model',
+    'util',
+    'log',
+    'store',
+    'workspace',
+    'catalog',
+    'content',
+    'artifacts',
+    'vfs',
+    'fuse',
+    'http',
+    'config',
+  ],
+  cli: [...base, 'config', 'app', 'log'],
+};
+const layerRules = Object.entries(layers).map(([name, allowed]) => ({
+  name: `layer-${name}`,
+  severity: 'error',
+  comment: `src/${name} may import only: ${allowed.join(', ') || 'nothing of ours'}`,
+  from: { path: `^src/${name}/` },
+  to: { path: '^src/', pathNot: `^src/(${[name, ...allowed].join('|')})/` },
+}));
+// A package has one home, so that replacing it is a change of one folder.
+const homes = {
+  '@aws-sdk': 'store/s3',
+  'better-sqlite3': 'util',
+  'lru-cache': 'content|catalog',
+  pino: 'log',
+  fastify: 'http',
+  yargs: 'cli|config',
+  'cli-progress': 'cli',
+};
+const packageRules = Object.entries(homes).map(([pkg, home]) => ({
+  name: `home-of-${pkg}`,
+  severity: 'error',
+  from: { path: '^src/', pathNot: `^src/(${home})/` },
+  to: { path: `node_modules/${pkg}(/|$)`, dependencyTypesNot: ['type-only'] },
+}));
+module.exports = {
+  forbidden: [
+    ...layerRules,
+    ...packageRules,
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'types'],
+    },
+  },
+};

@@ -1,0 +1,290 @@
+import type { Readable } from 'node:stream';
+import type { VersionInfo, VersionTree } from '../catalog/ports.js';
+import type { FileContent, FileReader } from '../content/ports.js';
+import type { Ino, Kind, Time } from '../model/entry.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+import type { ChangeSummary, Manifest } from '../workspace/records.js';
+
+/**
+ * A file of the working view in memory: what stat shows. Owned by its WorkingTree; one object per ino, so hard
+ * links share it. Callers read it and change it only through the tree. Valid while retained.
+ */
+export interface Inode {
+  readonly ino: Ino;
+  readonly kind: Kind;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly size: number;
+  readonly rdev: number;
+  readonly atime: Time;
+  readonly mtime: Time;
+  readonly ctime: Time;
+  /** Symlink target, '' for other kinds. */
+  readonly target: string;
+  /** Bytes really held, for st_blocks. */
+  readonly allocated: number;
+}
+
+export interface CreateInit {
+  readonly kind: Kind;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly rdev?: number;
+  readonly target?: string;
+}
+
+/** undefined leaves a field as it is; 'now' is the clock's. */
+export interface AttributeChanges {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly size?: number;
+  readonly atime?: Time | 'now';
+  readonly mtime?: Time | 'now';
+  readonly ctime?: Time;
+}
+
+export interface DirectoryItem {
+  readonly name: string;
+  readonly inode: Inode;
+}
+
+/**
+ * The working view of one artifact: latest version + this mount's stage, with POSIX semantics over names and
+ * inodes, no kernel. Every change is durable against the daemon's death when the call returns (one SQLite
+ * transaction; WAL without fsync), against power loss after `sync`. Errors: NotFound, Exists, NotDirectory,
+ * IsDirectory, NotEmpty, Loop, InvalidName, NameTooLong, TooManyLinks, NoSpace, TooLarge, Invalid, and store
+ * errors where names or bytes must be fetched. Times are updated as POSIX says. Permissions are the kernel's.
+ */
+export interface WorkingTree {
+  readonly root: Inode;
+  lookup(parent: Inode, name: string): MaybePromise<Inode | undefined>;
+  /** In name order after `after`; fewer than `limit` means the end. Without '.' and '..'. */
+  list(parent: Inode, after: string | null, limit: number): MaybePromise<DirectoryItem[]>;
+  /** Directory that holds this directory; the root is its own parent. */
+  parentOf(directory: Inode): Inode;
+
+  create(parent: Inode, name: string, init: CreateInit): MaybePromise<Inode>;
+  link(inode: Inode, parent: Inode, name: string): MaybePromise<void>;
+  /** Removes a name that is not a directory; the file lives on while retained. */
+  unlink(parent: Inode, name: string): MaybePromise<void>;
+  rmdir(parent: Inode, name: string): MaybePromise<void>;
+  rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void>;
+  setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void>;
+
+  open(inode: Inode): FileReader;
+  /** Returns the bytes taken: all of `data`. `data` may be reused when it resolves. Clears setuid/setgid when asked. */
+  write(inode: Inode, offset: number, data: Uint8Array, killPrivileges?: boolean): MaybePromise<number>;
+  /** Data and metadata of a file on stable local storage. */
+  sync(inode: Inode): Promise<void>;
+  /** Everything staged in this artifact. */
+  syncAll(): Promise<void>;
+
+  xattr(inode: Inode, name: string): Uint8Array | undefined;
+  xattrs(inode: Inode): readonly string[];
+  setXattr(inode: Inode, name: string, value: Uint8Array | null): MaybePromise<void>;
+
+  /** Keeps the inode in memory (and its bytes, when it has no name left) until released as often. */
+  retain(inode: Inode): void;
+  release(inode: Inode): void;
+  /** A file is open for writing: commits name it. Balanced by `closed`. */
+  opened(inode: Inode): void;
+  closed(inode: Inode): void;
+}
+
+export interface RenameFlags {
+  readonly noReplace?: boolean;
+  readonly exchange?: boolean;
+}
+
+/** What the kernel may have cached and is no longer true because of something that did not come through the kernel. */
+export type Invalidation =
+  | { readonly type: 'entry'; readonly parent: Inode; readonly name: string }
+  | { readonly type: 'inode'; readonly inode: Inode }
+  /** Every name and attribute of the artifact (discard, refresh). */
+  | { readonly type: 'all' };
+
+export interface CommitOptions {
+  readonly message: string;
+  readonly onConflict?: 'fail' | 'mine' | 'theirs';
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: CommitProgress) => void;
+}
+
+export interface CommitProgress {
+  readonly phase: 'scan' | 'upload' | 'publish';
+  readonly filesDone: number;
+  readonly filesTotal: number;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
+export interface CommitResult {
+  readonly version: number;
+  readonly commitId: string;
+  readonly summary: ChangeSummary;
+  readonly bytesUploaded: number;
+  readonly rebased: boolean;
+  /** Files that were open for writing: the version holds what was written when the commit began. */
+  readonly openFiles: readonly string[];
+}
+
+export interface ArtifactStatus {
+  readonly name: string;
+  readonly path: string;
+  readonly artifactId: string;
+  readonly type: string;
+  /** null: never committed. */
+  readonly base: number | null;
+  readonly staged: readonly StagedPath[];
+  /** All staged paths, also those beyond the list's limit. */
+  readonly stagedCount: number;
+  readonly stagedBytes: number;
+  readonly bytesToUpload: number;
+  readonly uploadError: string | null;
+  readonly openForWriting: readonly string[];
+  readonly conflicts: readonly string[];
+  readonly committing: CommitProgress | null;
+  readonly lastError: string | null;
+}
+
+export interface StagedPath {
+  readonly path: string;
+  readonly change: 'added' | 'changed' | 'removed' | 'renamed';
+  readonly kind: Kind;
+  readonly size: number;
+  /** The old path of a renamed directory or file. */
+  readonly from?: string;
+}
+
+/** One artifact of the workspace: what the control directory, the CLI and HTTP do with it. */
+export interface Artifact {
+  readonly id: string;
+  /** Full path of names from the root collection: 'my-model' or 'gallery/cells'. */
+  readonly path: string;
+  readonly isCollection: boolean;
+  /** True until the first commit has linked the name. */
+  readonly isNew: boolean;
+  readonly tree: WorkingTree;
+
+  status(limit?: number): Promise<ArtifactStatus>;
+  commit(options: CommitOptions): Promise<CommitResult>;
+  /** Drops the stage; answers how many paths were staged. */
+  discard(): Promise<number>;
+  /** Reads the log's new records; true when the head moved. */
+  refresh(): Promise<boolean>;
+
+  versions(): readonly VersionInfo[];
+  aliases(): Readonly<Record<string, number>>;
+  /** 'latest', 'v3', '3' or an alias. NotFound names what exists. */
+  resolveVersion(name: string): VersionInfo;
+  versionTree(version: VersionInfo): Promise<VersionTree>;
+  /** Reads a file of a version. */
+  openVersionFile(content: FileContent): FileReader;
+  /** From null = empty; to 'stage' = the working view. In path order, at most `limit`. */
+  diff(
+    from: number | null,
+    to: number | 'stage',
+    limit?: number,
+  ): Promise<{ changes: StagedPath[]; summary: ChangeSummary }>;
+
+  manifest(): Manifest;
+  /** Staged like any change. `Invalid` when it is not an object or too large. */
+  setManifest(manifest: Manifest): void;
+  /** The last failure that a user has not been told on a terminal: text of .artifact/last-error. */
+  lastError(): string;
+  setLastError(text: string): void;
+
+  /** Called for changes that came around the kernel. Returns the unsubscriber. */
+  onInvalidate(listener: (what: Invalidation) => void): () => void;
+}
+
+/** The workspace's artifacts by name; the root collection is the artifact with path ''. */
+export interface Artifacts extends AsyncDisposable {
+  readonly workspaceId: string;
+  readonly storeUrl: string;
+  readonly root: Artifact;
+  /** Committed and new ones together, in name order. */
+  children(collection: Artifact, after: string | null, limit: number): readonly string[];
+  child(collection: Artifact, name: string): MaybePromise<Artifact | undefined>;
+  /** By path of names. NotFound, NotDirectory (a component is no collection). */
+  find(path: string): MaybePromise<Artifact>;
+  /** A new artifact in the stage; the first commit makes v0 and links the name for everybody. */
+  create(
+    collection: Artifact,
+    name: string,
+    options?: { type?: string; mode?: number; uid?: number; gid?: number },
+  ): Artifact;
+  /** Removes an artifact that was never committed; one with versions is NotPermitted with a hint. NotEmpty if files are staged. */
+  remove(collection: Artifact, name: string): MaybePromise<void>;
+  /** Renames or moves: at once for a new one, by log records for a committed one. */
+  rename(from: Artifact, fromName: string, to: Artifact, toName: string): MaybePromise<void>;
+  /** Reads new records of the root and of every open artifact. */
+  refresh(): Promise<void>;
+  /** All artifacts with something staged. */
+  staged(): readonly Artifact[];
+  /** Called when a name in a collection changed by something that did not come through the kernel. */
+  onChildrenChanged(listener: (collection: Artifact, name: string) => void): () => void;
+
+  /** File access by path, for the CLI and HTTP: `ref` is '' or 'stage' for the working view, else a version. */
+  readonly files: FilesByPath;
+}
+
+export interface FileInfo {
+  readonly path: string;
+  readonly kind: Kind;
+  readonly size: number;
+  readonly mode: number;
+  readonly mtime: Time;
+  readonly sha256?: string;
+  readonly target?: string;
+}
+
+export interface FilesByPath {
+  stat(artifact: Artifact, ref: string, path: string): Promise<FileInfo>;
+  list(
+    artifact: Artifact,
+    ref: string,
+    path: string,
+    options?: { after?: string; limit?: number; recursive?: boolean },
+  ): Promise<FileInfo[]>;
+  /** A stream of the file's bytes, or of a part of them. */
+  read(
+    artifact: Artifact,
+    ref: string,
+    path: string,
+    options?: { offset?: number; length?: number; signal?: AbortSignal },
+  ): Promise<Readable>;
+  /**
+   * Creates or replaces a file of the working view, making directories as needed. A source of unknown length goes
+   * straight to the store by streaming multipart; when the store is away, to the stage.
+   */
+  write(
+    artifact: Artifact,
+    path: string,
+    source: Readable,
+    options?: {
+      mode?: number;
+      mtime?: Time;
+      uid?: number;
+      gid?: number;
+      onProgress?: (bytes: number) => void;
+      signal?: AbortSignal;
+    },
+  ): Promise<FileInfo>;
+  mkdir(
+    artifact: Artifact,
+    path: string,
+    options?: { mode?: number; mtime?: Time; uid?: number; gid?: number },
+  ): Promise<void>;
+  symlink(
+    artifact: Artifact,
+    path: string,
+    target: string,
+    options?: { mtime?: Time; uid?: number; gid?: number },
+  ): Promise<void>;
+  remove(artifact: Artifact, path: string, options?: { recursive?: boolean }): Promise<void>;
+}

@@ -1,0 +1,128 @@
+import type { Extent } from '../model/entry.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+import type { MapExtent } from './extent-map.js';
+
+/** Reads bytes of published objects through memory cache, disk cache and store. One per daemon. */
+export interface ContentReader {
+  /**
+   * A reader for one open file: it keeps the read-ahead state of its streams. `pieces` is asked at each read, so a
+   * staged file may change under it. Returns fewer bytes only at the end of the file. The buffer may be shared
+   * with the cache: the caller must not write to it.
+   */
+  open(artifactId: string, content: FileContent): FileReader;
+}
+
+export interface FileContent {
+  size(): number;
+  /** The extents that cover [offset, offset + length), in order; gaps are holes. */
+  pieces(offset: number, length: number): readonly MapExtent[];
+}
+
+export interface FileReader {
+  read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Buffer>;
+  close(): void;
+}
+
+/** The sparse local files that hold staged bytes, by number, each at the same offsets as the file it belongs to. */
+export interface Staging {
+  /** `file` is a number that was never used before (the stage database hands them out). */
+  write(file: number, offset: number, data: Uint8Array): MaybePromise<void>;
+  read(file: number, offset: number, length: number): MaybePromise<Buffer>;
+  /** On stable storage when it resolves. */
+  sync(file: number): Promise<void>;
+  remove(file: number): void;
+  /** Numbers of the files that exist: at start, those no inode names are removed. */
+  files(): Promise<number[]>;
+  /** Bytes really used on disk. */
+  usedBytes(): number;
+}
+
+/** What a commit wants in the store for one file. Its local extents must not change until the upload is done. */
+export interface UploadRequest {
+  readonly ino: number;
+  /** Path inside the artifact: names the object, and orders files inside packs. */
+  readonly path: string;
+  readonly size: number;
+  readonly extents: readonly MapExtent[];
+  /** The base version's entry at the same place: when the content turns out equal, its extents are used. */
+  readonly base?: { readonly size: number; readonly sha256?: string; readonly extents: readonly Extent[] };
+}
+
+export interface UploadResult {
+  readonly ino: number;
+  /** All in the store now. */
+  readonly extents: readonly Extent[];
+  readonly sha256?: string;
+}
+
+export interface UploadProgress {
+  readonly filesDone: number;
+  readonly filesTotal: number;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
+/** Sends staged bytes to the store: large files while they are written, small ones in packs at commit. */
+export interface Uploader {
+  /** New bytes lie in [offset, offset + length) of a staging file. Cheap; may start or repeat parts in the background. */
+  written(target: UploadTarget, offset: number, length: number): void;
+  /** The staging file is gone (unlinked, truncated to nothing, discarded): its upload is aborted. */
+  forget(file: number): void;
+  /** Uploads all of `requests` and verifies sizes; resolves when every byte is in the store. */
+  upload(
+    artifactId: string,
+    stageId: string,
+    requests: readonly UploadRequest[],
+    options?: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void },
+  ): Promise<UploadResult[]>;
+  /** Continues what a killed daemon had begun, by ListParts. */
+  resume(): Promise<void>;
+  status(): UploaderStatus;
+}
+
+export interface UploadTarget {
+  readonly artifactId: string;
+  readonly stageId: string;
+  readonly file: number;
+  readonly path: string;
+}
+
+export interface UploaderStatus {
+  /** Bytes staged in large files that are not in the store yet. */
+  readonly backlogBytes: number;
+  readonly activeParts: number;
+  /** The last failure that is not resolved yet, in words. */
+  readonly lastError: string | null;
+}
+
+/** Durable memory of unfinished uploads (in stage.db). */
+export interface UploadJournal {
+  /** A number never used before, for object keys `d/<stageId>/<n>-...`. */
+  nextObjectNumber(stageId: string): number;
+  saveUpload(upload: JournaledUpload): void;
+  savePart(file: number, part: JournaledPart): void;
+  /** A part was overwritten locally after it was sent. */
+  dropPart(file: number, part: number): void;
+  /** Finished as one object: `upload` of the same file again costs nothing. */
+  complete(file: number, size: number, sha256: string | null): void;
+  remove(file: number): void;
+  all(): readonly (JournaledUpload & {
+    parts: readonly JournaledPart[];
+    completedSize: number | null;
+    sha256: string | null;
+  })[];
+}
+
+export interface JournaledUpload extends UploadTarget {
+  /** Relative to the artifact's prefix. */
+  readonly object: string;
+  readonly uploadId: string;
+  readonly partBytes: number;
+}
+
+export interface JournaledPart {
+  readonly part: number;
+  readonly size: number;
+  readonly etag: string;
+  readonly crc32: string | null;
+}

@@ -1,0 +1,35 @@
+/** Every limit of the program, unit last in the name. Options may lower or raise those that say so. */
+export const limits = {
+  // names and sizes
+  nameBytesMax: 255,
+  pathBytesMax: 4096,
+  symlinkTargetBytesMax: 4095,
+  fileSizeBytesMax: 2 ** 53 - 1,
+  xattrNameBytesMax: 255,
+  xattrValueBytesMax: 65_536,
+  hardLinksMax: 65_000,
+  // log and trees (02-store-format)
+  recordBytesMax: 65_536,
+  rangeEntriesTarget: 10_000,
+  rangeEntriesMax: 20_000,
+  extentsPerFileMax: 1024,
+  // data
+  packFileBytesMax: 1 << 20, // files smaller than this go into packs
+  packBytesTarget: 32 << 20,
+  readGapBytesMax: 1 << 20,
+  partBytesMin: 8 << 20,
+  partsMax: 10_000,
+  objectBytesMax: 5 * 2 ** 40,
+  blockBytes: 256 << 10,
+  // requests to the store
+  storeAttemptsMax: 5,
+  storeRetryDelayMsMin: 50,
+  storeRetryDelayMsMax: 5_000,
+  storeRequestsMax: 32,
+  storeConnectMsMax: 5_000,
+  storeIdleMsMax: 30_000,
+  // control API
+  apiBodyBytesMax: 1 << 20,
+  manifestBytesMax: 48 << 10, // it must fit into one log record
+  messageBytesMax: 4096,
+} as const;

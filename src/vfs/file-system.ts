@@ -1,0 +1,190 @@
+import type { Kind, Time } from '../model/entry.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+
+/**
+ * What a kernel driver asks of a file system: inodes by number, names, handles. No FUSE here: a driver decodes a
+ * request, calls one of these, and encodes the answer. Failures are thrown or rejected as ArtifactErrors; the driver
+ * turns codes into errno in one table.
+ */
+export type NodeId = number;
+export const rootNodeId: NodeId = 1;
+
+/** Who asks. `pid` 0 means the kernel itself. `signal` fires when the kernel sends INTERRUPT. */
+export interface RequestContext {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly umask: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Attributes {
+  /** st_ino as shown to programs: 64 bits. */
+  readonly ino: bigint;
+  readonly kind: Kind;
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly rdev: number;
+  readonly size: number;
+  /** In units of 512 bytes. */
+  readonly blocks: number;
+  readonly atime: Time;
+  readonly mtime: Time;
+  readonly ctime: Time;
+}
+
+/** The answer to LOOKUP and everything that makes a name. Each one that reaches the kernel is one more to forget. */
+export interface NodeEntry {
+  readonly nodeId: NodeId;
+  /** Changes when a nodeId is used again (never: they only count up). */
+  readonly generation: number;
+  readonly attributes: Attributes;
+  /** How long the kernel may believe the name and the attributes, in seconds. */
+  readonly entrySeconds: number;
+  readonly attrSeconds: number;
+}
+
+export interface AttributesReply {
+  readonly attributes: Attributes;
+  readonly attrSeconds: number;
+}
+
+export interface SetAttributes {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly size?: number;
+  readonly atime?: Time | 'now';
+  readonly mtime?: Time | 'now';
+  readonly ctime?: Time;
+  /** The kernel asks to drop setuid/setgid with this change. */
+  readonly killPrivileges?: boolean;
+}
+
+export interface OpenReply {
+  readonly handle: number;
+  /** Bypass the page cache: control files whose size is not known. */
+  readonly directIo?: boolean;
+  /** Pages cached at an earlier open are still true. */
+  readonly keepCache?: boolean;
+  /** The kernel may cache the directory's listing. */
+  readonly cacheDirectory?: boolean;
+  /** close needs no FLUSH. */
+  readonly noFlush?: boolean;
+  readonly nonSeekable?: boolean;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly ino: bigint;
+  readonly kind: Kind;
+  /** Where to go on after this entry: opaque to the kernel. */
+  readonly nextOffset: number;
+}
+
+export interface FileSystemStatistics {
+  readonly blockBytes: number;
+  readonly blocks: number;
+  readonly blocksFree: number;
+  readonly blocksAvailable: number;
+  readonly files: number;
+  readonly filesFree: number;
+  readonly nameBytesMax: number;
+}
+
+/** Lets the file system tell the kernel that something it cached is no longer true. Never called inside a request. */
+export interface KernelNotifier {
+  invalidateEntry(parent: NodeId, name: string): void;
+  /** offset < 0: attributes only; length 0: to the end. */
+  invalidateInode(node: NodeId, offset: number, length: number): void;
+}
+
+export interface FileSystem {
+  /** Called once, when the kernel is connected. */
+  attach(notifier: KernelNotifier): void;
+
+  /** undefined: no such name (the driver answers ENOENT, cacheable for `negativeSeconds`). */
+  lookup(context: RequestContext, parent: NodeId, name: string): MaybePromise<NodeEntry | undefined>;
+  readonly negativeSeconds: number;
+  forget(node: NodeId, count: number): void;
+  getAttributes(context: RequestContext, node: NodeId): MaybePromise<AttributesReply>;
+  setAttributes(context: RequestContext, node: NodeId, changes: SetAttributes): MaybePromise<AttributesReply>;
+  readLink(context: RequestContext, node: NodeId): MaybePromise<string>;
+
+  makeNode(
+    context: RequestContext,
+    parent: NodeId,
+    name: string,
+    mode: number,
+    kind: Kind,
+    rdev: number,
+  ): MaybePromise<NodeEntry>;
+  makeDirectory(context: RequestContext, parent: NodeId, name: string, mode: number): MaybePromise<NodeEntry>;
+  symlink(context: RequestContext, parent: NodeId, name: string, target: string): MaybePromise<NodeEntry>;
+  link(context: RequestContext, node: NodeId, newParent: NodeId, newName: string): MaybePromise<NodeEntry>;
+  unlink(context: RequestContext, parent: NodeId, name: string): MaybePromise<void>;
+  removeDirectory(context: RequestContext, parent: NodeId, name: string): MaybePromise<void>;
+  rename(
+    context: RequestContext,
+    parent: NodeId,
+    name: string,
+    newParent: NodeId,
+    newName: string,
+    flags: { noReplace: boolean; exchange: boolean },
+  ): MaybePromise<void>;
+
+  /** `flags` are open(2) flags of Linux. */
+  open(context: RequestContext, node: NodeId, flags: number): MaybePromise<OpenReply>;
+  create(
+    context: RequestContext,
+    parent: NodeId,
+    name: string,
+    mode: number,
+    flags: number,
+  ): MaybePromise<NodeEntry & { open: OpenReply }>;
+  /** At most `length` bytes; fewer only at the end. The buffer may be shared: the driver only sends it. */
+  read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer>;
+  /** `data` may be reused by the driver when the call has returned or resolved. */
+  write(
+    context: RequestContext,
+    handle: number,
+    offset: number,
+    data: Buffer,
+    flags: { killPrivileges: boolean },
+  ): MaybePromise<number>;
+  flush(context: RequestContext, handle: number): MaybePromise<void>;
+  fsync(context: RequestContext, handle: number, dataOnly: boolean): MaybePromise<void>;
+  release(handle: number): void;
+
+  openDirectory(context: RequestContext, node: NodeId, flags: number): MaybePromise<OpenReply>;
+  /** Calls `emit` for each entry from `offset` until it answers false (the driver's buffer is full). With '.' and '..'. */
+  readDirectory(
+    context: RequestContext,
+    handle: number,
+    offset: number,
+    emit: (entry: DirectoryEntry) => boolean,
+  ): MaybePromise<void>;
+  /** The same with attributes; each entry that was taken counts as looked up, but '.' and '..' (no node: `undefined`). */
+  readDirectoryPlus(
+    context: RequestContext,
+    handle: number,
+    offset: number,
+    emit: (entry: DirectoryEntry, node: NodeEntry | undefined) => boolean,
+  ): MaybePromise<void>;
+  releaseDirectory(handle: number): void;
+  fsyncDirectory(context: RequestContext, handle: number): MaybePromise<void>;
+
+  statistics(context: RequestContext, node: NodeId): MaybePromise<FileSystemStatistics>;
+  getXattr(context: RequestContext, node: NodeId, name: string): MaybePromise<Uint8Array>;
+  listXattrs(context: RequestContext, node: NodeId): MaybePromise<readonly string[]>;
+  setXattr(
+    context: RequestContext,
+    node: NodeId,
+    name: string,
+    value: Uint8Array,
+    flags: { create: boolean; replace: boolean },
+  ): MaybePromise<void>;
+  removeXattr(context: RequestContext, node: NodeId, name: string): MaybePromise<void>;
+}

@@ -1,0 +1,84 @@
+import type { Entry } from '../model/entry.js';
+import type { CallOptions } from '../store/object-store.js';
+import type { Input, Manifest, RecordBody, StoredRecord, TreeRef } from './records.js';
+import type { PathChange } from './trees.js';
+
+/**
+ * The commit protocol's durable memory (in stage.db): written before the slot is tried, so that a crash at any
+ * point is resolved from it. A row stays until the slot is known to be ours or another's.
+ */
+export interface Intent {
+  readonly commitId: string;
+  readonly artifactId: string;
+  readonly stageId: string;
+  readonly baseSeq: number;
+  /**
+   * prepared: nothing was sent to the log. slot: `body` may be in slot `seq`. unknown: the same, and the caller was
+   * told so. An intent in `slot` or `unknown` is resolved by putting the same bytes into the same slot again.
+   */
+  readonly state: 'prepared' | 'slot' | 'unknown';
+  readonly seq?: number;
+  /** The exact bytes of the record, as UTF-8. */
+  readonly body?: string;
+}
+
+export interface IntentJournal {
+  save(intent: Intent): void;
+  pending(artifactId?: string): Intent[];
+  remove(commitId: string): void;
+}
+
+export interface PublishRequest {
+  readonly artifactId: string;
+  readonly commitId: string;
+  readonly stageId: string;
+  /** What the stage was built on; null for a new artifact. */
+  readonly base: {
+    readonly seq: number;
+    readonly hash: string;
+    readonly version: number;
+    readonly tree: TreeRef;
+  } | null;
+  /** In tree order. All data objects are uploaded and verified before. */
+  readonly changes: readonly PathChange[];
+  /** Present when the artifact directory's own attributes changed, and for a new artifact. */
+  readonly root?: Entry;
+  readonly inoPrefixes: readonly number[];
+  readonly message: string;
+  /** Present when the manifest was edited; otherwise the head's is kept. */
+  readonly manifest?: Manifest;
+  readonly inputs: readonly Input[];
+  readonly onConflict: 'fail' | 'mine' | 'theirs';
+}
+
+export interface PublishResult {
+  readonly version: number;
+  readonly tree: TreeRef;
+  /** All records since the base, the new one last: what the catalog has to apply. */
+  readonly records: readonly StoredRecord[];
+  /** True when other commits lay between base and the new version. */
+  readonly rebased: boolean;
+}
+
+/** What the upper layers ask of the protocol; `Workspace` implements it. */
+export interface Publisher {
+  /**
+   * Steps 3 to 8 of doc/FORMAT.md "Commit": success only when the record was read back from its slot. Throws
+   * `Conflict` (details.paths), `OutcomeUnknown` (the intent stays), `Corrupt`, `UnsupportedFormat`, store errors.
+   */
+  publish(request: PublishRequest, journal: IntentJournal, options?: CallOptions): Promise<PublishResult>;
+  /** Resolves an intent left by a crash or an unknown outcome: the records since its base, or null: it never took place. */
+  resolve(intent: Intent, journal: IntentJournal, options?: CallOptions): Promise<PublishResult | null>;
+  /**
+   * Appends a record of any other type. `decide` sees the whole log since `since` each time the slot is lost and
+   * returns the body to write, or throws.
+   */
+  append(
+    request: { artifactId: string; commitId: string; stageId: string; sinceSeq: number; sincePrev: string },
+    decide: (since: readonly StoredRecord[]) => RecordBody,
+    journal: IntentJournal,
+    options?: CallOptions,
+  ): Promise<readonly StoredRecord[]>;
+  /** Records after `seq` (whose hash is `hash`; 0 and '' for the beginning), contiguous and hash-chained. */
+  readLog(artifactId: string, seq: number, hash: string, options?: CallOptions): Promise<StoredRecord[]>;
+}

@@ -1,0 +1,43 @@
+import type { Entry } from '../model/entry.js';
+import type { CallOptions } from '../store/object-store.js';
+import type { TreeRef } from './records.js';
+
+/** The list of a version's ranges, plus what belongs to the tree as a whole. */
+export interface Metarange {
+  readonly kind: 'artifactfs.metarange';
+  readonly formatVersion: 1;
+  /** The artifact's own directory: dir '' and name ''. */
+  readonly root: Entry;
+  /** In key order, not overlapping. */
+  readonly ranges: readonly RangeRef[];
+  readonly entries: number;
+  readonly bytes: number;
+  /** Every ino prefix used by any version so far: a new stage draws one that is not here. */
+  readonly inoPrefixes: readonly number[];
+}
+
+/** One stored piece of the sorted entries. `sha256` of the stored (compressed) bytes identifies it across versions. */
+export interface RangeRef {
+  readonly object: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly sha256: string;
+  readonly entries: number;
+  readonly first: { readonly dir: string; readonly name: string };
+  readonly last: { readonly dir: string; readonly name: string };
+}
+
+/** Reads trees of one artifact. Bytes are verified against the hash; a mismatch is `Corrupt`, naming the object. */
+export interface TreeReader {
+  metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange>;
+  /** Entries in key order. */
+  range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]>;
+}
+
+/** One path's difference against the base version: `before` null = added, `after` null = removed. */
+export interface PathChange {
+  readonly dir: string;
+  readonly name: string;
+  readonly before: Entry | null;
+  readonly after: Entry | null;
+}
