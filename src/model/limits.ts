@@ -28,6 +28,11 @@ export const limits = {
   storeRequestsMax: 32,
   storeConnectMsMax: 5_000,
   storeIdleMsMax: 30_000,
+  // local databases
+  databaseBusyMsMax: 5_000,
+  databaseCacheBytesMax: 16 << 20,
+  databaseMmapBytesMax: 0, // a failing disk would kill the process by SIGBUS instead of failing one call
+  databaseWalBytesMax: 16 << 20,
   // control API
   apiBodyBytesMax: 1 << 20,
   manifestBytesMax: 48 << 10, // it must fit into one log record

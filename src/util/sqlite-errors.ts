@@ -1,0 +1,82 @@
+import { ArtifactError, type ErrorCode } from '../model/errors.js';
+
+/**
+ * Gives a failure of SQLite, or of a system call on its files, a code and the file's path. Errors with a code of ours
+ * pass unchanged; what is neither (a broken constraint, wrong SQL) is a bug of ours: `Internal`.
+ */
+export function sqliteFailure(error: unknown, path: string): ArtifactError {
+  if (error instanceof ArtifactError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const failure = classify((error as { code?: unknown } | null)?.code);
+  const hint = failure.hint === undefined ? {} : { hint: failure.hint };
+  return new ArtifactError(failure.code, `${path}: ${failure.words}: ${message}`, { ...hint, path }, error);
+}
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly words: string;
+  readonly hint?: string;
+}
+
+function classify(code: unknown): Failure {
+  if (typeof code !== 'string') return unexpected;
+  const exact = byCode[code];
+  if (exact !== undefined) return exact;
+  // Extended codes repeat the primary one: SQLITE_CORRUPT_INDEX, SQLITE_BUSY_SNAPSHOT.
+  const primary = /^SQLITE_[A-Z]+/.exec(code)?.[0];
+  return (primary === undefined ? undefined : byCode[primary]) ?? unexpected;
+}
+
+const unexpected: Failure = { code: 'Internal', words: 'local database failed' };
+const corrupt: Failure = {
+  code: 'Corrupt',
+  words: 'not a readable database',
+  hint: 'move the file away; a catalog is rebuilt from the store',
+};
+const full: Failure = { code: 'NoSpace', words: 'local disk full', hint: 'free space in its directory' };
+// Quotas, and a full disk below -shm or a delayed write, reach us under these names and not as SQLITE_FULL.
+const cannotWrite: Failure = {
+  code: 'NoSpace',
+  words: 'local disk refuses writes (full, over quota or failing)',
+  hint: 'free space in its directory, and look into the system log for disk errors',
+};
+const denied: Failure = { code: 'AccessDenied', words: 'not allowed', hint: 'check its owner and mode' };
+const readOnly: Failure = { code: 'ReadOnly', words: 'cannot be written' };
+const busy: Failure = {
+  code: 'Busy',
+  words: 'locked by another process',
+  hint: 'end the other artifactfs that uses this state directory',
+};
+const missing: Failure = { code: 'NotFound', words: 'no such file or directory' };
+
+const byCode: Readonly<Record<string, Failure>> = {
+  SQLITE_NOTADB: corrupt,
+  SQLITE_CORRUPT: corrupt,
+  SQLITE_FORMAT: corrupt,
+  SQLITE_IOERR: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
+  SQLITE_FULL: full,
+  SQLITE_IOERR_WRITE: cannotWrite,
+  SQLITE_IOERR_FSYNC: cannotWrite,
+  SQLITE_IOERR_DIR_FSYNC: cannotWrite,
+  SQLITE_IOERR_TRUNCATE: cannotWrite,
+  SQLITE_IOERR_SHMSIZE: cannotWrite,
+  SQLITE_IOERR_SHMMAP: cannotWrite,
+  SQLITE_BUSY: busy,
+  SQLITE_LOCKED: busy,
+  SQLITE_READONLY: readOnly,
+  SQLITE_PERM: denied,
+  SQLITE_AUTH: denied,
+  SQLITE_CANTOPEN: {
+    code: 'AccessDenied',
+    words: 'cannot be opened',
+    hint: 'check that it is a file of yours',
+  },
+  ENOENT: missing,
+  ENOTDIR: missing,
+  EACCES: denied,
+  EPERM: denied,
+  EROFS: readOnly,
+  ENOSPC: full,
+  EDQUOT: full,
+  EIO: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
+};
