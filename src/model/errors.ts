@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'InvalidName' // not UTF-8, a reserved name, or not allowed for an artifact
   | 'TooManyLinks'
   | 'Loop' // rename of a directory into itself
+  | 'CrossDevice' // rename or link between two artifacts: programs copy instead
   | 'NoAttribute' // extended attribute missing
   // rights
   | 'ReadOnly' // versions never change; a read-only mount
