@@ -27,7 +27,8 @@ const layers = {
     'http',
     'config',
   ],
-  cli: [...base, 'config', 'app', 'log'],
+  // http: the client of the control API; the server is reached only through app.
+  cli: [...base, 'config', 'app', 'log', 'http'],
 };
 const layerRules = Object.entries(layers).map(([name, allowed]) => ({
   name: `layer-${name}`,
@@ -43,6 +44,8 @@ const homes = {
   'lru-cache': 'content|catalog',
   pino: 'log',
   fastify: 'http',
+  '@fastify/swagger': 'http',
+  '@sinclair/typebox': 'http',
   yargs: 'cli|config',
   'cli-progress': 'cli',
 };
