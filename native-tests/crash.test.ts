@@ -1,0 +1,101 @@
+// kill -9 of the daemon at every named step and at random moments, hundreds of times: nothing that a returned call
+// acknowledged is lost, and no version is published in part.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { CrashWorkload } from './support/crash-workload.js';
+import { type Machine, World } from './support/world.js';
+
+const randomKills = Number(process.env['ARTIFACTFS_CRASH_ROUNDS'] ?? 120);
+const killsPerPoint = 3;
+
+/** The workload runs synchronously in this process, so the killer is another one. */
+function killLater(pid: number, ms: number): void {
+  spawn('/bin/sh', ['-c', `sleep ${(ms / 1000).toFixed(3)}; kill -9 ${pid}`], { stdio: 'ignore' }).unref();
+}
+
+async function remountAndVerify(machine: Machine, workload: CrashWorkload, what: string): Promise<void> {
+  await machine.kill();
+  delete machine.env['ARTIFACTFS_CRASH_AT'];
+  await machine.mount();
+  try {
+    workload.verify();
+  } catch (error) {
+    throw new Error(`after ${what}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function verifyElsewhere(world: World, workload: CrashWorkload): Promise<void> {
+  const elsewhere = world.machine('elsewhere');
+  await elsewhere.mount();
+  const there = new CrashWorkload(elsewhere.path('w'), 0);
+  there.versions.push(...workload.versions);
+  there.verifyAllVersions();
+}
+
+test('kill -9 at random moments', async () => {
+  await using world = new World();
+  const machine = world.machine();
+  const seed = Number(process.env['ARTIFACTFS_CRASH_SEED'] ?? 1);
+  const workload = new CrashWorkload(machine.path('w'), seed);
+  let cut = 0;
+  await machine.mount();
+  for (let round = 0; round < randomKills; round++) {
+    killLater(machine.pid, 2 + ((round * 7919) % 331));
+    const before = workload.acknowledged;
+    workload.runUntilKilled();
+    if (workload.acknowledged > before) cut++;
+    await remountAndVerify(machine, workload, `random kill ${round} (seed ${seed})`);
+  }
+  workload.verifyAllVersions();
+  await verifyElsewhere(world, workload);
+  console.log(
+    `${randomKills} random kills: ${workload.acknowledged} operations acknowledged, ${workload.commits} commits`,
+  );
+  // It proves something only if work was really cut off again and again.
+  expect(cut).toBeGreaterThan(randomKills / 2);
+  expect(workload.commits).toBeGreaterThan(randomKills / 10);
+}, 900_000);
+
+test('kill -9 at every named step of staging, upload and commit', async () => {
+  await using world = new World();
+  const machine = world.machine();
+  const workload = new CrashWorkload(machine.path('w'), 42);
+  const log = join(world.directory, 'points');
+  machine.env['ARTIFACTFS_CRASH_LOG'] = log;
+  await machine.mount();
+  workload.runUntilKilled.call(workload, 150);
+  workload.commit();
+  await machine.kill('SIGTERM');
+  delete machine.env['ARTIFACTFS_CRASH_LOG'];
+  const points = [...new Set(readFileSync(log, 'utf8').trim().split('\n'))].sort();
+  expect(points.length).toBeGreaterThanOrEqual(12);
+  let kills = 0;
+  for (const point of points) {
+    for (let nth = 1; nth <= killsPerPoint; nth++) {
+      machine.env['ARTIFACTFS_CRASH_AT'] = `${point}:${nth}`;
+      await machine.mount().catch(() => undefined); // a point of the start-up itself kills it there
+      workload.runUntilKilled(120);
+      if (!isAlive(machine)) kills++;
+      await remountAndVerify(machine, workload, `kill at ${point}:${nth}`);
+      await machine.kill('SIGTERM');
+    }
+  }
+  await machine.mount();
+  workload.verifyAllVersions();
+  await verifyElsewhere(world, workload);
+  console.log(`${kills} kills at ${points.length} steps: ${points.join(' ')}`);
+  expect(kills).toBeGreaterThanOrEqual(points.length);
+}, 900_000);
+
+function isAlive(machine: Machine): boolean {
+  try {
+    process.kill(machine.pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
