@@ -113,6 +113,10 @@ export class Machine {
     return this.#daemon.pid;
   }
 
+  get running(): boolean {
+    return this.#daemon !== undefined && this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  }
+
   /** What the daemon wrote to its terminal so far. */
   get output(): string {
     return this.#output;
