@@ -80,7 +80,7 @@ test('kill -9 at every named step of staging, upload and commit', async () => {
       await machine.mount().catch(() => undefined); // a point of the start-up itself kills it there
       workload.runUntilKilled(120);
       await sleep(30); // lets the daemon's exit be seen
-    if (!machine.running) kills++;
+      if (!machine.running) kills++;
       await remountAndVerify(machine, workload, `kill at ${point}:${nth}`);
       await machine.kill('SIGTERM');
     }
