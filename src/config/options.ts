@@ -1,0 +1,227 @@
+import { join } from 'node:path';
+import { dataHome, type Environment, stateHome } from './directories.js';
+import { defaultMemoryBytes } from './memory.js';
+
+/**
+ * Every option of artifactfs. Its name is the flag (`--cache-size`) and the key in the configuration file; the
+ * environment variable is derived from it (`ARTIFACTFS_CACHE_SIZE`). Help and doc/CONFIGURATION.md are made from
+ * this table.
+ */
+export const optionTable = {
+  store: {
+    type: 'store',
+    group: 'Store',
+    unit: 'URL',
+    help: 'where the workspace lives: s3://BUCKET/PREFIX, file:///DIRECTORY (or just a path), or memory: (gone when the daemon ends)',
+    default: (env: Environment) => `file://${join(dataHome(env), 'artifactfs')}`,
+    defaultText: 'file://$XDG_DATA_HOME/artifactfs',
+  },
+  endpoint: {
+    type: 'url',
+    group: 'Store',
+    unit: 'URL',
+    help: 'S3 endpoint, for stores that are not AWS',
+    s3: true,
+  },
+  region: { type: 'text', group: 'Store', unit: 'NAME', help: 'S3 region', s3: true },
+  profile: {
+    type: 'text',
+    group: 'Store',
+    unit: 'NAME',
+    help: 'profile of the AWS configuration files to take credentials and region from',
+    s3: true,
+  },
+  'path-style': {
+    type: 'flag',
+    group: 'Store',
+    help: 'put the bucket into the path of S3 requests, not the host name; on by default with an endpoint',
+    s3: true,
+  },
+  checksums: {
+    type: 'choice',
+    choices: ['on', 'off'],
+    group: 'Store',
+    help: 'send and check a checksum with every S3 request; off only for stores that refuse them',
+    default: () => 'on',
+    defaultText: 'on',
+    s3: true,
+  },
+  'access-key-id': {
+    type: 'text',
+    group: 'Store',
+    unit: 'ID',
+    help: 'S3 access key; without it the usual AWS sources are asked (environment, profile, machine role)',
+    s3: true,
+    secret: true,
+  },
+  'secret-access-key': {
+    type: 'text',
+    group: 'Store',
+    unit: 'KEY',
+    help: 'secret that belongs to the access key',
+    s3: true,
+    secret: true,
+  },
+
+  'state-dir': {
+    type: 'path',
+    group: 'Local files',
+    unit: 'DIRECTORY',
+    help: 'where staged changes, the catalog and the cache are kept, one sub-directory for each workspace; uncommitted changes live only here',
+    default: (env: Environment) => join(stateHome(env), 'artifactfs'),
+    defaultText: '$XDG_STATE_HOME/artifactfs',
+  },
+  'cache-size': {
+    type: 'bytes',
+    group: 'Local files',
+    unit: 'SIZE',
+    help: 'disk space for cached blocks of the store',
+    min: 64 * 2 ** 20,
+    default: () => 10 * 2 ** 30,
+    defaultText: '10GiB',
+  },
+  memory: {
+    type: 'bytes',
+    group: 'Local files',
+    unit: 'SIZE',
+    help: 'memory for caches and transfers of the whole daemon',
+    min: 32 * 2 ** 20,
+    default: () => defaultMemoryBytes(),
+    defaultText: "a quarter of the control group's limit, at most 1GiB",
+  },
+
+  'read-only': {
+    type: 'flag',
+    group: 'Mount',
+    help: 'refuse every change',
+    default: () => false,
+    defaultText: 'off',
+  },
+  'allow-other': {
+    type: 'flag',
+    group: 'Mount',
+    help: 'let other users into the mount; needs user_allow_other in /etc/fuse.conf unless root mounts',
+    default: () => false,
+    defaultText: 'off',
+  },
+  uid: {
+    type: 'count',
+    group: 'Mount',
+    unit: 'NUMBER',
+    help: 'owner of the root collection and of artifacts that come without one',
+    max: 2 ** 32 - 2,
+    default: () => process.getuid?.() ?? 0,
+    defaultText: 'who runs the daemon',
+  },
+  gid: {
+    type: 'count',
+    group: 'Mount',
+    unit: 'NUMBER',
+    help: 'group of the same',
+    max: 2 ** 32 - 2,
+    default: () => process.getgid?.() ?? 0,
+    defaultText: 'of who runs the daemon',
+  },
+  'refresh-interval': {
+    type: 'seconds',
+    group: 'Mount',
+    unit: 'SECONDS',
+    help: 'how often the store is asked for commits of others; 0 for only when told (artifactfs refresh)',
+    max: 86_400,
+    default: () => 10,
+    defaultText: '10',
+  },
+  'stop-timeout': {
+    type: 'seconds',
+    group: 'Mount',
+    unit: 'SECONDS',
+    help: 'how long a daemon that is told to stop waits for running requests; uploads go on at the next start',
+    max: 3600,
+    default: () => 30,
+    defaultText: '30',
+  },
+
+  'log-level': {
+    type: 'choice',
+    choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+    group: 'Log',
+    help: 'the least severe message that is logged',
+    default: () => 'info',
+    defaultText: 'info',
+  },
+  'log-format': {
+    type: 'choice',
+    choices: ['json', 'text'],
+    group: 'Log',
+    help: 'one JSON object a line, or lines for people',
+    default: () => 'json',
+    defaultText: 'json',
+  },
+  'log-file': {
+    type: 'path',
+    group: 'Log',
+    unit: 'FILE',
+    help: 'where the log goes; a background daemon without it logs to daemon.log in its state directory, one in the foreground to standard error',
+  },
+} as const satisfies Readonly<Record<string, OptionSpec>>;
+
+export type OptionType =
+  | 'text'
+  | 'store'
+  | 'url'
+  | 'path'
+  | 'flag'
+  | 'bytes'
+  | 'count'
+  | 'seconds'
+  | 'choice';
+export type OptionGroup = 'Store' | 'Local files' | 'Mount' | 'Log';
+
+export interface OptionSpec {
+  readonly type: OptionType;
+  readonly group: OptionGroup;
+  /** What stands for the value in help. */
+  readonly unit?: string;
+  readonly help: string;
+  readonly choices?: readonly string[];
+  /** Smallest and largest number, both allowed. */
+  readonly min?: number;
+  readonly max?: number;
+  /** Without it the option may stay unset. */
+  readonly default?: (env: Environment) => string | number | boolean;
+  readonly defaultText?: string;
+  /** Has a meaning only for s3:// stores. */
+  readonly s3?: boolean;
+  /** Never a flag (other users see command lines), masked wherever it is shown, and its file must be private. */
+  readonly secret?: boolean;
+}
+
+type Table = typeof optionTable;
+export type OptionName = keyof Table;
+
+type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
+  ? boolean
+  : S['type'] extends 'bytes' | 'count' | 'seconds'
+    ? number
+    : S extends { readonly choices: readonly (infer C)[] }
+      ? C
+      : string;
+
+/** All options with their values: bytes, seconds, absolute paths. Frozen. */
+export type Config = {
+  readonly [K in OptionName as CamelCase<K>]:
+    | ValueOf<Table[K]>
+    | (Table[K] extends { readonly default: unknown } ? never : undefined);
+};
+
+export const optionNames = Object.keys(optionTable) as OptionName[];
+export const optionSpec = (name: OptionName): OptionSpec => optionTable[name];
+
+/** `cache-size` -> ARTIFACTFS_CACHE_SIZE. */
+export const environmentName = (name: string) => `ARTIFACTFS_${name.toUpperCase().replaceAll('-', '_')}`;
+/** `cache-size` -> cacheSize. */
+export const propertyName = (name: string) =>
+  name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
