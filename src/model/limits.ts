@@ -28,6 +28,11 @@ export const limits = {
   storeRequestsMax: 32,
   storeConnectMsMax: 5_000,
   storeIdleMsMax: 30_000,
+  storeKeyBytesMax: 900,
+  storePartBytesMin: 5 << 20, // what S3 demands of every part but the last
+  storeStreamPartBytes: 16 << 20, // of putStream without a size hint: streams of up to 156 GiB
+  storeDeleteKeysMax: 1_000, // in one request
+  presignSecondsMax: 604_800,
   // local databases
   databaseBusyMsMax: 5_000,
   databaseCacheBytesMax: 16 << 20,
@@ -37,4 +42,10 @@ export const limits = {
   apiBodyBytesMax: 1 << 20,
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
+  // what a mount shows
+  kernelCacheSeconds: 3600, // names and attributes of the working view; changes around the kernel are announced
+  kernelCacheVersionSeconds: 365 * 86_400, // versions never change
+  directoryPageEntries: 1000, // held twice per open directory
+  controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
+  statisticsAgeMsMax: 1000,
 } as const;

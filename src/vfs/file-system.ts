@@ -94,11 +94,21 @@ export interface FileSystemStatistics {
   readonly nameBytesMax: number;
 }
 
-/** Lets the file system tell the kernel that something it cached is no longer true. Never called inside a request. */
+/**
+ * Lets the file system tell the kernel that something it cached is no longer true. Never called inside a request,
+ * but other requests may be under way: the kernel waits for their locks, so a driver sends these from a thread that
+ * answers no requests.
+ */
 export interface KernelNotifier {
+  /**
+   * The name must be asked for again. With FUSE_EXPIRE_ONLY where the kernel has it (7.38): a plain invalidation
+   * unhashes a directory, and getcwd fails in it.
+   */
   invalidateEntry(parent: NodeId, name: string): void;
   /** offset < 0: attributes only; length 0: to the end. */
   invalidateInode(node: NodeId, offset: number, length: number): void;
+  /** Resolves when the kernel has taken all that was sent so far; lets `discard` answer after the old view is gone. */
+  drain?(): Promise<void>;
 }
 
 export interface FileSystem {
@@ -146,13 +156,17 @@ export interface FileSystem {
   ): MaybePromise<NodeEntry & { open: OpenReply }>;
   /** At most `length` bytes; fewer only at the end. The buffer may be shared: the driver only sends it. */
   read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer>;
-  /** `data` may be reused by the driver when the call has returned or resolved. */
+  /**
+   * `data` may be reused by the driver when the call has returned or resolved. `fromCache` is FUSE_WRITE_CACHE: pages
+   * written back through any handle of the file, so that O_APPEND of the handle means nothing. Where the driver does
+   * not know it, it is left out, and `offset` is always believed.
+   */
   write(
     context: RequestContext,
     handle: number,
     offset: number,
     data: Buffer,
-    flags: { killPrivileges: boolean },
+    flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number>;
   flush(context: RequestContext, handle: number): MaybePromise<void>;
   fsync(context: RequestContext, handle: number, dataOnly: boolean): MaybePromise<void>;
