@@ -15,7 +15,6 @@ export type ErrorCode =
   | 'Loop' // rename of a directory into itself
   | 'CrossDevice' // rename or link between two artifacts: programs copy instead
   | 'NoAttribute' // extended attribute missing
-  | 'CrossArtifact' // a rename or link between two artifacts: EXDEV, so that mv copies instead
   // rights
   | 'ReadOnly' // versions never change; a read-only mount
   | 'NotPermitted' // the operation is refused here, whoever asks (a regular file in the root)
