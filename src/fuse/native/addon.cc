@@ -1,0 +1,16 @@
+#include <napi.h>
+
+#include "channel.h"
+#include "syscalls.h"
+
+// Everything JavaScript can call, on one page.
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("Channel", Channel::Define(env));
+  exports.Set("mount", Napi::Function::New<Mount>(env, "mount"));
+  exports.Set("unmount", Napi::Function::New<Unmount>(env, "unmount"));
+  exports.Set("socketPair", Napi::Function::New<SocketPair>(env, "socketPair"));
+  exports.Set("receiveDescriptor", Napi::Function::New<ReceiveDescriptor>(env, "receiveDescriptor"));
+  return exports;
+}
+
+NODE_API_MODULE(artifactfs, Init)

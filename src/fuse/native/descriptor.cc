@@ -1,0 +1,5 @@
+#include "descriptor.h"
+
+#include <unistd.h>
+
+Descriptor::~Descriptor() { close(fd_); }
