@@ -21,6 +21,28 @@ export const limits = {
   partsMax: 10_000,
   objectBytesMax: 5 * 2 ** 40,
   blockBytes: 256 << 10,
+  // reading
+  getBytesMax: 8 << 20, // one ranged GET
+  getBytesMin: 1 << 20, // a large window is not cut finer than this
+  readWindowBytesMin: 1 << 20,
+  readWindowBytesMax: 32 << 20,
+  readStreamsMax: 4, // sequential readers told apart in one open file
+  readJumpBytesMax: 2 << 20, // requests of one stream may overtake each other by this much
+  packEntriesUntilWhole: 3, // so many files of a pack wanted: the rest will be, too
+  packObjectBytesMax: 64 << 20, // a larger object named as a pack is not taken whole
+  // local disk
+  stagingOpenFilesMax: 256,
+  cacheOpenFilesMax: 128,
+  syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
+  unlinkSyncBytesMax: 16 << 20,
+  reclaimBytesMin: 64 << 20,
+  // uploading
+  uploadPartsMax: 8, // in flight at a time
+  uploadRetryDelayMsMin: 1_000,
+  uploadRetryDelayMsMax: 60_000,
+  hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are
+  objectNameBytesMax: 96,
+  contentMemoryBytesMin: 64 << 20,
   // requests to the store
   storeAttemptsMax: 5,
   storeRetryDelayMsMin: 50,
@@ -38,6 +60,12 @@ export const limits = {
   databaseCacheBytesMax: 16 << 20,
   databaseMmapBytesMax: 0, // a failing disk would kill the process by SIGBUS instead of failing one call
   databaseWalBytesMax: 16 << 20,
+  catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
+  catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
+  catalogTurnMsMax: 8, // of the event loop, before other work gets its turn
+  catalogTreesMax: 64,
+  catalogMetarangesMax: 256,
+  catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
   // control API
   apiBodyBytesMax: 1 << 20,
   manifestBytesMax: 48 << 10, // it must fit into one log record

@@ -1,0 +1,76 @@
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+
+/** A descriptor in use. Hand it back with `release`; it is not closed before. */
+export interface OpenFile {
+  readonly fd: number;
+  /** Bytes on disk (st_blocks), as of the last look. */
+  allocated: number;
+  users: number;
+  /** Closed as soon as nobody uses it. */
+  doomed: boolean;
+}
+
+/**
+ * Descriptors of numbered files, the least recently used closed first: 100,000 staged files must not need 100,000
+ * descriptors. Those in use are never closed, so the limit may be passed by as many as there are calls under way.
+ */
+export class OpenFiles {
+  readonly #pathOf: (file: number) => string;
+  readonly #openMax: number;
+  /** In order of use: the first is the oldest. */
+  readonly #open = new Map<number, OpenFile>();
+
+  constructor(pathOf: (file: number) => string, openMax: number) {
+    this.#pathOf = pathOf;
+    this.#openMax = openMax;
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  peek(file: number): OpenFile | undefined {
+    return this.#open.get(file);
+  }
+
+  /** Throws the system's error; without `create` that is ENOENT for a file that does not exist. */
+  acquire(file: number, create: boolean): OpenFile {
+    let entry = this.#open.get(file);
+    if (entry === undefined) {
+      this.#evict();
+      const flags = constants.O_RDWR | (create ? constants.O_CREAT : 0);
+      const fd = openSync(this.#pathOf(file), flags, 0o600);
+      entry = { fd, allocated: fstatSync(fd).blocks * 512, users: 0, doomed: false };
+    } else {
+      this.#open.delete(file);
+    }
+    this.#open.set(file, entry);
+    entry.users++;
+    return entry;
+  }
+
+  release(entry: OpenFile): void {
+    entry.users--;
+    if (entry.doomed && entry.users === 0) closeSync(entry.fd);
+  }
+
+  /** Closes the file now or when its last user is done. */
+  drop(file: number): void {
+    const entry = this.#open.get(file);
+    if (entry === undefined) return;
+    this.#open.delete(file);
+    entry.doomed = true;
+    if (entry.users === 0) closeSync(entry.fd);
+  }
+
+  closeAll(): void {
+    for (const file of [...this.#open.keys()]) this.drop(file);
+  }
+
+  #evict(): void {
+    for (const [file, entry] of this.#open) {
+      if (this.#open.size < this.#openMax) return;
+      if (entry.users === 0) this.drop(file);
+    }
+  }
+}
