@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto';
+import { ArtifactError, isCode } from '../model/errors.js';
+import type { CallOptions, ObjectStore, StoreCapabilities } from './object-store.js';
+
+const racersCount = 8;
+const busyRetriesMax = 5;
+
+/**
+ * What `ObjectStore.probe` promises, by means of the port itself. Every run uses fresh keys, so it may be repeated
+ * and run beside others. Throws when the store cannot be read at all; denied writes make it not writable.
+ */
+export async function probeStore(
+  store: ObjectStore,
+  known: { readonly presign: boolean },
+  options?: CallOptions,
+): Promise<StoreCapabilities> {
+  const folder = `.probe/${randomUUID()}`;
+  const first = `${folder}/first`;
+  const body = Buffer.from(`${folder}\n`);
+  const second = Buffer.from('second\n');
+  const writable = await canWrite(store, first, body, options);
+  if (!writable) return { writable, createIfAbsent: false, copyPart: false, presign: known.presign };
+
+  const racers = Array.from({ length: racersCount }, (_, i) => Buffer.from(`racer ${i}\n`));
+  const race = `${folder}/race`;
+  try {
+    const [, refused, oneWinner, copyPart] = await Promise.all([
+      checkContent(store, first, [body, second], options),
+      createWins(store, first, second, options).then((won) => !won),
+      hasOneWinner(store, race, racers, options),
+      canCopyPart(store, first, body.length, options),
+    ]);
+    return { writable, createIfAbsent: refused && oneWinner, copyPart, presign: known.presign };
+  } finally {
+    await cleanUp(store, [first, race]);
+  }
+}
+
+async function canWrite(
+  store: ObjectStore,
+  key: string,
+  body: Buffer,
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  try {
+    await store.put(key, body, options);
+    return true;
+  } catch (error) {
+    if (!isCode(error, 'StoreDenied')) throw error;
+    // Wrong keys fail here too, and for those the first error says more than the second.
+    for await (const _ of store.list('.probe/', options)) break;
+    return false;
+  }
+}
+
+/** A store that denies deletion can still be committed to; its probe keys stay. */
+async function cleanUp(store: ObjectStore, keys: readonly string[]): Promise<void> {
+  try {
+    await store.deleteMany(keys);
+  } catch (error) {
+    if (!isCode(error, 'StoreDenied')) throw error;
+  }
+}
+
+async function hasOneWinner(
+  store: ObjectStore,
+  key: string,
+  bodies: readonly Buffer[],
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  const wins = await Promise.all(bodies.map((body) => createWins(store, key, body, options)));
+  if (wins.filter(Boolean).length !== 1) return false;
+  await checkContent(
+    store,
+    key,
+    bodies.filter((_, i) => wins[i]),
+    options,
+  );
+  return true;
+}
+
+async function createWins(
+  store: ObjectStore,
+  key: string,
+  body: Buffer,
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await store.putIfAbsent(key, body, options);
+      return true;
+    } catch (error) {
+      if (isCode(error, 'Exists', 'Unsupported')) return false;
+      if (!isCode(error, 'Busy') || attempt === busyRetriesMax) throw error;
+    }
+  }
+}
+
+async function checkContent(
+  store: ObjectStore,
+  key: string,
+  allowed: readonly Buffer[],
+  options: CallOptions | undefined,
+): Promise<void> {
+  const found = await store.get(key, undefined, options);
+  if (!allowed.some((body) => body.equals(found)))
+    throw new ArtifactError('Corrupt', `${store.url} does not give back what was written to it`);
+}
+
+async function canCopyPart(
+  store: ObjectStore,
+  key: string,
+  length: number,
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  const target = `${key}-copy`;
+  const uploadId = await store.createMultipart(target, options);
+  try {
+    await store.copyPart(target, uploadId, 1, { key, offset: 0, length }, options);
+    return true;
+  } catch (error) {
+    if (isCode(error, 'Unsupported')) return false;
+    throw error;
+  } finally {
+    await store.abortMultipart(target, uploadId, options);
+  }
+}
