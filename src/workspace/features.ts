@@ -1,0 +1,40 @@
+import { ArtifactError } from '../model/errors.js';
+
+/**
+ * Features this build understands, by what one needs them for. A workspace (format.json) or an artifact (`feature`
+ * records) may name more: an unknown reader feature means its content cannot be read, an unknown writer feature that
+ * it must not be changed, an unknown gc feature that nothing may be deleted.
+ */
+export const knownFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
+
+export interface FeatureSet {
+  readonly reader: readonly string[];
+  readonly writer: readonly string[];
+  readonly gc: readonly string[];
+}
+
+export const unknownFeatures = (named: FeatureSet): FeatureSet => ({
+  reader: named.reader.filter((feature) => !knownFeatures.reader.includes(feature)),
+  writer: named.writer.filter((feature) => !knownFeatures.writer.includes(feature)),
+  gc: named.gc.filter((feature) => !knownFeatures.gc.includes(feature)),
+});
+
+/** Throws `UnsupportedFormat` when `where` names reader features this build does not know. */
+export function requireReadable(where: string, named: FeatureSet): void {
+  const { reader } = unknownFeatures(named);
+  if (reader.length > 0) throw unsupported(where, 'read', reader);
+}
+
+/** The same for changing it: every unknown reader or writer feature forbids that. */
+export function requireWritable(where: string, named: FeatureSet): void {
+  requireReadable(where, named);
+  const { writer } = unknownFeatures(named);
+  if (writer.length > 0) throw unsupported(where, 'change', writer);
+}
+
+const unsupported = (where: string, verb: string, features: readonly string[]) =>
+  new ArtifactError(
+    'UnsupportedFormat',
+    `${where} needs features that this artifactfs does not have to ${verb} it: ${features.join(', ')}`,
+    { hint: 'install a newer artifactfs on this machine', features },
+  );
