@@ -41,7 +41,6 @@ export const limits = {
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
   hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are
-  objectNameBytesMax: 96,
   contentMemoryBytesMin: 64 << 20,
   // requests to the store
   storeAttemptsMax: 5,
@@ -70,6 +69,9 @@ export const limits = {
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
   // control API
   apiBodyBytesMax: 1 << 20,
+  apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's
+  apiHeadersMsMax: 10_000,
+  apiListMax: 10_000, // items of one answer
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
   // what a mount shows

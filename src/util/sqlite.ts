@@ -22,6 +22,8 @@ export interface DatabaseOptions {
   readonly readonly?: boolean;
   /** Heap for pages of this connection. */
   readonly cacheBytesMax?: number;
+  /** Page size of a new database: a power of two from 512 to 65,536; default 4,096. */
+  readonly pageBytes?: number;
   /** How much of the file is read by mmap instead of copies; 0 for none. */
   readonly mmapBytesMax?: number;
   /** Called inside the lock, before the first migration of a database that has data (for a backup). */
@@ -115,6 +117,7 @@ function createPrivateFile(path: string): void {
 function configure(db: Database, options: DatabaseOptions): void {
   const cacheKiB = Math.ceil((options.cacheBytesMax ?? limits.databaseCacheBytesMax) / 1024);
   // First of all the journal mode: it is what finds out that the file is no database.
+  if (!options.readonly) db.pragma(`page_size = ${options.pageBytes ?? 4096}`);
   if (!options.readonly && !db.memory) db.pragma('journal_mode = WAL');
   db.pragma(`synchronous = ${options.synchronous ?? 'NORMAL'}`);
   db.pragma('foreign_keys = ON');

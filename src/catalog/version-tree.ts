@@ -1,0 +1,145 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { compareEntries, compareNames, type Entry } from '../model/entry.js';
+import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
+import type { TreeRef } from '../workspace/records.js';
+import type { Metarange, RangeRef } from '../workspace/trees.js';
+import type { VersionTree } from './ports.js';
+import type { DirectoryInterval } from './range-reader.js';
+import type { RangeStore } from './range-store.js';
+
+/** A version's tree over the ranges of the catalog. Holds no rows itself, so it may be kept or dropped freely. */
+export class CatalogTree implements VersionTree {
+  readonly ref: TreeRef;
+  readonly root: Entry;
+  readonly inoPrefixes: readonly number[];
+  readonly #artifactId: string;
+  readonly #ranges: readonly RangeRef[];
+  readonly #store: RangeStore;
+  /** Where the last look-up ended: the next is mostly in the same range. */
+  #last = 0;
+
+  constructor(artifactId: string, ref: TreeRef, metarange: Metarange, store: RangeStore) {
+    this.ref = ref;
+    this.root = metarange.root;
+    this.inoPrefixes = metarange.inoPrefixes;
+    this.#artifactId = artifactId;
+    this.#ranges = metarange.ranges;
+    this.#store = store;
+  }
+
+  lookup(dir: string, name: string): MaybePromise<Entry | undefined> {
+    if (name === '') return dir === '' ? this.root : undefined;
+    const key = { dir, name };
+    const last = this.#ranges[this.#last];
+    const index = last !== undefined && covers(last, key) ? this.#last : this.#firstEndingAt(key);
+    const range = this.#ranges[index];
+    if (range === undefined || !covers(range, key)) return undefined;
+    this.#last = index;
+    return this.#read(index, range, (id) => this.#store.reader.entry(id, dir, name));
+  }
+
+  list(dir: string, after: string | null, limit: number): MaybePromise<Entry[]> {
+    const from = { dir, name: after ?? '' };
+    return this.#listOn(this.#firstEndingAfter(from), from, limit, []);
+  }
+
+  /** Goes on from range `index`; turns into a promise at the first range that must be fetched. */
+  #listOn(index: number, from: Key, limit: number, found: Entry[]): MaybePromise<Entry[]> {
+    for (let at = index; found.length < limit; at++) {
+      const range = this.#ranges[at];
+      if (range === undefined || compareNames(range.first.dir, from.dir) > 0) break;
+      const part = this.#read(at, range, (id) =>
+        this.#store.reader.list(id, from.dir, from.name, limit - found.length),
+      );
+      if (isPromise(part)) return part.then((rows) => this.#listOn(at + 1, from, limit, append(found, rows)));
+      if (found.length === 0) found = part;
+      else append(found, part);
+    }
+    return found;
+  }
+
+  async *walk(dir: string): AsyncGenerator<Entry, void> {
+    if (dir === '') {
+      yield* this.#walkInterval({ from: '', to: null });
+      return;
+    }
+    // Between a directory and its sub-directories lie its siblings with a character below '/': a, a-b, a.c, a/b.
+    yield* this.#walkInterval({ from: dir, to: `${dir}\0` });
+    yield* this.#walkInterval({ from: `${dir}/`, to: `${dir}${afterSlash}` });
+  }
+
+  async *#walkInterval(interval: DirectoryInterval): AsyncGenerator<Entry, void> {
+    let at = this.#firstEndingAt({ dir: interval.from, name: '' });
+    for (; ; at++) {
+      const range = this.#ranges[at];
+      if (range === undefined) return;
+      if (interval.to !== null && compareNames(range.first.dir, interval.to) >= 0) return;
+      let after: Entry | null = null;
+      for (;;) {
+        const rows: Entry[] = await this.#read(at, range, (id) =>
+          this.#store.reader.scan(id, interval, after, walkPageEntries),
+        );
+        yield* rows;
+        // Rows of loaded ranges come without waiting, so a long walk would let nobody else have the event loop.
+        await nextTurn();
+        if (rows.length < walkPageEntries) break;
+        after = rows.at(-1) ?? null;
+      }
+    }
+  }
+
+  /** Reads range `index`; fetches it when needed, and the one after it when they are being read in order. */
+  #read<T>(index: number, range: RangeRef, read: (rangeId: number) => T): MaybePromise<T> {
+    if (!this.#store.has(range)) {
+      const before = this.#ranges[index - 1];
+      const next = this.#ranges[index + 1];
+      const value = this.#store.with(this.#artifactId, range, (loaded) => read(loaded.id));
+      if (before !== undefined && next !== undefined && this.#store.has(before)) {
+        this.#store.prefetch(this.#artifactId, next);
+      }
+      return value;
+    }
+    return this.#store.with(this.#artifactId, range, (loaded) => read(loaded.id));
+  }
+
+  /** Index of the first range whose last key is `key` or after it. */
+  #firstEndingAt(key: Key): number {
+    return this.#search((range) => compareEntries(range.last, key) >= 0);
+  }
+
+  #firstEndingAfter(key: Key): number {
+    return this.#search((range) => compareEntries(range.last, key) > 0);
+  }
+
+  /** Index of the first range for which `reached` holds; it holds for all ranges from there on. */
+  #search(reached: (range: RangeRef) => boolean): number {
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const range = this.#ranges[middle];
+      if (range !== undefined && reached(range)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+interface Key {
+  readonly dir: string;
+  readonly name: string;
+}
+
+/** The character after '/': every path below 'a' is at least 'a/' and less than 'a0'. */
+const afterSlash = String.fromCharCode('/'.charCodeAt(0) + 1);
+
+/** Rows decoded between two chances for other work; about a millisecond. */
+const walkPageEntries = 500;
+
+const covers = (range: RangeRef, key: Key): boolean =>
+  compareEntries(range.first, key) <= 0 && compareEntries(range.last, key) >= 0;
+
+function append(found: Entry[], more: readonly Entry[]): Entry[] {
+  for (const entry of more) found.push(entry);
+  return found;
+}
