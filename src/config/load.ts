@@ -11,7 +11,7 @@ import {
   optionTable,
   propertyName,
 } from './options.js';
-import { suggest } from './suggest.js';
+import { suggest } from '../util/suggest.js';
 import { type OptionValue, parseValue } from './values.js';
 
 /** Where a value came from. The earlier in this list, the stronger. */

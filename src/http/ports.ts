@@ -1,0 +1,29 @@
+import type { Artifacts } from '../artifacts/ports.js';
+import type { DaemonStats, DaemonStatus } from './schemas.js';
+
+/** What the control API serves: the artifacts, and the daemon around them. */
+export interface ApiServices {
+  readonly artifacts: Artifacts;
+  readonly daemon: DaemonControl;
+  readonly log: ApiLog;
+}
+
+export interface DaemonControl {
+  status(): DaemonStatus;
+  stats(): DaemonStats;
+  readonly logLevels: readonly string[];
+  setLogLevel(level: string): void;
+  /** Asks the log and the root for commits of others at once. */
+  refresh(): Promise<void>;
+  /**
+   * Begins to stop; returns at once. Throws `Busy` when files of the mount are open and not `force`: nothing has
+   * happened then.
+   */
+  shutdown(options: { force: boolean }): Promise<void>;
+}
+
+/** The two things the API logs: requests, and failures that are bugs of ours. */
+export interface ApiLog {
+  debug(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}

@@ -1,0 +1,115 @@
+import { chmod, rm } from 'node:fs/promises';
+import swagger from '@fastify/swagger';
+import { type FastifyError, fastify } from 'fastify';
+import { limits } from '../model/limits.js';
+import { errorBody, httpStatus } from './error-body.js';
+import { fromFastify } from './fastify-errors.js';
+import { Operations } from './operations.js';
+import type { ApiServices } from './ports.js';
+import { artifactRoutes } from './routes/artifacts.js';
+import { daemonRoutes } from './routes/daemon.js';
+import { fileRoutes } from './routes/files.js';
+import { versionRoutes } from './routes/versions.js';
+import type { Server, TypeBoxProvider } from './typed-server.js';
+
+export interface ApiServer extends AsyncDisposable {
+  /** Serves on a Unix socket that only its owner may use. A socket file left by a dead daemon is replaced. */
+  listen(socketPath: string): Promise<void>;
+  /** The OpenAPI document. */
+  document(): object;
+  /** The routes alone, for tests without a socket. */
+  readonly server: Server;
+  readonly operations: Operations;
+}
+
+/** The control API, described by GET /openapi.json. Everybody who can connect may do everything. */
+export async function createApiServer(services: ApiServices, version: string): Promise<ApiServer> {
+  const operations = new Operations();
+  const server: Server = fastify({
+    logger: false,
+    bodyLimit: limits.apiBodyBytesMax,
+    // A request of a stream (put - ART/path) may last for days; only its head has to come quickly.
+    requestTimeout: 0,
+    http: { headersTimeout: limits.apiHeadersMsMax, maxHeaderSize: limits.apiHeaderBytesMax },
+    routerOptions: { maxParamLength: limits.apiHeaderBytesMax },
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    return503OnClosing: true,
+    // What is not in a schema is refused by name, and "12" stays text where text is wanted.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
+  }).withTypeProvider<TypeBoxProvider>();
+  answerErrors(server, services);
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'artifactfs control API',
+        version,
+        description:
+          'Served by each daemon on a Unix socket. Calls that may take long answer as application/x-ndjson when asked for it by Accept.',
+      },
+      servers: [{ url: 'http://localhost', description: 'over the Unix socket' }],
+    },
+  });
+  // Bytes of files: handed on as a stream, never held.
+  server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+  server.register(async (scope: Server) => {
+    daemonRoutes(scope, services, operations);
+    artifactRoutes(scope, services);
+    versionRoutes(scope, services, operations);
+    fileRoutes(scope, services, operations);
+  });
+  await server.ready();
+  return {
+    server,
+    operations,
+    document: () => server.swagger(),
+    listen: (socketPath) => listen(server, socketPath),
+    [Symbol.asyncDispose]: async () => {
+      operations.cancelAll();
+      await server.close();
+    },
+  };
+}
+
+async function listen(server: Server, socketPath: string): Promise<void> {
+  await rm(socketPath, { force: true });
+  // Nobody may connect before the mode is set; the directory is private too, but may be the user's own choice.
+  const umask = process.umask(0o177);
+  try {
+    await server.listen({ path: socketPath });
+  } finally {
+    process.umask(umask);
+  }
+  await chmod(socketPath, 0o600);
+}
+
+function answerErrors(server: Server, { log }: ApiServices): void {
+  server.setErrorHandler(async (thrown: FastifyError | Error, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.code === 'Internal')
+      log.error({ err: thrown, url: request.url }, 'control API: internal error');
+    reply.code(httpStatus[error.code]).type('application/json');
+    return errorBody(error);
+  });
+  server.setNotFoundHandler(async (request, reply) => {
+    reply.code(404);
+    return {
+      code: 'NotFound',
+      message: `no route ${request.method} ${request.url}`,
+      hint: null,
+      details: {},
+    };
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    log.debug(
+      {
+        method: request.method,
+        url: request.url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'control API',
+    );
+  });
+}
