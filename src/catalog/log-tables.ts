@@ -3,7 +3,10 @@ import { type Database, type Statement, transaction } from '../util/sqlite.js';
 import type { CommitBody, LogRecord, Manifest, StoredRecord, TreeRef } from '../workspace/records.js';
 import type { ArtifactState, Child, VersionInfo } from './ports.js';
 
-/** What the logs of artifacts say, replayed into tables: heads, manifests, versions, aliases, names in collections. */
+/**
+ * What the logs of artifacts say, replayed into tables: heads, manifests, versions, aliases, names in collections.
+ * The rules are those of workspace/replay.ts, as statements; a test compares the two over random logs.
+ */
 export class LogTables {
   readonly #db: Database;
   readonly #sql: Statements;
@@ -65,18 +68,16 @@ export class LogTables {
         this.#insertVersion(artifactId, record);
         return record.manifest;
       case 'link':
-        sql.setChild.run(artifactId, record.name, record.artifactId);
+        sql.insertChild.run(artifactId, record.name, record.artifactId);
         return undefined;
       case 'unlink':
         sql.removeChild.run(artifactId, record.name, record.artifactId);
         return undefined;
       case 'rename':
-        sql.removeChild.run(artifactId, record.from, record.artifactId);
-        sql.setChild.run(artifactId, record.to, record.artifactId);
+        sql.renameChild.run(record.to, artifactId, record.from, record.artifactId);
         return undefined;
       case 'alias':
-        if (record.version === null) sql.removeAlias.run(artifactId, record.alias);
-        else sql.setAlias.run(artifactId, record.alias, record.version);
+        this.#applyAlias(artifactId, record);
         return undefined;
       case 'meta':
         return record.manifest;
@@ -90,8 +91,17 @@ export class LogTables {
     }
   }
 
+  #applyAlias(artifactId: string, record: Extract<LogRecord, { type: 'alias' }>): void {
+    const { alias, version } = record;
+    if ((this.#sql.alias.get(artifactId, alias) ?? null) !== record.expected) return;
+    if (version === null) this.#sql.removeAlias.run(artifactId, alias);
+    else if (this.#sql.version.get(artifactId, version)?.expired === 0) {
+      this.#sql.setAlias.run(artifactId, alias, version);
+    }
+  }
+
   #insertVersion(artifactId: string, record: LogRecord<CommitBody>): void {
-    const expected = (this.#sql.latest.get(artifactId)?.version ?? -1) + 1;
+    const expected = this.#sql.nextVersion.get(artifactId);
     if (record.version !== expected) {
       throw new ArtifactError(
         'Corrupt',
@@ -218,8 +228,11 @@ function prepare(db: Database) {
       'UPDATE artifacts SET head_seq = ?, head_hash = ?, manifest = coalesce(?, manifest) WHERE id = ?',
     ),
     latest: db.prepare<[string], VersionRow>(
-      'SELECT * FROM versions WHERE artifact = ? ORDER BY version DESC LIMIT 1',
+      'SELECT * FROM versions WHERE artifact = ? AND expired = 0 ORDER BY version DESC LIMIT 1',
     ),
+    nextVersion: db
+      .prepare<[string], number>('SELECT coalesce(max(version) + 1, 0) FROM versions WHERE artifact = ?')
+      .pluck(),
     versions: db.prepare<[string], VersionRow>(
       'SELECT * FROM versions WHERE artifact = ? ORDER BY version DESC',
     ),
@@ -244,6 +257,9 @@ function prepare(db: Database) {
     aliases: db.prepare<[string], { alias: string; version: number }>(
       'SELECT alias, version FROM aliases WHERE artifact = ? ORDER BY alias',
     ),
+    alias: db
+      .prepare<[string, string], number>('SELECT version FROM aliases WHERE artifact = ? AND alias = ?')
+      .pluck(),
     setAlias: run<[string, string, number]>('INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)'),
     removeAlias: run<[string, string]>('DELETE FROM aliases WHERE artifact = ? AND alias = ?'),
     children: db.prepare<[string, string, number], Child>(
@@ -253,7 +269,11 @@ function prepare(db: Database) {
     child: db.prepare<[string, string], Child>(
       'SELECT name, artifact AS artifactId FROM children WHERE collection = ? AND name = ?',
     ),
-    setChild: run<[string, string, string]>('INSERT OR REPLACE INTO children VALUES (?, ?, ?)'),
+    // A name that is taken stays with whom it has: the later record is without effect.
+    insertChild: run<[string, string, string]>('INSERT OR IGNORE INTO children VALUES (?, ?, ?)'),
+    renameChild: run<[string, string, string, string]>(
+      'UPDATE OR IGNORE children SET name = ? WHERE collection = ? AND name = ? AND artifact = ?',
+    ),
     removeChild: run<[string, string, string]>(
       'DELETE FROM children WHERE collection = ? AND name = ? AND artifact = ?',
     ),
