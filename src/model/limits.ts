@@ -12,7 +12,13 @@ export const limits = {
   recordBytesMax: 65_536,
   rangeEntriesTarget: 10_000,
   rangeEntriesMax: 20_000,
+  rangeBytesTarget: 16 << 20, // of plain text: a range of very long entries is cut here
+  rangeBytesMax: 256 << 20, // what a reader unpacks at most
+  metarangeBytesMax: 256 << 20,
+  treeObjectBytesTarget: 8 << 20,
   extentsPerFileMax: 1024,
+  slotAttemptsMax: 8, // PUTs of one record into one slot before its outcome is called unknown
+  slotsLostMax: 100, // lost to other committers before a commit gives up
   // data
   packFileBytesMax: 1 << 20, // files smaller than this go into packs
   packBytesTarget: 32 << 20,
@@ -28,6 +34,8 @@ export const limits = {
   readWindowBytesMax: 32 << 20,
   readStreamsMax: 4, // sequential readers told apart in one open file
   readJumpBytesMax: 2 << 20, // requests of one stream may overtake each other by this much
+  fetchesMax: 24, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
+  packGets: 8, // a pack taken whole comes in about so many pieces
   packEntriesUntilWhole: 3, // so many files of a pack wanted: the rest will be, too
   packObjectBytesMax: 64 << 20, // a larger object named as a pack is not taken whole
   // local disk
@@ -67,6 +75,12 @@ export const limits = {
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
+  // the working view
+  inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
+  extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time
+  extentLogRowsMax: 512, // then the map is stored again
+  statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
+  stateLockWaitMsMax: 10_000,
   // control API
   apiBodyBytesMax: 1 << 20,
   apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's
