@@ -64,6 +64,9 @@ export const pastTheEnd = (key: string, range: ByteRange, cause?: unknown): Arti
     cause,
   );
 
+export const partsSize = (parts: readonly PartInfo[]): number =>
+  parts.reduce((sum, { size }) => sum + size, 0);
+
 export const bodyChunks = (body: Body): readonly Buffer[] => (Buffer.isBuffer(body) ? [body] : body);
 
 export function throwIfAborted(signal: AbortSignal | undefined): void {

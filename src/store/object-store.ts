@@ -4,7 +4,8 @@ import type { Readable } from 'node:stream';
  * The port to where bytes live. Implementations: s3/, file/, memory/; wrappers in wrap/ add retries, limits, logs
  * and faults behind the same interface. test/store/contract.ts is this comment as a test: it runs over all of them.
  *
- * Keys are relative to the store URL's prefix: UTF-8, '/'-separated, no leading slash, at most 900 bytes.
+ * Keys are relative to the store URL's prefix: UTF-8, '/'-separated, no leading slash, at most 900 bytes. A key is
+ * never also a folder of other keys ('a' beside 'a/b'): file:// refuses that with `Invalid`.
  *
  * Errors are `ArtifactError`s with one of these codes and no other:
  * - `NotFound`         the store proved that the key (or upload id) is absent. Never for a time-out, 5xx or denial.
@@ -17,8 +18,9 @@ import type { Readable } from 'node:stream';
  * - `NoSpace`, `TooLarge`, `Invalid`, `Unsupported`, `Interrupted` (the caller's signal).
  *
  * Retries: implementations do not retry (the S3 client runs with one attempt); `wrap/retry.ts` does, for every
- * operation but `putIfAbsent`, whose outcome only the commit protocol can tell. All others are idempotent, because
- * data keys are fresh and never written with other bytes.
+ * operation but `putIfAbsent`, whose outcome only the commit protocol can tell, and `putStream`, whose source is
+ * read once (the S3 store repeats its parts). All others are idempotent, because data keys are fresh and never
+ * written with other bytes.
  */
 export interface ObjectStore extends AsyncDisposable {
   /** For messages; never holds a secret. */

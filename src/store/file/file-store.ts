@@ -13,6 +13,7 @@ import {
   checkRange,
   exists,
   notFound,
+  partsSize,
   pastTheEnd,
   throwIfAborted,
 } from '../keys.js';
@@ -270,7 +271,7 @@ export class FileStore implements ObjectStore {
 
   async #hasSize(path: string, parts: readonly PartInfo[]): Promise<boolean> {
     const stats = await statIfThere(path);
-    return stats !== null && Number(stats.size) === totalSize(parts);
+    return stats !== null && Number(stats.size) === partsSize(parts);
   }
 
   /** Files that crashed processes left behind. */
@@ -386,5 +387,3 @@ const describe = (key: string, stats: BigIntStats): ObjectInfo => ({
 /** Changes whenever the file is replaced. */
 const etagOf = (stats: BigIntStats): string =>
   [stats.ino, stats.size, stats.mtimeNs].map((n) => n.toString(16)).join('-');
-
-const totalSize = (parts: readonly PartInfo[]): number => parts.reduce((sum, { size }) => sum + size, 0);

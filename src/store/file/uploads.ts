@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
-import { uploadNotFound } from '../keys.js';
+import { partsSize, uploadNotFound } from '../keys.js';
 import type { PartInfo } from '../object-store.js';
 import { type DurableDir, dirMode, fileMode, writeChunks } from './durable.js';
 import { isMissing } from './file-errors.js';
@@ -185,7 +185,7 @@ export class FileUploads {
   async #finishInPlace(upload: Upload, parts: readonly StoredPart[], path: string): Promise<void> {
     const data = await this.#openFile(upload, 'data', constants.O_WRONLY);
     try {
-      await data.truncate(totalSize(parts));
+      await data.truncate(partsSize(parts));
       await data.sync();
     } finally {
       await data.close();
@@ -276,8 +276,6 @@ function isInPlace(parts: readonly StoredPart[], grain: number): boolean {
   }
   return true;
 }
-
-const totalSize = (parts: readonly PartInfo[]): number => parts.reduce((sum, { size }) => sum + size, 0);
 
 /** Exactly `length` bytes from `offset`, or `Corrupt`. */
 export async function* readChunks(file: FileHandle, offset: number, length: number): AsyncIterable<Buffer> {

@@ -10,6 +10,7 @@ import {
   checkRange,
   exists,
   notFound,
+  partsSize,
   pastTheEnd,
   throwIfAborted,
   uploadNotFound,
@@ -138,7 +139,7 @@ export class MemoryStore implements ObjectStore {
     checkPartList(key, parts);
     const upload = this.#uploads.get(uploadId);
     const done = this.#objects.get(key);
-    if (upload === undefined && done !== undefined && done.bytes.length === totalSize(parts)) return done;
+    if (upload === undefined && done !== undefined && done.bytes.length === partsSize(parts)) return done;
     const held = this.#upload(key, uploadId).parts;
     const chunks = parts.map(({ part, etag }) => {
       const found = held.get(part);
@@ -234,5 +235,3 @@ const describe = (key: string, { bytes, etag, modifiedMs }: StoredObject): Objec
   etag,
   modifiedMs,
 });
-
-const totalSize = (parts: readonly PartInfo[]): number => parts.reduce((sum, { size }) => sum + size, 0);

@@ -1,0 +1,55 @@
+import { FileStore } from './file/file-store.js';
+import { MemoryStore } from './memory/memory-store.js';
+import type { ObjectStore } from './object-store.js';
+import type { S3Options } from './s3/s3-options.js';
+import { S3Store } from './s3/s3-store.js';
+import { parseStoreUrl } from './store-url.js';
+import { LimitStore } from './wrap/limit.js';
+import { LogStore, type StoreLogger } from './wrap/log.js';
+import { type RetryOptions, RetryStore } from './wrap/retry.js';
+
+export interface OpenStoreOptions {
+  /** Makes the directory of a file:// store when it is missing. Buckets are never made. */
+  readonly create?: boolean;
+  readonly s3?: S3Options;
+  readonly retry?: RetryOptions;
+  /** Requests at a time. */
+  readonly requestsMax?: number;
+  /** Without it nothing is logged. */
+  readonly logger?: StoreLogger;
+  /** For tests: a wrapper next to the store itself, such as a `FaultStore`. */
+  readonly wrap?: (store: ObjectStore) => ObjectStore;
+}
+
+/**
+ * The store a URL names, with retries, limits and logs. Nothing is sent yet, except that a file:// store whose
+ * directory is missing is `StoreMissing`. The caller disposes of it.
+ */
+export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
+  const store = await openBareStore(url, options);
+  const wrapped = options.wrap?.(store) ?? store;
+  const logged = options.logger === undefined ? wrapped : new LogStore(wrapped, options.logger);
+  const limited = new LimitStore(logged, options.requestsMax);
+  return new RetryStore(limited, options.retry);
+}
+
+async function openBareStore(text: string, options: OpenStoreOptions): Promise<ObjectStore> {
+  const url = parseStoreUrl(text);
+  switch (url.kind) {
+    case 's3':
+      return new S3Store(url, options.s3);
+    case 'file':
+      return FileStore.open(url.dir, { create: options.create === true });
+    case 'memory':
+      return memoryStore(url.name);
+  }
+}
+
+/** One per name for the life of the process, so that a daemon can be restarted on it in a test. */
+const memoryStores = new Map<string, MemoryStore>();
+
+function memoryStore(name: string): MemoryStore {
+  const store = memoryStores.get(name) ?? new MemoryStore(`memory:${name}`);
+  memoryStores.set(name, store);
+  return store;
+}

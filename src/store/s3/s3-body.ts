@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
+import { wrongLength } from '../keys.js';
+
+/** Hashed between two turns of the event loop: about a millisecond's worth. */
+const hashSliceBytes = 1 << 20;
+
+/** A body of several buffers, sent without joining them. The length goes into the request by hand. */
+export class ChunkStream extends Readable {
+  readonly chunks: readonly Buffer[];
+  #next = 0;
+
+  constructor(chunks: readonly Buffer[]) {
+    super({ highWaterMark: hashSliceBytes });
+    this.chunks = chunks.filter((chunk) => chunk.length > 0);
+  }
+
+  override _read(): void {
+    this.push(this.chunks[this.#next++] ?? null);
+  }
+}
+
+/** Lower-case hex, without holding the event loop for the whole body. */
+export async function sha256Hex(chunks: readonly Buffer[]): Promise<string> {
+  const hash = createHash('sha256');
+  let sinceTurn = 0;
+  for (const chunk of chunks) {
+    for (let offset = 0; offset < chunk.length; offset += hashSliceBytes) {
+      if (sinceTurn >= hashSliceBytes) {
+        await setImmediate();
+        sinceTurn = 0;
+      }
+      const slice = chunk.subarray(offset, offset + hashSliceBytes);
+      hash.update(slice);
+      sinceTurn += slice.length;
+    }
+  }
+  return hash.digest('hex');
+}
+
+/** Base64 of the four bytes, as S3 writes it. */
+export function crc32Base64(chunks: readonly Buffer[]): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(chunks.reduce((crc, chunk) => crc32(chunk, crc), 0));
+  return bytes.toString('base64');
+}
+
+/** The whole of a response body, which must have exactly `length` bytes. */
+export function collect(key: string, body: Readable, length: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const bytes = Buffer.allocUnsafeSlow(length);
+    let done = 0;
+    body.on('data', (chunk: Buffer) => {
+      if (done + chunk.length > length) body.destroy(wrongLength(key, length, done + chunk.length));
+      else chunk.copy(bytes, done);
+      done += chunk.length;
+    });
+    body.once('end', () => (done === length ? resolve(bytes) : reject(wrongLength(key, length, done))));
+    body.once('error', reject);
+    body.once('close', () => reject(new Error(`the connection closed after ${done} of ${length} bytes`)));
+  });
+}

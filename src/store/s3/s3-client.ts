@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { ChunkStream, sha256Hex } from './s3-body.js';
+import { type S3Options, s3Defaults } from './s3-options.js';
+
+export interface ClientPolicy {
+  /** Attempts of one request, the first included. */
+  readonly attemptsMax: number;
+  /** Asked for each request with a body: whether its SHA-256 is signed. */
+  readonly signsBodies: () => boolean;
+}
+
+/** An SDK client that sends bodies as they are: with a length and a hash in plain headers, never in chunks with a trailer. */
+export function createS3Client(options: S3Options, policy: ClientPolicy): S3Client {
+  const client = new S3Client(clientConfig(options, policy));
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      if (isRequest(args.request)) await addBodyHeaders(args.request, context.commandName, policy);
+      return next(args);
+    },
+    { step: 'build', name: 'artifactfsBodyHeaders', priority: 'low' },
+  );
+  return client;
+}
+
+function clientConfig(options: S3Options, policy: ClientPolicy): S3ClientConfig {
+  const { endpoint, profile, accessKeyId, secretAccessKey, sessionToken } = options;
+  const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1');
+  const agentOptions = {
+    keepAlive: true,
+    maxSockets: options.socketsMax ?? s3Defaults.socketsMax,
+    scheduling: 'lifo' as const,
+  };
+  return {
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(profile === undefined ? {} : { profile }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : {
+          credentials: {
+            accessKeyId,
+            secretAccessKey,
+            ...(sessionToken === undefined ? {} : { sessionToken }),
+          },
+        }),
+    forcePathStyle: options.pathStyle ?? endpoint !== undefined,
+    followRegionRedirects: true,
+    maxAttempts: policy.attemptsMax,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // Waiting for "100 Continue" costs a round trip per part, and six seconds with services that never say it.
+    expectContinueHeader: false,
+    requestHandler: {
+      connectionTimeout: options.connectMsMax ?? s3Defaults.connectMsMax,
+      socketTimeout: options.idleMsMax ?? s3Defaults.idleMsMax,
+      httpAgent: new HttpAgent(agentOptions),
+      httpsAgent: new HttpsAgent(agentOptions),
+    },
+  };
+}
+
+interface OutgoingRequest {
+  readonly headers: Record<string, string>;
+  readonly body?: unknown;
+}
+
+const isRequest = (request: unknown): request is OutgoingRequest =>
+  typeof request === 'object' && request !== null && 'headers' in request;
+
+/** The signer takes a hash that is already there instead of making its own in one piece. */
+async function addBodyHeaders(
+  request: OutgoingRequest,
+  command: string | undefined,
+  policy: ClientPolicy,
+): Promise<void> {
+  const { headers, body } = request;
+  // Older services want this header here and do not know the newer ones.
+  if (command === 'DeleteObjectsCommand' && typeof body === 'string')
+    headers['content-md5'] = createHash('md5').update(body).digest('base64');
+  const chunks = body instanceof ChunkStream ? body.chunks : Buffer.isBuffer(body) ? [body] : null;
+  if (chunks !== null)
+    headers['x-amz-content-sha256'] = policy.signsBodies() ? await sha256Hex(chunks) : 'UNSIGNED-PAYLOAD';
+}

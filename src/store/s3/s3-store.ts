@@ -1,0 +1,473 @@
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  ListPartsCommand,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  type S3Client,
+  UploadPartCommand,
+  UploadPartCopyCommand,
+} from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import { ArtifactError, isCode } from '../../model/errors.js';
+import { limits } from '../../model/limits.js';
+import {
+  bodyChunks,
+  checkKey,
+  checkPart,
+  checkPartList,
+  checkRange,
+  exists,
+  partsSize,
+  pastTheEnd,
+  throwIfAborted,
+  uploadNotFound,
+} from '../keys.js';
+import type {
+  Body,
+  ByteRange,
+  CallOptions,
+  CopySource,
+  ObjectInfo,
+  ObjectStore,
+  PartInfo,
+  ProgressOptions,
+  PutResult,
+  StoreCapabilities,
+} from '../object-store.js';
+import { bodyLength } from '../object-store.js';
+import { probeStore } from '../probe.js';
+import { ChunkStream, crc32Base64 } from './s3-body.js';
+import { createS3Client } from './s3-client.js';
+import { describeFailure, s3Error } from './s3-errors.js';
+import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
+import {
+  abortOf,
+  etagOf,
+  objectInfo,
+  partInfo,
+  rangeBody,
+  rangeHeader,
+  required,
+  wholeBody,
+} from './s3-replies.js';
+
+const streamPartsAtOnce = 3;
+/** Marks upload ids whose parts carry a CRC32: all parts of an upload must, or none. */
+const crc32Upload = 'crc32:';
+
+/** Objects in a bucket of any S3-compatible service. */
+export class S3Store implements ObjectStore {
+  readonly url: string;
+  readonly #bucket: string;
+  readonly #prefix: string;
+  readonly #where: string;
+  readonly #client: S3Client;
+  /** For streams, which no wrapper can send a second time: it repeats single parts. */
+  readonly #streamClient: S3Client;
+  readonly #policy: S3Options['checksums'];
+  readonly #tamperProof: boolean;
+  /** The service verifies CRC32 headers: by option, or proved by `probe`. */
+  #crc32: boolean;
+
+  constructor({ bucket, prefix }: S3Location, options: S3Options = {}) {
+    checkS3Options(options);
+    this.url = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`;
+    this.#bucket = bucket;
+    this.#prefix = prefix === '' ? '' : `${prefix}/`;
+    this.#where = options.endpoint === undefined ? this.url : `${this.url} at ${options.endpoint}`;
+    this.#policy = options.checksums ?? 'auto';
+    this.#crc32 = this.#policy === 'crc32';
+    this.#tamperProof = isTamperProof(options.endpoint);
+    const signsBodies = () => !(this.#crc32 && this.#tamperProof);
+    this.#client = createS3Client(options, { attemptsMax: 1, signsBodies });
+    this.#streamClient = createS3Client(options, { attemptsMax: limits.storeAttemptsMax, signsBodies });
+  }
+
+  get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
+    return this.#onKey(`reading ${key}`, key, options, async (target) => {
+      if (range !== undefined) checkRange(key, range);
+      let answer: GetObjectCommandOutput;
+      try {
+        answer = await this.#client.send(
+          new GetObjectCommand({
+            ...target,
+            ...(range === undefined ? { ChecksumMode: 'ENABLED' as const } : { Range: rangeHeader(range) }),
+          }),
+          abortOf(options),
+        );
+      } catch (error) {
+        if (range !== undefined && describeFailure(error).status === 416) throw pastTheEnd(key, range, error);
+        throw error;
+      }
+      return range === undefined ? wholeBody(key, answer) : rangeBody(key, answer, range);
+    });
+  }
+
+  head(key: string, options?: CallOptions): Promise<ObjectInfo> {
+    return this.#onKey(`looking at ${key}`, key, options, async (target) => {
+      const send = async () => {
+        const head = await this.#client.send(new HeadObjectCommand(target), abortOf(options));
+        return objectInfo(key, head.ContentLength, head.ETag, head.LastModified);
+      };
+      try {
+        return await send();
+      } catch (error) {
+        if (describeFailure(error).status !== 404) throw error;
+        await this.#proveMissing(key, options);
+        return send(); // it came into being in between
+      }
+    });
+  }
+
+  put(key: string, body: Body, options?: CallOptions): Promise<PutResult> {
+    return this.#onKey(`writing ${key}`, key, options, (target) =>
+      this.#put({ ...target, ...this.#bodyOf(body, this.#crc32) }, options),
+    );
+  }
+
+  putIfAbsent(key: string, body: Buffer, options?: CallOptions): Promise<PutResult> {
+    return this.#onKey(`creating ${key}`, key, options, async (target) => {
+      try {
+        return await this.#put({ ...target, ...this.#bodyOf(body, this.#crc32), IfNoneMatch: '*' }, options);
+      } catch (error) {
+        const { status, name } = describeFailure(error);
+        if (status === 412 || name === 'PreconditionFailed') throw exists(key, error);
+        throw error;
+      }
+    });
+  }
+
+  putStream(
+    key: string,
+    source: Readable,
+    options?: CallOptions & ProgressOptions,
+  ): Promise<PutResult & { size: number }> {
+    return this.#onKey(`writing ${key}`, key, options, async (target) => {
+      let size = 0;
+      const upload = new Upload({
+        client: this.#streamClient,
+        params: { ...target, Body: source, ...(this.#crc32 ? { ChecksumAlgorithm: 'CRC32' as const } : {}) },
+        partSize: limits.storeStreamPartBytes,
+        queueSize: streamPartsAtOnce,
+      });
+      upload.on('httpUploadProgress', ({ loaded = 0 }) => {
+        size = loaded;
+        options?.onProgress?.(loaded);
+      });
+      let sourceError: unknown;
+      source.once('error', (error) => {
+        sourceError = error;
+      });
+      const abort = () => void upload.abort();
+      options?.signal?.addEventListener('abort', abort, { once: true });
+      try {
+        const { ETag } = await upload.done();
+        return { etag: etagOf(ETag), size };
+      } catch (error) {
+        if (sourceError !== undefined) throw sourceError;
+        throw error;
+      } finally {
+        options?.signal?.removeEventListener('abort', abort);
+        source.destroy();
+      }
+    });
+  }
+
+  createMultipart(key: string, options?: CallOptions): Promise<string> {
+    return this.#onKey(`starting an upload of ${key}`, key, options, async (target) => {
+      const crc32 = this.#crc32;
+      const answer = await this.#client.send(
+        new CreateMultipartUploadCommand({ ...target, ...(crc32 ? { ChecksumAlgorithm: 'CRC32' } : {}) }),
+        abortOf(options),
+      );
+      const uploadId = required(answer.UploadId, 'an upload id');
+      return crc32 ? crc32Upload + uploadId : uploadId;
+    });
+  }
+
+  uploadPart(
+    key: string,
+    uploadId: string,
+    part: number,
+    body: Body,
+    options?: CallOptions,
+  ): Promise<PartInfo> {
+    return this.#onKey(`writing part ${part} of ${key}`, key, options, async (target) => {
+      checkPart(key, part);
+      const upload = parseUploadId(uploadId);
+      const sent = this.#bodyOf(body, upload.crc32);
+      const answer = await this.#client.send(
+        new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent }),
+        abortOf(options),
+      );
+      return partInfo(part, answer.ETag, bodyLength(body), sent.ChecksumCRC32);
+    });
+  }
+
+  copyPart(
+    key: string,
+    uploadId: string,
+    part: number,
+    source: CopySource,
+    options?: CallOptions,
+  ): Promise<PartInfo> {
+    return this.#onKey(`copying ${source.key} to ${key}`, key, options, async (target) => {
+      checkPart(key, part);
+      checkKey(source.key);
+      checkRange(source.key, source);
+      const upload = parseUploadId(uploadId);
+      const from = `${this.#bucket}/${this.#prefix}${source.key}`;
+      const answer = await this.#client.send(
+        new UploadPartCopyCommand({
+          ...target,
+          UploadId: upload.id,
+          PartNumber: part,
+          CopySource: from.split('/').map(encodeURIComponent).join('/'),
+          CopySourceRange: rangeHeader(source),
+        }),
+        abortOf(options),
+      );
+      const copied = answer.CopyPartResult;
+      return partInfo(part, copied?.ETag, source.length, upload.crc32 ? copied?.ChecksumCRC32 : undefined);
+    });
+  }
+
+  listParts(key: string, uploadId: string, options?: CallOptions): Promise<PartInfo[]> {
+    return this.#onKey(`listing parts of ${key}`, key, options, async (target) => {
+      const upload = parseUploadId(uploadId);
+      const parts: PartInfo[] = [];
+      let after: string | undefined;
+      do {
+        const page = await this.#client.send(
+          new ListPartsCommand({
+            ...target,
+            UploadId: upload.id,
+            ...(after === undefined ? {} : { PartNumberMarker: after }),
+          }),
+          abortOf(options),
+        );
+        for (const { PartNumber, ETag, Size, ChecksumCRC32 } of page.Parts ?? [])
+          parts.push(partInfo(required(PartNumber, 'a part number'), ETag, Size ?? 0, ChecksumCRC32));
+        after = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
+      } while (after !== undefined);
+      return parts;
+    });
+  }
+
+  completeMultipart(
+    key: string,
+    uploadId: string,
+    parts: readonly PartInfo[],
+    options?: CallOptions,
+  ): Promise<PutResult> {
+    return this.#onKey(`completing ${key}`, key, options, async (target) => {
+      checkPartList(key, parts);
+      const upload = parseUploadId(uploadId);
+      try {
+        const answer = await this.#client.send(
+          new CompleteMultipartUploadCommand({
+            ...target,
+            UploadId: upload.id,
+            MultipartUpload: {
+              Parts: parts.map(({ part, etag, crc32 }) => ({
+                PartNumber: part,
+                ETag: `"${etag}"`,
+                ...(upload.crc32 && crc32 !== undefined ? { ChecksumCRC32: crc32 } : {}),
+              })),
+            },
+          }),
+          abortOf(options),
+        );
+        return { etag: etagOf(answer.ETag) };
+      } catch (error) {
+        if (describeFailure(error).name !== 'NoSuchUpload') throw error;
+        return this.#completedBefore(key, uploadId, parts, options, error);
+      }
+    });
+  }
+
+  abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
+    return this.#onKey(`aborting the upload of ${key}`, key, options, async (target) => {
+      try {
+        await this.#client.send(
+          new AbortMultipartUploadCommand({ ...target, UploadId: parseUploadId(uploadId).id }),
+          abortOf(options),
+        );
+      } catch (error) {
+        if (describeFailure(error).name !== 'NoSuchUpload') throw error;
+      }
+    });
+  }
+
+  async *list(prefix: string, options?: CallOptions & { startAfter?: string }): AsyncIterable<ObjectInfo> {
+    const after = options?.startAfter;
+    let token: string | undefined;
+    do {
+      const page = await this.#run('listing', options, () =>
+        this.#client.send(
+          new ListObjectsV2Command({
+            Bucket: this.#bucket,
+            Prefix: this.#prefix + prefix,
+            EncodingType: 'url',
+            ...(token === undefined ? {} : { ContinuationToken: token }),
+            ...(after === undefined || after === '' ? {} : { StartAfter: this.#prefix + after }),
+          }),
+          abortOf(options),
+        ),
+      );
+      for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
+        const sent = required(Key, 'a key');
+        const key = page.EncodingType === 'url' ? decodeURIComponent(sent.replaceAll('+', ' ')) : sent;
+        yield objectInfo(key.slice(this.#prefix.length), Size, ETag, LastModified);
+      }
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    } while (token !== undefined);
+  }
+
+  async deleteMany(keys: readonly string[], options?: CallOptions): Promise<void> {
+    for (const key of keys) checkKey(key);
+    for (let start = 0; start < keys.length; start += limits.storeDeleteKeysMax) {
+      const batch = keys.slice(start, start + limits.storeDeleteKeysMax);
+      await this.#run('deleting', options, async () => {
+        const { Errors = [] } = await this.#client.send(
+          new DeleteObjectsCommand({
+            Bucket: this.#bucket,
+            Delete: { Objects: batch.map((key) => ({ Key: this.#prefix + key })), Quiet: true },
+          }),
+          abortOf(options),
+        );
+        const failed = Errors.find(({ Code }) => Code !== 'NoSuchKey');
+        if (failed !== undefined)
+          throw Object.assign(new Error(`${failed.Key}: ${failed.Message}`), {
+            name: failed.Code,
+            $metadata: { httpStatusCode: failed.Code === 'AccessDenied' ? 403 : 500 },
+          });
+      });
+    }
+  }
+
+  presignGet(key: string, expiresSeconds: number): Promise<string> {
+    return this.#onKey(`signing a URL of ${key}`, key, undefined, (target) => {
+      if (!(expiresSeconds >= 1 && expiresSeconds <= limits.presignSecondsMax))
+        throw new ArtifactError('Invalid', `a URL can be valid for 1 to ${limits.presignSecondsMax} seconds`);
+      return getSignedUrl(this.#client, new GetObjectCommand(target), { expiresIn: expiresSeconds });
+    });
+  }
+
+  async probe(options?: CallOptions): Promise<StoreCapabilities> {
+    const capabilities = await probeStore(this, { presign: true }, options);
+    if (this.#policy === 'auto' && capabilities.writable) this.#crc32 = await this.#verifiesCrc32(options);
+    return capabilities;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.destroy();
+    this.#streamClient.destroy();
+  }
+
+  async #put(input: PutObjectCommandInput, options: CallOptions | undefined): Promise<PutResult> {
+    const { ETag } = await this.#client.send(new PutObjectCommand(input), abortOf(options));
+    return { etag: etagOf(ETag) };
+  }
+
+  #bodyOf(body: Body, crc32: boolean) {
+    const chunks = bodyChunks(body);
+    const [only] = chunks;
+    return {
+      Body: chunks.length === 1 && only !== undefined ? only : new ChunkStream(chunks),
+      ContentLength: bodyLength(body),
+      ...(crc32 ? { ChecksumCRC32: crc32Base64(chunks) } : {}),
+    };
+  }
+
+  /** A HEAD has no error document, so a GET has to tell whether the key or the bucket is missing. */
+  async #proveMissing(key: string, options: CallOptions | undefined): Promise<void> {
+    try {
+      await this.get(key, { offset: 0, length: 1 }, options);
+    } catch (error) {
+      if (!isCode(error, 'Corrupt')) throw error; // an empty object has no first byte, but exists
+    }
+  }
+
+  /** An upload that is unknown because an earlier try completed it, and only the answer was lost, is a success. */
+  async #completedBefore(
+    key: string,
+    uploadId: string,
+    parts: readonly PartInfo[],
+    options: CallOptions | undefined,
+    cause: unknown,
+  ): Promise<PutResult> {
+    try {
+      const found = await this.head(key, options);
+      if (found.size === partsSize(parts)) return { etag: found.etag };
+    } catch (error) {
+      if (!isCode(error, 'NotFound')) throw error;
+    }
+    throw uploadNotFound(key, uploadId, cause);
+  }
+
+  /** True when a right CRC32 is accepted and a wrong one refused. */
+  async #verifiesCrc32(options: CallOptions | undefined): Promise<boolean> {
+    const key = `.probe/${randomUUID()}`;
+    const send = (value: string) =>
+      this.#run('testing checksums', options, () =>
+        this.#put(
+          {
+            Bucket: this.#bucket,
+            Key: this.#prefix + key,
+            Body: Buffer.from('artifactfs'),
+            ChecksumCRC32: value,
+          },
+          options,
+        ),
+      );
+    const accepted = (value: string) =>
+      send(value).then(
+        () => true,
+        (error: unknown) => {
+          if (isCode(error, 'StoreUnavailable', 'Invalid', 'Unsupported')) return false;
+          throw error;
+        },
+      );
+    const right = await accepted(crc32Base64([Buffer.from('artifactfs')]));
+    const wrong = right && (await accepted(crc32Base64([Buffer.from('something else')])));
+    if (right) await this.deleteMany([key], options);
+    return right && !wrong;
+  }
+
+  #onKey<T>(
+    what: string,
+    key: string,
+    options: CallOptions | undefined,
+    operation: (target: { Bucket: string; Key: string }) => Promise<T>,
+  ): Promise<T> {
+    return this.#run(what, options, async () => {
+      checkKey(key);
+      return operation({ Bucket: this.#bucket, Key: this.#prefix + key });
+    });
+  }
+
+  async #run<T>(what: string, options: CallOptions | undefined, operation: () => Promise<T>): Promise<T> {
+    throwIfAborted(options?.signal);
+    try {
+      return await operation();
+    } catch (error) {
+      throw s3Error(this.#where, what, error, options?.signal);
+    }
+  }
+}
+
+function parseUploadId(uploadId: string): { id: string; crc32: boolean } {
+  const crc32 = uploadId.startsWith(crc32Upload);
+  return { id: crc32 ? uploadId.slice(crc32Upload.length) : uploadId, crc32 };
+}

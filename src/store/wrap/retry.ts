@@ -1,0 +1,80 @@
+import { setTimeout } from 'node:timers/promises';
+import { isCode } from '../../model/errors.js';
+import { limits } from '../../model/limits.js';
+import { interrupted, throwIfAborted } from '../keys.js';
+import type { CallOptions, ObjectInfo, ObjectStore } from '../object-store.js';
+import { type StoreCall, WrappedStore } from './wrapped-store.js';
+
+export interface RetryOptions {
+  /** The first attempt included. */
+  readonly attemptsMax?: number;
+  readonly delayMsMin?: number;
+  readonly delayMsMax?: number;
+  /** In [0, 1); for tests. */
+  readonly random?: () => number;
+}
+
+/**
+ * Repeats calls that failed with `StoreUnavailable` (throttling among them) or `Busy`, after a random time below a
+ * bound that doubles. Never `putIfAbsent`: whether it took effect is the caller's question. Nor `putStream`: its source
+ * is gone; the S3 store repeats its parts itself.
+ */
+export class RetryStore extends WrappedStore {
+  readonly #attemptsMax: number;
+  readonly #delayMsMin: number;
+  readonly #delayMsMax: number;
+  readonly #random: () => number;
+
+  constructor(inner: ObjectStore, options: RetryOptions = {}) {
+    super(inner);
+    this.#attemptsMax = options.attemptsMax ?? limits.storeAttemptsMax;
+    this.#delayMsMin = options.delayMsMin ?? limits.storeRetryDelayMsMin;
+    this.#delayMsMax = options.delayMsMax ?? limits.storeRetryDelayMsMax;
+    this.#random = options.random ?? Math.random;
+  }
+
+  protected override async around<T>(call: StoreCall, run: () => Promise<T>): Promise<T> {
+    if (call.operation === 'putIfAbsent' || call.operation === 'putStream') return run();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await run();
+      } catch (error) {
+        await this.#waitOrThrow(error, attempt, call.signal);
+      }
+    }
+  }
+
+  /** Goes on after the last key that arrived; each key that arrives earns new attempts. */
+  override async *list(
+    prefix: string,
+    options?: CallOptions & { startAfter?: string },
+  ): AsyncIterable<ObjectInfo> {
+    let startAfter = options?.startAfter;
+    let attempt = 1;
+    for (;;) {
+      try {
+        const rest = startAfter === undefined ? options : { ...options, startAfter };
+        for await (const info of this.inner.list(prefix, rest)) {
+          startAfter = info.key;
+          attempt = 1;
+          yield info;
+        }
+        return;
+      } catch (error) {
+        await this.#waitOrThrow(error, attempt++, options?.signal);
+      }
+    }
+  }
+
+  async #waitOrThrow(error: unknown, attempt: number, signal: AbortSignal | undefined): Promise<void> {
+    if (!isCode(error, 'StoreUnavailable', 'Busy') || attempt >= this.#attemptsMax) throw error;
+    throwIfAborted(signal);
+    const bound = Math.min(this.#delayMsMax, this.#delayMsMin * 2 ** (attempt - 1));
+    try {
+      await setTimeout(bound * this.#random(), undefined, signal === undefined ? {} : { signal });
+    } catch (cause) {
+      if (signal?.aborted === true) throw interrupted(signal, cause);
+      throw cause;
+    }
+  }
+}
