@@ -32,8 +32,10 @@ export const limits = {
   getBytesMin: 1 << 20, // a large window is not cut finer than this
   readWindowBytesMin: 1 << 20,
   readWindowBytesMax: 32 << 20,
+  readWindowGets: 16, // a full window is on its way in so many GETs at a time
+  readStreamIdleReads: 256, // reads of others after which a stream no longer holds read-ahead
   readStreamsMax: 4, // sequential readers told apart in one open file
-  readJumpBytesMax: 2 << 20, // requests of one stream may overtake each other by this much
+  readJumpBytesMax: 1 << 20, // requests of one stream may overtake each other by this much
   fetchesMax: 24, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
   packGets: 8, // a pack taken whole comes in about so many pieces
   packEntriesUntilWhole: 3, // so many files of a pack wanted: the rest will be, too
@@ -81,6 +83,10 @@ export const limits = {
   extentLogRowsMax: 512, // then the map is stored again
   statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
   stateLockWaitMsMax: 10_000,
+  // the kernel
+  fuseRequestBytesMax: 1 << 20,
+  fuseBackgroundRequestsMax: 64,
+  mountAnswerMsMax: 5_000,
   // control API
   apiBodyBytesMax: 1 << 20,
   apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's

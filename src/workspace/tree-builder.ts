@@ -1,0 +1,266 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { compareEntries, type Entry } from '../model/entry.js';
+import { limits } from '../model/limits.js';
+import { Boundaries } from './boundary.js';
+import { isSameThing } from './entry-compare.js';
+import { encodeMetarange } from './metarange-codec.js';
+import { compressRange, RangeEncoder, sliceEntries } from './range-codec.js';
+import type { ChangeSummary, TreeRef } from './records.js';
+import type { Piece } from './tree-store.js';
+import type { Metarange, PathChange, RangeRef } from './trees.js';
+
+export interface TreeInput {
+  /** The tree that is changed; null for none. */
+  readonly base: Metarange | null;
+  readonly root: Entry;
+  /** In tree order, without the root. Of each only the path and `after` count. */
+  readonly changes: readonly PathChange[];
+  /** Added to the base's. */
+  readonly inoPrefixes: readonly number[];
+}
+
+/** Where a builder reads old ranges and puts new pieces. */
+export interface TreeIo {
+  read(range: RangeRef): Promise<Entry[]>;
+  write(bytes: Buffer): Promise<Piece>;
+  /** Resolves when everything written is stored. */
+  finish(): Promise<void>;
+}
+
+/** How many entries a range has about, and at most. */
+export interface RangeSizes {
+  readonly target: number;
+  readonly max: number;
+}
+
+export interface BuiltTree {
+  readonly tree: TreeRef;
+  readonly metarange: Metarange;
+  readonly summary: ChangeSummary;
+}
+
+const defaultSizes: RangeSizes = { target: limits.rangeEntriesTarget, max: limits.rangeEntriesMax };
+
+/**
+ * Writes the tree that is `base` with `changes`. Ranges that no change falls into are taken over by reference; the
+ * others are rewritten one by one, so memory holds a few ranges at a time, however large the tree.
+ */
+export async function buildTree(
+  io: TreeIo,
+  input: TreeInput,
+  sizes: RangeSizes = defaultSizes,
+): Promise<BuiltTree> {
+  const merge = new RangeMerge(io, input.changes, sizes);
+  const ranges = await merge.run(input.base?.ranges ?? []);
+  const { totals } = merge;
+  const metarange: Metarange = {
+    kind: 'artifactfs.metarange',
+    formatVersion: 1,
+    root: input.root,
+    ranges,
+    entries: (input.base?.entries ?? 0) + totals.entries,
+    bytes: (input.base?.bytes ?? 0) + totals.bytes,
+    inoPrefixes: [...new Set([...(input.base?.inoPrefixes ?? []), ...input.inoPrefixes])],
+  };
+  const piece = await io.write(await encodeMetarange(metarange));
+  await io.finish();
+  const tree: TreeRef = { ...piece, entries: metarange.entries, bytes: metarange.bytes };
+  return {
+    tree,
+    metarange,
+    summary: { added: totals.added, changed: totals.changed, removed: totals.removed },
+  };
+}
+
+class RangeMerge {
+  /** Differences to the base; `changed` leaves out directories whose names or times alone changed. */
+  readonly totals = { entries: 0, bytes: 0, added: 0, changed: 0, removed: 0 };
+  readonly #io: TreeIo;
+  readonly #changes: readonly PathChange[];
+  readonly #output: RangeOutput;
+  #sinceTurn = 0;
+
+  constructor(io: TreeIo, changes: readonly PathChange[], sizes: RangeSizes) {
+    this.#io = io;
+    this.#changes = changes;
+    this.#output = new RangeOutput(io, sizes);
+  }
+
+  async run(base: readonly RangeRef[]): Promise<RangeRef[]> {
+    const ends = this.#assign(base);
+    const reads = new ReadAhead(this.#io, base, (i) => (ends[i - 1] ?? 0) < (ends[i] ?? 0));
+    let next = 0;
+    for (const [i, range] of base.entries()) {
+      const end = ends[i] ?? next;
+      if (next === end && this.#output.mayCut()) {
+        await this.#output.reuse(range);
+        continue;
+      }
+      await this.#merge(await reads.get(i), next, end);
+      next = end;
+    }
+    await this.#merge([], next, this.#changes.length);
+    return this.#output.finish();
+  }
+
+  /**
+   * For each base range, the end of the changes that belong to it: those up to its last key. The last range also takes
+   * what comes after it, unless it ends where any writer would end it.
+   */
+  #assign(base: readonly RangeRef[]): number[] {
+    let from = 0;
+    return base.map((range, i) => {
+      const isOpen = i === base.length - 1 && !this.#output.isFull(range);
+      from = isOpen ? this.#changes.length : upperBound(this.#changes, range.last, from);
+      return from;
+    });
+  }
+
+  async #merge(entries: readonly Entry[], from: number, to: number): Promise<void> {
+    let next = from;
+    for (let i = 0; i < entries.length || next < to; ) {
+      const entry = entries[i] ?? null;
+      const change = (next < to ? this.#changes[next] : undefined) ?? null;
+      const order = entry === null ? -1 : change === null ? 1 : compareEntries(change, entry);
+      const after = order > 0 ? entry : (change?.after ?? null);
+      if (order >= 0) i++;
+      if (order <= 0) next++;
+      const isFull = this.#emit(order >= 0 ? entry : null, after);
+      if (isFull) await this.#output.cut();
+      if (++this.#sinceTurn >= sliceEntries) {
+        this.#sinceTurn = 0;
+        await nextTurn();
+      }
+    }
+  }
+
+  /** True when the range must be cut now. */
+  #emit(before: Entry | null, after: Entry | null): boolean {
+    if (before !== after) this.#count(before, after);
+    return after !== null && this.#output.add(after);
+  }
+
+  #count(before: Entry | null, after: Entry | null): void {
+    const { totals } = this;
+    totals.entries += (after === null ? 0 : 1) - (before === null ? 0 : 1);
+    totals.bytes += fileBytes(after) - fileBytes(before);
+    if (before === null) totals.added += after === null ? 0 : 1;
+    else if (after === null) totals.removed++;
+    else if (before.kind !== 'dir' || !isSameThing(before, after)) totals.changed++;
+  }
+}
+
+/** Cuts entries into ranges, compresses a few of them at a time, and keeps the references in order. */
+class RangeOutput {
+  readonly #io: TreeIo;
+  readonly #sizes: RangeSizes;
+  readonly #boundaries: Boundaries;
+  readonly #encoder = new RangeEncoder();
+  readonly #ranges: Promise<RangeRef>[] = [];
+
+  constructor(io: TreeIo, sizes: RangeSizes) {
+    this.#io = io;
+    this.#sizes = sizes;
+    this.#boundaries = new Boundaries(sizes.target);
+  }
+
+  /** True when the range must be cut now. */
+  add(entry: Entry): boolean {
+    this.#encoder.add(entry);
+    return (
+      this.#encoder.count >= this.#sizes.max ||
+      this.#encoder.units >= limits.rangeBytesTarget ||
+      this.#boundaries.endsRange(entry.dir, entry.name)
+    );
+  }
+
+  /** True when an old boundary may be a new one: what is collected is nothing, or enough to be a range. */
+  mayCut(): boolean {
+    return this.#encoder.count === 0 || this.#encoder.count >= this.#sizes.target / 4;
+  }
+
+  /** Whether an existing range ends where this output would end it too. */
+  isFull(range: RangeRef): boolean {
+    return range.entries >= this.#sizes.max || this.#boundaries.endsRange(range.last.dir, range.last.name);
+  }
+
+  async reuse(range: RangeRef): Promise<void> {
+    await this.cut();
+    this.#ranges.push(Promise.resolve(range));
+  }
+
+  async cut(): Promise<void> {
+    const range = this.#encoder.take();
+    if (range === undefined) return;
+    const stored = this.#store(range);
+    // `finish` reports it; until then a failure must not count as unhandled.
+    stored.catch(() => undefined);
+    this.#ranges.push(stored);
+    await this.#ranges.at(-compressedAtOnce);
+  }
+
+  finish(): Promise<RangeRef[]> {
+    return this.cut().then(() => Promise.all(this.#ranges));
+  }
+
+  async #store(range: NonNullable<ReturnType<RangeEncoder['take']>>): Promise<RangeRef> {
+    const piece = await this.#io.write(await compressRange(range));
+    return { ...piece, entries: range.entries, first: range.first, last: range.last };
+  }
+}
+
+const compressedAtOnce = 3;
+
+/** Reads the ranges that will be rewritten a little ahead, so that a distant store costs its latency once. */
+class ReadAhead {
+  readonly #io: TreeIo;
+  readonly #ranges: readonly RangeRef[];
+  readonly #reads = new Map<number, Promise<Entry[]>>();
+  readonly #wanted: number[];
+
+  constructor(io: TreeIo, ranges: readonly RangeRef[], isWanted: (index: number) => boolean) {
+    this.#io = io;
+    this.#ranges = ranges;
+    this.#wanted = [...ranges.keys()].filter(isWanted);
+  }
+
+  get(index: number): Promise<Entry[]> {
+    const read = this.#start(index);
+    this.#reads.delete(index);
+    while (this.#wanted[0] !== undefined && this.#wanted[0] <= index) this.#wanted.shift();
+    for (const ahead of this.#wanted.slice(0, rangesAhead)) void this.#start(ahead);
+    return read;
+  }
+
+  #start(index: number): Promise<Entry[]> {
+    const started = this.#reads.get(index);
+    if (started !== undefined) return started;
+    const range = this.#ranges[index];
+    const read = range === undefined ? Promise.resolve([]) : this.#io.read(range);
+    // Whoever gets it is told of a failure.
+    read.catch(() => undefined);
+    this.#reads.set(index, read);
+    return read;
+  }
+}
+
+const rangesAhead = 2;
+
+const fileBytes = (entry: Entry | null): number => (entry?.kind === 'file' ? entry.size : 0);
+
+/** Index of the first change after `key`, searching from `from`. */
+function upperBound(
+  changes: readonly PathChange[],
+  key: { dir: string; name: string },
+  from: number,
+): number {
+  let low = from;
+  let high = changes.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const change = changes[middle];
+    if (change !== undefined && compareEntries(change, key) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
