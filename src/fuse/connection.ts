@@ -1,0 +1,104 @@
+import { constants } from 'node:os';
+import type { Driver } from './driver.js';
+import type { Native, NativeChannel } from './native.js';
+import { Notifier } from './notifier.js';
+import { RequestPool } from './request-pool.js';
+
+/** How a connection ended. */
+export type EndReason =
+  /** Somebody unmounted: us, `umount`, `fusermount3 -u`. */
+  | 'unmounted'
+  /** Somebody forced it: `umount -f`, or `abort` under /sys/fs/fuse/connections. */
+  | 'aborted'
+  /** The device answered something unexpected. */
+  | 'failed';
+
+export interface ConnectionOptions {
+  /** Largest READ and WRITE, in bytes. */
+  readonly requestBytesMax: number;
+  readonly onNotifyFailure: (errno: number) => void;
+}
+
+/** Requests read in one turn of the event loop before everybody else gets a turn. */
+const batchMax = 32;
+/** Room beside the data of the largest write: the header, and the longest names. */
+const headerBytesMax = 4096;
+/** Memory for write data that the file system has not yet let go of: pieces of a few large writes each. */
+const writesPerPiece = 3;
+const piecesMax = 32;
+
+/** One mount's open /dev/fuse: reads requests when there are some and gives them to the driver. Owns the descriptor. */
+export class Connection {
+  readonly notifier: Notifier;
+  /** Resolves when the kernel is gone and every request under way has been settled. Never rejects. */
+  readonly closed: Promise<EndReason>;
+  readonly #driver: Driver;
+  readonly #channel: NativeChannel;
+  readonly #pool: RequestPool;
+  readonly #keepBytes: number;
+  readonly #ends = new Uint32Array(batchMax);
+  #resolveClosed: (reason: EndReason) => void = () => {};
+  #ended = false;
+
+  constructor(native: Native, fd: number, driver: Driver, options: ConnectionOptions) {
+    this.#driver = driver;
+    this.#keepBytes = options.requestBytesMax + headerBytesMax;
+    this.#channel = new native.Channel(fd, driver.replyMemory, () => this.#readable());
+    this.#pool = new RequestPool(this.#keepBytes, writesPerPiece * this.#keepBytes, piecesMax, () =>
+      this.#start(),
+    );
+    this.notifier = new Notifier((messages) => this.#channel.notify(messages), options.onNotifyFailure);
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    driver.connect(this.#channel, this.notifier);
+    this.#start();
+  }
+
+  /** Lets go of the device without unmounting; what still has the mount open gets ENOTCONN. */
+  close(): void {
+    this.#end('unmounted');
+  }
+
+  #start(): void {
+    if (this.#ended) return;
+    if (this.#channel.start() !== 0) this.#end('failed');
+  }
+
+  #readable(): void {
+    const memory = this.#pool.take();
+    if (memory === undefined) {
+      this.#channel.stop(); // until the file system has let go of some write data
+      return;
+    }
+    let start = this.#pool.position;
+    const count = this.#channel.read(memory.bytes, start, this.#keepBytes, this.#ends);
+    if (count < 0) {
+      this.#end(endReason(-count));
+      return;
+    }
+    const last = count === 0 ? start : (this.#ends[count - 1] as number);
+    this.#pool.position = align8(last);
+    for (let i = 0; i < count; i++) {
+      const end = this.#ends[i] as number;
+      this.#driver.handle(memory, start, end);
+      start = align8(end);
+    }
+  }
+
+  #end(reason: EndReason): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#channel.close();
+    void this.#driver
+      .end(`the connection to the kernel ended: ${reason}`)
+      .then(() => this.#resolveClosed(reason));
+  }
+}
+
+const align8 = (offset: number): number => (offset + 7) & ~7;
+
+function endReason(errno: number): EndReason {
+  if (errno === constants.errno.ENODEV) return 'unmounted';
+  return errno === constants.errno.ECONNABORTED ? 'aborted' : 'failed';
+}

@@ -1,0 +1,306 @@
+import { constants } from 'node:os';
+import { ArtifactError, toArtifactError } from '../model/errors.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+import type { FileSystem, KernelNotifier } from '../vfs/file-system.js';
+import { codesToReport, errnoOfCode } from './errno.js';
+import type { Session } from './operations/operation.js';
+import { isUnanswered, operations } from './operations/table.js';
+import {
+  decodeInit,
+  type InitOptions,
+  type Negotiated,
+  negotiate,
+  protocolMajor,
+  replyInit,
+  replyInitMajor,
+} from './protocol/init.js';
+import { opcode, opcodeName, opcodesMax } from './protocol/opcodes.js';
+import { Refusal } from './protocol/refusal.js';
+import { Reply } from './protocol/reply.js';
+import { Request, type RequestMemory, requestHeaderBytes } from './protocol/request.js';
+
+/** The way to the kernel, for one reply: 0, or -errno (ENOENT: the kernel no longer wants it). */
+export interface Wire {
+  /** Sends the first `bytes` of the driver's reply memory. */
+  reply(bytes: number): number;
+  /** The same, followed by `payload`. */
+  replyWith(bytes: number, payload: Uint8Array): number;
+}
+
+/** A request that failed in a way somebody should read about: the errno alone would not tell. */
+export interface RequestFailure {
+  /** Name of the request: `lookup`, `write`. */
+  readonly operation: string;
+  readonly nodeId: number;
+  readonly pid: number;
+  readonly errno: number;
+  readonly error: Error;
+}
+
+export interface DriverOptions {
+  readonly init: InitOptions;
+  readonly onError: (failure: RequestFailure) => void;
+}
+
+/**
+ * Turns requests of the kernel into calls of a file system, and answers into replies. It does not read and does not
+ * wait: bytes come in by `handle`, one request at a time, and replies leave through the wire.
+ *
+ * INVARIANT: each request is answered exactly once, but FORGET, BATCH_FORGET and INTERRUPT never are.
+ * INVARIANT: a request is in `#pending` exactly while its answer is a promise.
+ */
+export class Driver implements Session {
+  readonly fileSystem: FileSystem;
+  /** Resolves when the kernel and we have agreed; rejects when we cannot, or the connection ended before. */
+  readonly ready: Promise<Negotiated>;
+  /** Requests seen, by opcode. */
+  readonly counts: number[] = new Array<number>(opcodesMax).fill(0);
+  readonly #options: DriverOptions;
+  readonly #reply: Reply;
+  #wire: Wire | undefined;
+  #notifier: KernelNotifier | undefined;
+  readonly #pending = new Map<number, Request>();
+  #negotiated: Negotiated | undefined;
+  #resolveReady: (agreed: Negotiated) => void = () => {};
+  #rejectReady: (error: unknown) => void = () => {};
+  #onDrained: (() => void) | undefined;
+
+  constructor(fileSystem: FileSystem, options: DriverOptions) {
+    this.fileSystem = fileSystem;
+    this.#options = options;
+    this.#reply = new Reply();
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    this.ready.catch(() => {}); // whoever mounts awaits it; nobody else has to
+  }
+
+  /** The memory that replies are built in: the wire sends from it. */
+  get replyMemory(): Buffer {
+    return this.#reply.fields.bytes;
+  }
+
+  /** Gives the driver its way out, before the first request. */
+  connect(wire: Wire, notifier: KernelNotifier): void {
+    this.#wire = wire;
+    this.#notifier = notifier;
+  }
+
+  get negotiated(): Negotiated | undefined {
+    return this.#negotiated;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  /** One request: the bytes of `memory` from `start` (a multiple of 8) to `end`. Throws nothing. */
+  handle(memory: RequestMemory, start: number, end: number): void {
+    if (end - start < requestHeaderBytes || memory.words[start >> 2] !== end - start) {
+      this.#report(
+        undefined,
+        constants.errno.EPROTO,
+        new Error(`a request of ${end - start} bytes with a wrong length`),
+      );
+      return;
+    }
+    const request = new Request(memory, start, end);
+    const number = request.opcode;
+    if (number < opcodesMax) this.counts[number] = (this.counts[number] as number) + 1;
+    try {
+      if (this.#negotiated === undefined) this.#initialise(request);
+      else this.#run(request);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+  }
+
+  #run(request: Request): void {
+    const operation = operations[request.opcode];
+    if (operation === undefined) {
+      this.#send(request, constants.errno.ENOSYS);
+      return;
+    }
+    if (request.bodyBytes < operation.bodyBytesMin) {
+      throw new Refusal(constants.errno.EINVAL, `a body of ${request.bodyBytes} bytes is too short`);
+    }
+    operation.run(this, request);
+  }
+
+  #initialise(request: Request): void {
+    if (request.opcode !== opcode.init || request.bodyBytes < 16) {
+      throw new Refusal(constants.errno.EIO, 'the kernel asked before it introduced itself');
+    }
+    const offer = decodeInit(request);
+    const reply = this.#reply;
+    reply.begin(request.unique, 0);
+    if (offer.major > protocolMajor) {
+      replyInitMajor(reply);
+      this.#write();
+      return;
+    }
+    let agreed: Negotiated;
+    try {
+      agreed = negotiate(offer, this.#options.init);
+    } catch (error) {
+      this.#rejectReady(
+        new ArtifactError('Unsupported', (error as Error).message, { hint: 'use a newer kernel' }),
+      );
+      throw error;
+    }
+    replyInit(reply, agreed);
+    this.#negotiated = agreed;
+    const sent = this.#write();
+    if (sent !== 0) {
+      this.#rejectReady(
+        new ArtifactError('Internal', `the kernel refused our answer to INIT (errno ${-sent})`),
+      );
+      return;
+    }
+    if (this.#notifier !== undefined) this.fileSystem.attach(this.#notifier);
+    this.#resolveReady(agreed);
+  }
+
+  answer<T>(
+    request: Request,
+    result: MaybePromise<T>,
+    pack: (reply: Reply, value: T) => void,
+    undo?: (value: T) => void,
+  ): void {
+    if (!(result instanceof Promise)) {
+      this.#succeed(request, result, pack, undo);
+      return;
+    }
+    request.wait();
+    this.#pending.set(request.unique, request);
+    result.then(
+      (value) => {
+        this.#settle(request);
+        this.#succeed(request, value, pack, undo);
+        this.#afterSettling();
+      },
+      (error: unknown) => {
+        this.#settle(request);
+        this.#fail(request, error);
+        this.#afterSettling();
+      },
+    );
+  }
+
+  interrupt(unique: number): void {
+    this.#pending.get(unique)?.abort();
+  }
+
+  /**
+   * The connection is gone: tells everybody who still waits, and resolves when the last answer (which nobody gets) is
+   * there, so that the file system can be closed.
+   */
+  async end(reason: string): Promise<void> {
+    this.#rejectReady(new ArtifactError('StoreUnavailable', reason));
+    for (const request of this.#pending.values()) request.abort();
+    await this.drained();
+  }
+
+  /** Resolves when no request is under way. */
+  async drained(): Promise<void> {
+    if (this.#pending.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const before = this.#onDrained;
+      this.#onDrained = () => {
+        before?.();
+        resolve();
+      };
+    });
+  }
+
+  #settle(request: Request): void {
+    this.#pending.delete(request.unique);
+    request.settled();
+  }
+
+  #afterSettling(): void {
+    if (this.#pending.size > 0 || this.#onDrained === undefined) return;
+    const done = this.#onDrained;
+    this.#onDrained = undefined;
+    done();
+  }
+
+  #succeed<T>(
+    request: Request,
+    value: T,
+    pack: (reply: Reply, value: T) => void,
+    undo: ((value: T) => void) | undefined,
+  ): void {
+    const reply = this.#reply;
+    reply.begin(request.unique, 0);
+    try {
+      pack(reply, value);
+    } catch (error) {
+      undo?.(value);
+      this.#fail(request, error);
+      return;
+    }
+    const sent = this.#write();
+    if (sent !== 0) this.#unsent(request, -sent, () => undo?.(value));
+  }
+
+  #fail(request: Request, thrown: unknown): void {
+    if (thrown instanceof Refusal) {
+      if (thrown.errno === constants.errno.EILSEQ) this.#report(request, thrown.errno, thrown);
+      this.#send(request, thrown.errno);
+      return;
+    }
+    const error = toArtifactError(thrown);
+    const errno = errnoOfCode[error.code];
+    if (codesToReport.has(error.code)) this.#report(request, errno, error);
+    this.#send(request, errno);
+  }
+
+  /** A reply without a body. */
+  #send(request: Request, errno: number): void {
+    if (isUnanswered(request.opcode)) return;
+    this.#reply.begin(request.unique, errno);
+    const sent = this.#write();
+    if (sent !== 0) this.#unsent(request, -sent);
+  }
+
+  #write(): number {
+    const wire = this.#wire;
+    if (wire === undefined) throw new ArtifactError('Internal', 'the driver is not connected');
+    const reply = this.#reply;
+    reply.finish();
+    const { payload } = reply;
+    return payload === undefined ? wire.reply(reply.length) : wire.replyWith(reply.length, payload);
+  }
+
+  #unsent(request: Request, errno: number, undo?: () => void): void {
+    const { ENOENT, ENODEV, ENOTCONN, EBADF, ECONNABORTED } = constants.errno;
+    const expected = [ENOENT, ENODEV, ENOTCONN, EBADF, ECONNABORTED].includes(errno);
+    try {
+      undo?.();
+    } catch (error) {
+      this.#report(request, errno, toArtifactError(error));
+    }
+    if (!expected) {
+      this.#report(
+        request,
+        errno,
+        new ArtifactError('Internal', `the kernel refused a reply (errno ${errno})`),
+      );
+      // It still waits for one. An error has no form it could refuse.
+      this.#reply.begin(request.unique, constants.errno.EIO);
+      this.#write();
+    }
+  }
+
+  #report(request: Request | undefined, errno: number, error: Error): void {
+    this.#options.onError({
+      operation: request === undefined ? 'unknown' : opcodeName(request.opcode),
+      nodeId: request?.nodeId ?? 0,
+      pid: request?.pid ?? 0,
+      errno,
+      error,
+    });
+  }
+}

@@ -1,0 +1,110 @@
+import { constants as fileConstants } from 'node:fs';
+import { constants } from 'node:os';
+import { ArtifactError } from '../../model/errors.js';
+import { limits } from '../../model/limits.js';
+import type { OpenReply } from '../../vfs/file-system.js';
+import { permissionsOf } from '../protocol/attributes.js';
+import { fsyncFlag, openFlag, writeFlag } from '../protocol/flags.js';
+import { Refusal } from '../protocol/refusal.js';
+import { replyBytes, replyCount, replyCreated, replyNothing, replyOpen } from '../protocol/replies.js';
+import type { Request } from '../protocol/request.js';
+import type { Operation, Session } from './operation.js';
+
+/** Requests about open files and their bytes. */
+
+export const open: Operation = {
+  bodyBytesMin: 8,
+  run(session, request) {
+    const { fileSystem } = session;
+    const flags = request.u32(0);
+    const result =
+      (request.u32(1) & openFlag.killSetIds) === 0
+        ? fileSystem.open(request, request.nodeId, flags)
+        : openAndStrip(session, request, flags);
+    session.answer(request, result, replyOpen, (reply) => fileSystem.release(reply.handle));
+  },
+};
+
+/** O_TRUNC by somebody whose writing takes setuid and setgid away: open, then truncate in the way that says so. */
+async function openAndStrip(session: Session, request: Request, flags: number): Promise<OpenReply> {
+  const { fileSystem } = session;
+  const reply = await fileSystem.open(request, request.nodeId, flags & ~fileConstants.O_TRUNC);
+  try {
+    await fileSystem.setAttributes(request, request.nodeId, { size: 0, killPrivileges: true });
+  } catch (error) {
+    fileSystem.release(reply.handle);
+    throw error;
+  }
+  return reply;
+}
+
+export const create: Operation = {
+  bodyBytesMin: 16,
+  run(session, request) {
+    const { fileSystem } = session;
+    request.umask = request.u32(2) & 0o777;
+    const mode = permissionsOf(request.u32(1));
+    const result = fileSystem.create(request, request.nodeId, request.name(16), mode, request.u32(0));
+    session.answer(request, result, replyCreated, (entry) => {
+      fileSystem.release(entry.open.handle);
+      fileSystem.forget(entry.nodeId, 1);
+    });
+  },
+};
+
+export const read: Operation = {
+  bodyBytesMin: 40,
+  run(session, request) {
+    const length = request.u32(4);
+    const result = session.fileSystem.read(request, request.u64(0), request.u64(2), length);
+    session.answer(request, result, (reply, data) => {
+      if (data.length > length) {
+        throw new ArtifactError(
+          'Internal',
+          `read answered ${data.length} bytes where ${length} were asked for`,
+        );
+      }
+      replyBytes(reply, data);
+    });
+  },
+};
+
+export const write: Operation = {
+  bodyBytesMin: 40,
+  run(session, request) {
+    const offset = request.size(2);
+    const length = request.u32(4);
+    if (offset + length > limits.fileSizeBytesMax) {
+      throw new Refusal(constants.errno.EFBIG, `a write that ends at ${offset + length}`);
+    }
+    const writeFlags = request.u32(5);
+    const data = request.lendData(40, length);
+    const result = session.fileSystem.write(request, request.u64(0), offset, data, {
+      killPrivileges: (writeFlags & writeFlag.killSetIds) !== 0,
+      fromCache: (writeFlags & writeFlag.fromCache) !== 0,
+    });
+    session.answer(request, result, replyCount);
+  },
+};
+
+export const flush: Operation = {
+  bodyBytesMin: 8,
+  run(session, request) {
+    session.answer(request, session.fileSystem.flush(request, request.u64(0)), replyNothing);
+  },
+};
+
+export const fsync: Operation = {
+  bodyBytesMin: 12,
+  run(session, request) {
+    const dataOnly = (request.u32(2) & fsyncFlag.dataOnly) !== 0;
+    session.answer(request, session.fileSystem.fsync(request, request.u64(0), dataOnly), replyNothing);
+  },
+};
+
+export const release: Operation = {
+  bodyBytesMin: 8,
+  run(session, request) {
+    session.answer(request, session.fileSystem.release(request.u64(0)), replyNothing);
+  },
+};

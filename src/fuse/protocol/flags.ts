@@ -1,0 +1,58 @@
+/** Bits of the protocol, by the field they live in. */
+
+/** INIT, first word. */
+export const initFlag = {
+  asyncRead: 1 << 0,
+  atomicTruncate: 1 << 3,
+  bigWrites: 1 << 5,
+  doReaddirplus: 1 << 13,
+  readdirplusAuto: 1 << 14,
+  asyncDirectIo: 1 << 15,
+  writebackCache: 1 << 16,
+  parallelDirOps: 1 << 18,
+  abortError: 1 << 21,
+  maxPages: 1 << 22,
+  cacheSymlinks: 1 << 23,
+  explicitInvalidation: 1 << 25,
+  handleKillPrivV2: 1 << 28,
+  initExtended: 1 << 30,
+} as const;
+
+/** INIT, second word (bits 32 and up of the whole). */
+export const initFlag2 = {
+  expireOnly: 1 << 3,
+} as const;
+
+/** Answer to OPEN, OPENDIR and CREATE. */
+export const openReplyFlag = {
+  directIo: 1 << 0,
+  keepCache: 1 << 1,
+  nonSeekable: 1 << 2,
+  cacheDirectory: 1 << 3,
+  noFlush: 1 << 5,
+} as const;
+
+/** OPEN, second word. */
+export const openFlag = { killSetIds: 1 << 0 } as const;
+
+/** SETATTR `valid`. */
+export const attributeFlag = {
+  mode: 1 << 0,
+  uid: 1 << 1,
+  gid: 1 << 2,
+  size: 1 << 3,
+  atime: 1 << 4,
+  mtime: 1 << 5,
+  atimeNow: 1 << 7,
+  mtimeNow: 1 << 8,
+  ctime: 1 << 10,
+  killSetIds: 1 << 11,
+} as const;
+
+export const writeFlag = { fromCache: 1 << 0, killSetIds: 1 << 2 } as const;
+export const fsyncFlag = { dataOnly: 1 << 0 } as const;
+export const renameFlag = { noReplace: 1 << 0, exchange: 1 << 1 } as const;
+export const xattrFlag = { create: 1 << 0, replace: 1 << 1 } as const;
+export const invalidateFlag = { expireOnly: 1 << 0 } as const;
+
+export const notifyCode = { invalidateInode: 2, invalidateEntry: 3 } as const;

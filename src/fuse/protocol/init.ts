@@ -1,0 +1,107 @@
+import { constants } from 'node:os';
+import { initFlag, initFlag2 } from './flags.js';
+import { Refusal } from './refusal.js';
+import { type Reply, replyBody } from './reply.js';
+import type { Request } from './request.js';
+
+/** The protocol we speak: from Linux 5.4 on; what we use of it ends at 7.38. */
+export const protocolMajor = 7;
+export const protocolMinorMin = 31;
+export const protocolMinorMax = 45;
+
+const pageBytes = 4096;
+
+export interface InitOptions {
+  /** Largest READ and WRITE, in bytes: a multiple of the page size. */
+  readonly requestBytesMax: number;
+  readonly readAheadBytesMax: number;
+  /** Requests nobody waits for (read-ahead, write-back) that the kernel may have under way. */
+  readonly backgroundMax: number;
+  readonly writebackCache: boolean;
+}
+
+/** What kernel and driver agreed on. */
+export interface Negotiated {
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+  readonly options: InitOptions;
+}
+
+/** The kernel's offer. Its second word of flags exists only with `initExtended`. */
+export interface InitOffer {
+  readonly major: number;
+  readonly minor: number;
+  readonly readAheadBytesMax: number;
+  readonly flags: number;
+  readonly flags2: number;
+}
+
+/** What we use where the kernel offers it. Kernel-local locks and no NFS export follow from what is not here. */
+const wanted =
+  initFlag.asyncRead |
+  initFlag.atomicTruncate |
+  initFlag.bigWrites |
+  initFlag.doReaddirplus |
+  initFlag.readdirplusAuto |
+  initFlag.asyncDirectIo |
+  initFlag.parallelDirOps |
+  initFlag.abortError |
+  initFlag.maxPages |
+  initFlag.cacheSymlinks |
+  // Cached pages go only when the file system says so: without it each write of ours, which changes the time of
+  // the file, would throw away the pages just written.
+  initFlag.explicitInvalidation |
+  // Without it every write asks for the attribute security.capability first.
+  initFlag.handleKillPrivV2 |
+  initFlag.initExtended;
+
+export function decodeInit(request: Request): InitOffer {
+  const flags = request.u32(3);
+  const extended = (flags & initFlag.initExtended) !== 0 && request.bodyBytes >= 20;
+  return {
+    major: request.u32(0),
+    minor: request.u32(1),
+    readAheadBytesMax: request.u32(2),
+    flags,
+    flags2: extended ? request.u32(4) : 0,
+  };
+}
+
+/** Throws a Refusal (EPROTO) for a kernel that is too old. The offer's major is not below ours. */
+export function negotiate(offer: InitOffer, options: InitOptions): Negotiated {
+  if (offer.major < protocolMajor || (offer.major === protocolMajor && offer.minor < protocolMinorMin)) {
+    throw new Refusal(
+      constants.errno.EPROTO,
+      `the kernel speaks FUSE ${offer.major}.${offer.minor}; at least ${protocolMajor}.${protocolMinorMin} (Linux 5.4) is needed`,
+    );
+  }
+  const maybe = options.writebackCache ? initFlag.writebackCache : 0;
+  return {
+    minor: Math.min(offer.minor, protocolMinorMax),
+    flags: offer.flags & (wanted | maybe),
+    flags2: offer.flags2 & initFlag2.expireOnly,
+    options: { ...options, readAheadBytesMax: Math.min(options.readAheadBytesMax, offer.readAheadBytesMax) },
+  };
+}
+
+export function replyInit(reply: Reply, agreed: Negotiated): void {
+  reply.body(16);
+  const { fields } = reply;
+  const { options } = agreed;
+  fields.u32(replyBody, protocolMajor);
+  fields.u32(replyBody + 1, agreed.minor);
+  fields.u32(replyBody + 2, options.readAheadBytesMax);
+  fields.u32(replyBody + 3, agreed.flags);
+  fields.u16(replyBody + 4, options.backgroundMax, Math.floor((options.backgroundMax * 3) / 4));
+  fields.u32(replyBody + 5, options.requestBytesMax);
+  fields.u32(replyBody + 6, 1); // times are kept to the nanosecond
+  fields.u16(replyBody + 7, options.requestBytesMax / pageBytes, 0);
+  fields.u32(replyBody + 8, agreed.flags2);
+}
+
+/** The kernel speaks a newer major: we say ours, and it asks again in that. */
+export function replyInitMajor(reply: Reply): void {
+  reply.body(16);
+  reply.fields.u32(replyBody, protocolMajor);
+}

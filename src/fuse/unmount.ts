@@ -1,0 +1,46 @@
+import { constants } from 'node:os';
+import { ArtifactError } from '../model/errors.js';
+import { runFusermount } from './fusermount.js';
+import { findMount } from './mount-table.js';
+import { loadNative } from './native.js';
+
+export interface UnmountOptions {
+  /** Take the mount away from its name at once; it ends when the last open file in it is closed. */
+  readonly lazy?: boolean;
+}
+
+/** umount2 flags. */
+const detach = 2;
+const noFollow = 8;
+
+/**
+ * Unmounts what is mounted at `path` (absolute, without symlinks), whoever serves it. Throws NotFound (nothing mounted),
+ * Busy (in use), NotPermitted (somebody else's).
+ */
+export async function unmountPath(path: string, options: UnmountOptions = {}): Promise<void> {
+  const lazy = options.lazy ?? false;
+  if (process.geteuid?.() === 0) {
+    const result = await loadNative().unmount(path, (lazy ? detach : 0) | noFollow);
+    if (result === 0) return;
+    // Root without CAP_SYS_ADMIN (a container) is helped no more by fusermount3.
+    throw await unmountError(path, -result, '');
+  }
+  const { exitCode, message } = await runFusermount(['-u', ...(lazy ? ['-z'] : []), '--', path]);
+  if (exitCode !== 0) throw await unmountError(path, 0, message);
+}
+
+async function unmountError(path: string, errno: number, message: string): Promise<ArtifactError> {
+  const { EINVAL, ENOENT, EBUSY, EPERM } = constants.errno;
+  if (errno === EINVAL || errno === ENOENT || (await findMount(path)) === undefined) {
+    return new ArtifactError('NotFound', `nothing is mounted at ${path}`);
+  }
+  if (errno === EBUSY || /busy/i.test(message)) {
+    return new ArtifactError('Busy', `${path} is in use`, {
+      hint: `close what uses it (see: fuser -vm ${path}) or unmount it lazily`,
+    });
+  }
+  const why = message || `errno ${errno}`;
+  return errno === EPERM || /permission|not permitted|not owner/i.test(message)
+    ? new ArtifactError('NotPermitted', `${path} cannot be unmounted by this user: ${why}`)
+    : new ArtifactError('Internal', `${path} cannot be unmounted: ${why}`);
+}
