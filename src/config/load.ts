@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { ArtifactError } from '../model/errors.js';
+import { suggest } from '../util/suggest.js';
 import { configHome, type Environment } from './directories.js';
 import {
   type Config,
@@ -11,7 +12,6 @@ import {
   optionTable,
   propertyName,
 } from './options.js';
-import { suggest } from '../util/suggest.js';
 import { type OptionValue, parseValue } from './values.js';
 
 /** Where a value came from. The earlier in this list, the stronger. */

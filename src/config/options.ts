@@ -39,11 +39,11 @@ export const optionTable = {
   },
   checksums: {
     type: 'choice',
-    choices: ['on', 'off'],
+    choices: ['auto', 'required', 'crc32'],
     group: 'Store',
-    help: 'send and check a checksum with every S3 request; off only for stores that refuse them',
-    default: () => 'on',
-    defaultText: 'on',
+    help: 'how the store checks what is sent to it: required is a signed SHA-256 of each body, crc32 adds a CRC32, auto takes the cheaper one that the store is found to verify',
+    default: () => 'auto',
+    defaultText: 'auto',
     s3: true,
   },
   'access-key-id': {

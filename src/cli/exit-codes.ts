@@ -1,0 +1,58 @@
+import type { ErrorCode } from '../model/errors.js';
+
+/** Exit codes of every verb: one for each kind of reaction that a script may have. doc/CONFIGURATION.md lists them. */
+export const exitCodes = {
+  ok: { code: 0, meaning: 'done' },
+  failure: { code: 1, meaning: 'failed for another reason, or a bug' },
+  usage: { code: 2, meaning: 'the command line, a setting or an argument is wrong' },
+  notFound: { code: 3, meaning: 'no such artifact, version, file, bucket, or daemon' },
+  conflict: { code: 4, meaning: 'somebody committed the same paths, or the name is taken or in the way' },
+  nothingStaged: { code: 5, meaning: 'there is nothing to commit' },
+  unavailable: { code: 6, meaning: 'the store or the daemon does not answer: try again later' },
+  denied: { code: 7, meaning: 'not allowed: credentials, policy, permissions, read-only' },
+  busy: { code: 8, meaning: 'in use: mounted, locked, committing' },
+  unknown: { code: 9, meaning: 'the outcome of a commit is unknown; it is being resolved' },
+  noSpace: { code: 10, meaning: 'local disk or a limit is full' },
+  corrupt: { code: 11, meaning: 'bytes in the store or on disk are not what they must be' },
+  unsupported: { code: 12, meaning: 'not possible with this store, or written by a newer artifactfs' },
+  interrupted: { code: 130, meaning: 'stopped by Ctrl-C or a signal' },
+  pipe: { code: 141, meaning: 'whoever read the output went away' },
+} as const satisfies Readonly<Record<string, { code: number; meaning: string }>>;
+
+export const exitClass = {
+  NotFound: 'notFound',
+  Exists: 'conflict',
+  NotDirectory: 'usage',
+  IsDirectory: 'usage',
+  NotEmpty: 'conflict',
+  NameTooLong: 'usage',
+  InvalidName: 'usage',
+  TooManyLinks: 'noSpace',
+  Loop: 'usage',
+  CrossDevice: 'unsupported',
+  NoAttribute: 'notFound',
+  ReadOnly: 'denied',
+  NotPermitted: 'denied',
+  AccessDenied: 'denied',
+  Invalid: 'usage',
+  TooLarge: 'noSpace',
+  NoSpace: 'noSpace',
+  Unsupported: 'unsupported',
+  BadHandle: 'failure',
+  NotSeekable: 'usage',
+  NothingStaged: 'nothingStaged',
+  Conflict: 'conflict',
+  OutcomeUnknown: 'unknown',
+  Busy: 'busy',
+  Stale: 'conflict',
+  StoreUnavailable: 'unavailable',
+  StoreDenied: 'denied',
+  StoreMissing: 'notFound',
+  Corrupt: 'corrupt',
+  UnsupportedFormat: 'unsupported',
+  Interrupted: 'interrupted',
+  TimedOut: 'unavailable',
+  Internal: 'failure',
+} as const satisfies Record<ErrorCode, keyof typeof exitCodes>;
+
+export const exitCodeOf = (code: ErrorCode): number => exitCodes[exitClass[code]].code;

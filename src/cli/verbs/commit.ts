@@ -1,0 +1,93 @@
+import { formatBytes } from '../../config/sizes.js';
+import type { CommitResult } from '../../http/schemas.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
+import type { VerbContext } from '../context.js';
+import { Progress } from '../progress.js';
+import { openArtifact, type Target } from '../target.js';
+import { plural, summaryText } from '../text.js';
+import { artifactHelp, type Verb } from '../verb.js';
+
+export const commit: Verb = {
+  command: 'commit [artifact]',
+  describe: 'publish what is staged as the next version',
+  examples: [
+    ['artifactfs commit my-model -m "lower learning rate"', 'makes the next version'],
+    ['artifactfs commit -m "fix" --on-conflict mine', 'where somebody changed the same files, keep ours'],
+  ],
+  settings: 'store',
+  build: (yargs) =>
+    yargs
+      .positional('artifact', { type: 'string', describe: artifactHelp })
+      .option('message', {
+        alias: 'm',
+        type: 'string',
+        requiresArg: true,
+        describe: 'what the version is about',
+      })
+      .option('on-conflict', {
+        choices: ['fail', 'mine', 'theirs'],
+        requiresArg: true,
+        describe: 'when somebody committed changes of the same paths meanwhile',
+      }),
+  async run(context) {
+    const { terminal } = context;
+    await using target = await openArtifact(context, context.text('artifact'));
+    if (target.ref !== '')
+      throw new ArtifactError('ReadOnly', `${target.shown} is a version: versions never change`);
+    const result = await commitTarget(context, target);
+    if (terminal.json) {
+      terminal.document({ artifact: target.artifact, ...result });
+      return 0;
+    }
+    terminal.line(`v${result.version}  ${summaryText(result.summary)}`);
+    if (result.bytesUploaded > 0) terminal.note(`uploaded ${formatBytes(result.bytesUploaded)}`);
+    if (result.rebased) terminal.note('commits of others came before it; no path was changed by both');
+    if (result.openFiles.length > 0) {
+      terminal.note(
+        `${plural(result.openFiles.length, 'file')} open for writing: the version has what was written when the commit began`,
+      );
+      for (const path of result.openFiles.slice(0, 10)) terminal.note(`  ${path}`);
+    }
+    return 0;
+  },
+};
+
+/** Ctrl-C cancels the call, and the call's own end says what became of it. */
+async function commitTarget(context: VerbContext, target: Target): Promise<CommitResult> {
+  const progress = new Progress(context.terminal, `commit ${target.artifact}`);
+  const onConflict = context.text('on-conflict') as 'fail' | 'mine' | 'theirs' | undefined;
+  let operation: string | undefined;
+  let cancelled = false;
+  const cancel = () => {
+    cancelled = true;
+    context.terminal.note('cancelling the commit; once more to leave it to itself');
+    if (operation !== undefined) void target.client.cancel(operation).catch(() => undefined);
+  };
+  try {
+    return await context.interrupts.during(cancel, () =>
+      target.client.commit(
+        target.artifact,
+        { message: context.text('message') ?? '', ...(onConflict === undefined ? {} : { onConflict }) },
+        {
+          onProgress: (now) => progress.commit(now),
+          onStarted: (id) => {
+            operation = id;
+            if (cancelled) cancel();
+          },
+        },
+      ),
+    );
+  } catch (error) {
+    if (cancelled && isCode(error, 'Interrupted')) {
+      throw new ArtifactError(
+        'Interrupted',
+        'commit cancelled: nothing was published, the stage is as it was',
+        {},
+        error,
+      );
+    }
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
