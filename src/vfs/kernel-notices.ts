@@ -1,0 +1,70 @@
+import type { KernelNotifier } from './file-system.js';
+import type { Node } from './node.js';
+
+/** How many notices are sent in one turn of the event loop: the kernel's requests are answered between. */
+const noticesPerTurn = 1000;
+
+/**
+ * What the kernel has to be told, in order, and never from inside a request: the kernel may hold a lock that the
+ * notice needs until the request is answered.
+ */
+export class KernelNotices {
+  #notifier: KernelNotifier | null = null;
+  #queue: (() => void)[] = [];
+  #scheduled = false;
+  #waiting: (() => void)[] = [];
+
+  attach(notifier: KernelNotifier): void {
+    this.#notifier = notifier;
+  }
+
+  /** The name in `parent` may mean something else now. */
+  entry(parent: Node, name: string): void {
+    this.#add(() => this.entryNow(parent, name));
+  }
+
+  /** Attributes, content or listing of the node are not what they were. */
+  inode(node: Node): void {
+    this.#add(() => {
+      if (node.id !== 0) this.#notifier?.invalidateInode(node.id, 0, 0);
+    });
+  }
+
+  /** Runs `check` in its turn, which may call `entryNow`. */
+  later(check: () => void): void {
+    this.#add(check);
+  }
+
+  /** Only from `later`. */
+  entryNow(parent: Node, name: string): void {
+    if (parent.id !== 0) this.#notifier?.invalidateEntry(parent.id, name);
+  }
+
+  /** Resolves when the kernel has taken every notice that was added so far. */
+  async told(): Promise<void> {
+    if (this.#queue.length > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await this.#notifier?.drain?.();
+  }
+
+  #add(notice: () => void): void {
+    this.#queue.push(notice);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#turn());
+  }
+
+  #turn(): void {
+    const queue = this.#queue;
+    const part = queue.length <= noticesPerTurn ? queue : queue.slice(0, noticesPerTurn);
+    this.#queue = queue.length <= noticesPerTurn ? [] : queue.slice(noticesPerTurn);
+    for (const notice of part) notice();
+    if (this.#queue.length > 0) {
+      setImmediate(() => this.#turn());
+      return;
+    }
+    this.#scheduled = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

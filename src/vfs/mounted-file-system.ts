@@ -1,0 +1,317 @@
+import type { Clock, Kind } from '../model/entry.js';
+import { ArtifactError } from '../model/errors.js';
+import { limits } from '../model/limits.js';
+import { chain, type MaybePromise } from '../util/maybe-promise.js';
+import type {
+  AttributesReply,
+  DirectoryEntry,
+  FileSystem,
+  FileSystemStatistics,
+  KernelNotifier,
+  NodeEntry,
+  NodeId,
+  OpenReply,
+  RequestContext,
+  SetAttributes,
+} from './file-system.js';
+import { checkName } from './names.js';
+import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
+import { NodeTable } from './node-table.js';
+import type { Views } from './views.js';
+
+/**
+ * The port as the kernel driver sees it: numbers become nodes and handles, the node does the work, and what it gives
+ * is counted. Synchronous answers stay synchronous.
+ */
+export class MountedFileSystem implements FileSystem {
+  // A name that is missing may come by a commit of another mount, and nobody remembers which names were asked for.
+  readonly negativeSeconds = 0;
+  readonly #views: Views;
+  readonly #nodes: NodeTable;
+  readonly #files = new Map<number, FileHandle>();
+  readonly #directories = new Map<number, OpenDirectory>();
+  readonly #clock: Clock;
+  readonly #space: () => MaybePromise<SpaceStatistics>;
+  #nextHandle = 1;
+  #statistics: { value: FileSystemStatistics; timeMs: number } | null = null;
+
+  constructor(views: Views, clock: Clock, space: () => MaybePromise<SpaceStatistics>) {
+    this.#views = views;
+    this.#nodes = new NodeTable(views.rootOf(views.artifacts.root));
+    this.#clock = clock;
+    this.#space = space;
+  }
+
+  attach(notifier: KernelNotifier): void {
+    this.#views.notices.attach(notifier);
+  }
+
+  lookup(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<NodeEntry | undefined> {
+    checkName(name);
+    const parent = this.#nodes.get(parentId);
+    const found = parent.lookup(name);
+    if (found instanceof Promise) {
+      return found.then((node) => (node === undefined ? undefined : this.#enter(parent, name, node)));
+    }
+    return found === undefined ? undefined : this.#enter(parent, name, found);
+  }
+
+  forget(node: NodeId, count: number): void {
+    this.#nodes.forget(node, count);
+  }
+
+  getAttributes(_context: RequestContext, id: NodeId): AttributesReply {
+    return attributesReply(this.#nodes.get(id));
+  }
+
+  setAttributes(context: RequestContext, id: NodeId, changes: SetAttributes): MaybePromise<AttributesReply> {
+    const node = this.#nodes.get(id);
+    return chain(node.setAttributes(context, changes), () => attributesReply(node));
+  }
+
+  readLink(_context: RequestContext, id: NodeId): MaybePromise<string> {
+    return this.#nodes.get(id).readLink();
+  }
+
+  makeNode(
+    context: RequestContext,
+    parentId: NodeId,
+    name: string,
+    mode: number,
+    kind: Kind,
+    rdev: number,
+  ): MaybePromise<NodeEntry> {
+    const parent = this.#nodes.get(parentId);
+    checkName(name);
+    return this.#entered(parent, name, parent.makeNode(context, name, mode, kind, rdev));
+  }
+
+  makeDirectory(
+    context: RequestContext,
+    parentId: NodeId,
+    name: string,
+    mode: number,
+  ): MaybePromise<NodeEntry> {
+    const parent = this.#nodes.get(parentId);
+    checkName(name);
+    return this.#entered(parent, name, parent.makeDirectory(context, name, mode));
+  }
+
+  symlink(context: RequestContext, parentId: NodeId, name: string, target: string): MaybePromise<NodeEntry> {
+    const parent = this.#nodes.get(parentId);
+    checkName(name);
+    if (Buffer.byteLength(target) > limits.symlinkTargetBytesMax) {
+      throw new ArtifactError('NameTooLong', `target over ${limits.symlinkTargetBytesMax} bytes`);
+    }
+    return this.#entered(parent, name, parent.symlink(context, name, target));
+  }
+
+  link(_context: RequestContext, id: NodeId, newParentId: NodeId, newName: string): MaybePromise<NodeEntry> {
+    const node = this.#nodes.get(id);
+    const parent = this.#nodes.get(newParentId);
+    checkName(newName);
+    return chain(parent.link(node, newName), () => this.#enter(parent, newName, node));
+  }
+
+  unlink(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<void> {
+    return this.#nodes.get(parentId).unlink(name);
+  }
+
+  removeDirectory(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<void> {
+    return this.#nodes.get(parentId).removeDirectory(name);
+  }
+
+  rename(
+    _context: RequestContext,
+    parentId: NodeId,
+    name: string,
+    newParentId: NodeId,
+    newName: string,
+    flags: RenameFlags,
+  ): MaybePromise<void> {
+    const parent = this.#nodes.get(parentId);
+    const newParent = this.#nodes.get(newParentId);
+    checkName(newName);
+    return parent.rename(name, newParent, newName, flags);
+  }
+
+  open(context: RequestContext, id: NodeId, flags: number): MaybePromise<OpenReply> {
+    return chain(this.#nodes.get(id).open(context, flags), (handle) => this.#opened(handle));
+  }
+
+  create(
+    context: RequestContext,
+    parentId: NodeId,
+    name: string,
+    mode: number,
+    flags: number,
+  ): MaybePromise<NodeEntry & { open: OpenReply }> {
+    const parent = this.#nodes.get(parentId);
+    checkName(name);
+    return chain(parent.create(context, name, mode, flags), ({ node, handle }) => ({
+      ...this.#enter(parent, name, node),
+      open: this.#opened(handle),
+    }));
+  }
+
+  read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer> {
+    return this.#file(handle).read(context, offset, length);
+  }
+
+  write(
+    context: RequestContext,
+    handle: number,
+    offset: number,
+    data: Buffer,
+    flags: { killPrivileges: boolean; fromCache?: boolean },
+  ): MaybePromise<number> {
+    return this.#file(handle).write(context, offset, data, flags);
+  }
+
+  flush(_context: RequestContext, handle: number): MaybePromise<void> {
+    return this.#file(handle).flush();
+  }
+
+  fsync(_context: RequestContext, handle: number, _dataOnly: boolean): MaybePromise<void> {
+    return this.#file(handle).sync();
+  }
+
+  release(handle: number): void {
+    const file = this.#file(handle);
+    this.#files.delete(handle);
+    file.release();
+  }
+
+  openDirectory(_context: RequestContext, id: NodeId, _flags: number): OpenReply {
+    const directory = this.#nodes.get(id).openDirectory();
+    const handle = this.#nextHandle++;
+    this.#directories.set(handle, directory);
+    return { handle, ...directory.reply };
+  }
+
+  readDirectory(
+    _context: RequestContext,
+    handle: number,
+    offset: number,
+    emit: (entry: DirectoryEntry) => boolean,
+  ): MaybePromise<void> {
+    return this.#directory(handle).read(offset, (name, kind, ino, nextOffset) =>
+      emit({ name, kind, ino, nextOffset }),
+    );
+  }
+
+  readDirectoryPlus(
+    _context: RequestContext,
+    handle: number,
+    offset: number,
+    emit: (entry: DirectoryEntry, node: NodeEntry | undefined) => boolean,
+  ): MaybePromise<void> {
+    const directory = this.#directory(handle);
+    return directory.read(offset, (name, kind, ino, nextOffset, nodeOf) => {
+      const entry = { name, kind, ino, nextOffset };
+      const node = nodeOf();
+      if (node === undefined) return emit(entry, undefined);
+      const taken = emit(entry, this.#enter(directory.node, name, node));
+      if (!taken) this.#nodes.forget(node.id, 1);
+      return taken;
+    });
+  }
+
+  releaseDirectory(handle: number): void {
+    const directory = this.#directory(handle);
+    this.#directories.delete(handle);
+    directory.release();
+  }
+
+  fsyncDirectory(_context: RequestContext, handle: number): MaybePromise<void> {
+    return this.#directory(handle).node.sync();
+  }
+
+  statistics(_context: RequestContext, _node: NodeId): MaybePromise<FileSystemStatistics> {
+    const now = this.#clock();
+    const timeMs = now.s * 1000 + now.ns / 1e6;
+    const known = this.#statistics;
+    if (known !== null && timeMs >= known.timeMs && timeMs - known.timeMs < limits.statisticsAgeMsMax) {
+      return known.value;
+    }
+    return chain(this.#space(), (space) => {
+      const value = { ...space, nameBytesMax: limits.nameBytesMax };
+      this.#statistics = { value, timeMs };
+      return value;
+    });
+  }
+
+  getXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<Uint8Array> {
+    return this.#nodes.get(id).getXattr(name);
+  }
+
+  listXattrs(_context: RequestContext, id: NodeId): MaybePromise<readonly string[]> {
+    return this.#nodes.get(id).listXattrs();
+  }
+
+  setXattr(
+    _context: RequestContext,
+    id: NodeId,
+    name: string,
+    value: Uint8Array,
+    flags: { create: boolean; replace: boolean },
+  ): MaybePromise<void> {
+    return this.#nodes.get(id).setXattr(name, value, flags);
+  }
+
+  removeXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<void> {
+    return this.#nodes.get(id).removeXattr(name);
+  }
+
+  /** What the file system holds, for tests and `stats`. */
+  counts(): { nodes: number; files: number; directories: number } {
+    return { nodes: this.#nodes.size, files: this.#files.size, directories: this.#directories.size };
+  }
+
+  /** Throws when an invariant is broken; for tests. */
+  checkInvariants(): void {
+    this.#nodes.checkInvariants();
+  }
+
+  #entered(parent: Node, name: string, made: MaybePromise<Node>): MaybePromise<NodeEntry> {
+    return made instanceof Promise
+      ? made.then((node) => this.#enter(parent, name, node))
+      : this.#enter(parent, name, made);
+  }
+
+  /** The kernel learns of a node by a name: one more look-up. */
+  #enter(parent: Node, name: string, node: Node): NodeEntry {
+    this.#nodes.remember(node);
+    node.seenAt(parent, name);
+    return {
+      nodeId: node.id,
+      generation: 0,
+      attributes: node.attributes(),
+      entrySeconds: node.entrySeconds,
+      attrSeconds: node.attrSeconds,
+    };
+  }
+
+  #opened(file: FileHandle): OpenReply {
+    const handle = this.#nextHandle++;
+    this.#files.set(handle, file);
+    return { handle, ...file.reply };
+  }
+
+  #file(handle: number): FileHandle {
+    const file = this.#files.get(handle);
+    if (file === undefined) throw new ArtifactError('BadHandle', `no open file ${handle}`);
+    return file;
+  }
+
+  #directory(handle: number): OpenDirectory {
+    const directory = this.#directories.get(handle);
+    if (directory === undefined) throw new ArtifactError('BadHandle', `no open directory ${handle}`);
+    return directory;
+  }
+}
+
+const attributesReply = (node: Node): AttributesReply => ({
+  attributes: node.attributes(),
+  attrSeconds: node.attrSeconds,
+});

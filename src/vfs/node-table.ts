@@ -1,0 +1,57 @@
+import { ArtifactError } from '../model/errors.js';
+import { type NodeId, rootNodeId } from './file-system.js';
+import type { Node } from './node.js';
+
+/**
+ * The nodes the kernel knows, by id. Ids count up and are never used again.
+ * INVARIANT: a node is in the table exactly while its `lookups` is above 0, and then `id` is its key.
+ * INVARIANT: the root is in the table for ever.
+ */
+export class NodeTable {
+  readonly #nodes = new Map<NodeId, Node>();
+  #next: NodeId = rootNodeId;
+
+  constructor(root: Node) {
+    this.remember(root);
+  }
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  get(id: NodeId): Node {
+    const node = this.#nodes.get(id);
+    if (node === undefined) throw new ArtifactError('Stale', `node ${id} is not known any more`);
+    return node;
+  }
+
+  /** One more look-up by the kernel. */
+  remember(node: Node): void {
+    if (node.lookups++ > 0) return;
+    node.id = this.#next++;
+    this.#nodes.set(node.id, node);
+    node.onKnown();
+  }
+
+  forget(id: NodeId, count: number): void {
+    if (id === rootNodeId) return;
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    node.lookups = Math.max(0, node.lookups - count);
+    if (node.lookups > 0) return;
+    this.#nodes.delete(id);
+    node.id = 0;
+    node.forgetPlaces();
+    node.onForgotten();
+  }
+
+  /** Throws when an invariant is broken; for tests. */
+  checkInvariants(): void {
+    for (const [id, node] of this.#nodes) {
+      if (node.id !== id || node.lookups <= 0) {
+        throw new ArtifactError('Internal', `node ${id}: id ${node.id}, ${node.lookups} look-ups`);
+      }
+    }
+    if (!this.#nodes.has(rootNodeId)) throw new ArtifactError('Internal', 'the root is not known');
+  }
+}

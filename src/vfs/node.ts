@@ -1,0 +1,218 @@
+import type { Kind } from '../model/entry.js';
+import { ArtifactError } from '../model/errors.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+import type {
+  Attributes,
+  FileSystemStatistics,
+  NodeId,
+  OpenReply,
+  RequestContext,
+  SetAttributes,
+} from './file-system.js';
+
+/** A name under which the kernel knows a node. */
+export interface Place {
+  readonly parent: Node;
+  readonly name: string;
+}
+
+export interface RenameFlags {
+  readonly noReplace: boolean;
+  readonly exchange: boolean;
+}
+
+/** An open file of any kind. */
+export interface FileHandle {
+  readonly reply: Omit<OpenReply, 'handle'>;
+  read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer>;
+  write(
+    context: RequestContext,
+    offset: number,
+    data: Buffer,
+    flags: { killPrivileges: boolean; fromCache?: boolean },
+  ): MaybePromise<number>;
+  flush(): MaybePromise<void>;
+  sync(): MaybePromise<void>;
+  release(): void;
+}
+
+export interface Created {
+  readonly node: Node;
+  readonly handle: FileHandle;
+}
+
+/**
+ * One thing of the mount. A node is known while the kernel counts look-ups of it; the table gives it its id then, and
+ * tells it when it is known and forgotten. Every operation is refused with the kind's `refusal`, unless the kind
+ * implements it.
+ */
+export abstract class Node {
+  /** 0 while the kernel does not know the node. Ids are never used again. */
+  id: NodeId = 0;
+  lookups = 0;
+  #place: Place | null = null;
+  #morePlaces: Place[] | null = null;
+
+  abstract readonly kind: Kind;
+  abstract readonly ino: bigint;
+  abstract attributes(): Attributes;
+  /** How long the kernel may believe the node's names and attributes, in seconds. */
+  abstract readonly entrySeconds: number;
+  abstract readonly attrSeconds: number;
+  /** Why this node does not change, as the error to throw. `what` names the thing inside it. */
+  protected abstract refusal(what: string): ArtifactError;
+
+  onKnown(): void {}
+  onForgotten(): void {}
+
+  /** The name the kernel saw last; null before the first. */
+  get place(): Place | null {
+    return this.#place;
+  }
+
+  /** All names the kernel may have cached: more than one for hard links. */
+  places(): readonly Place[] {
+    if (this.#place === null) return [];
+    return this.#morePlaces === null ? [this.#place] : [this.#place, ...this.#morePlaces];
+  }
+
+  seenAt(parent: Node, name: string): void {
+    const last = this.#place;
+    if (last !== null) {
+      if (last.parent === parent && last.name === name) return;
+      // A directory and most files have one name: the old one is gone. Of a hard-linked file all are kept.
+      if (this.kind !== 'dir' && this.attributes().nlink > 1) {
+        const others = (this.#morePlaces ?? []).filter((p) => p.parent !== parent || p.name !== name);
+        this.#morePlaces = [...others, last];
+      } else {
+        this.#morePlaces = null;
+      }
+    }
+    this.#place = { parent, name };
+  }
+
+  forgetPlaces(): void {
+    this.#place = null;
+    this.#morePlaces = null;
+  }
+
+  setAttributes(_context: RequestContext, _changes: SetAttributes): MaybePromise<void> {
+    throw this.refusal('its attributes');
+  }
+  readLink(): MaybePromise<string> {
+    throw new ArtifactError('Invalid', 'not a symbolic link');
+  }
+  open(_context: RequestContext, _flags: number): MaybePromise<FileHandle> {
+    if (this.kind === 'dir') throw new ArtifactError('IsDirectory', 'a directory is not opened as a file');
+    throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
+  }
+  sync(): MaybePromise<void> {}
+  openDirectory(): OpenDirectory {
+    throw new ArtifactError('NotDirectory', `${this.place?.name ?? 'it'} is not a directory`);
+  }
+
+  // What only directories do.
+  lookup(name: string): MaybePromise<Node | undefined> {
+    throw notDirectory(name);
+  }
+  create(_context: RequestContext, name: string, _mode: number, _flags: number): MaybePromise<Created> {
+    throw this.#refuseName(name);
+  }
+  makeNode(
+    _context: RequestContext,
+    name: string,
+    _mode: number,
+    _kind: Kind,
+    _rdev: number,
+  ): MaybePromise<Node> {
+    throw this.#refuseName(name);
+  }
+  makeDirectory(_context: RequestContext, name: string, _mode: number): MaybePromise<Node> {
+    throw this.#refuseName(name);
+  }
+  symlink(_context: RequestContext, name: string, _target: string): MaybePromise<Node> {
+    throw this.#refuseName(name);
+  }
+  link(_node: Node, name: string): MaybePromise<void> {
+    throw this.#refuseName(name);
+  }
+  unlink(name: string): MaybePromise<void> {
+    throw this.#refuseName(name);
+  }
+  removeDirectory(name: string): MaybePromise<void> {
+    throw this.#refuseName(name);
+  }
+  /** Called on the directory that holds the old name. */
+  rename(name: string, _target: Node, _newName: string, _flags: RenameFlags): MaybePromise<void> {
+    throw this.#refuseName(name);
+  }
+  /** Refuses a new name in this directory when the old one is elsewhere. */
+  refuseTarget(name: string): never {
+    throw this.#refuseName(name);
+  }
+
+  getXattr(name: string): MaybePromise<Uint8Array> {
+    throw noAttribute(name);
+  }
+  listXattrs(): MaybePromise<readonly string[]> {
+    return [];
+  }
+  setXattr(
+    name: string,
+    _value: Uint8Array,
+    _flags: { create: boolean; replace: boolean },
+  ): MaybePromise<void> {
+    throw this.refusal(`attribute ${name}`);
+  }
+  removeXattr(name: string): MaybePromise<void> {
+    throw this.refusal(`attribute ${name}`);
+  }
+
+  #refuseName(name: string): ArtifactError {
+    return this.kind === 'dir' ? this.refusal(name) : notDirectory(name);
+  }
+}
+
+/** A directory's item while its page is held by an open directory. */
+export interface Listed {
+  readonly name: string;
+}
+
+/** A node with names in it, as an open directory reads it. `T` is what it lists. */
+export interface Directory<T extends Listed> extends Node {
+  /** Goes up with every change of a name in it: pages listed before are then only names, not nodes. */
+  readonly changes: number;
+  /** In name order after `after`; fewer than `limit` means the end. Without '.' and '..'. */
+  list(after: string | null, limit: number): MaybePromise<readonly T[]>;
+  kindOf(item: T): Kind;
+  inoOf(item: T): bigint;
+  /** undefined: the kernel has to look the name up. */
+  nodeOf(item: T): Node | undefined;
+  /** Keeps what the item stands for in memory until dropped as often. */
+  hold(item: T): void;
+  drop(item: T): void;
+  parentIno(): bigint;
+}
+
+/** Takes one name; false: no more fit. `node` gives the node for READDIRPLUS when the name still means it. */
+export type EmitName = (
+  name: string,
+  kind: Kind,
+  ino: bigint,
+  nextOffset: number,
+  node: () => Node | undefined,
+) => boolean;
+
+export interface OpenDirectory {
+  readonly node: Node;
+  readonly reply: Omit<OpenReply, 'handle'>;
+  read(offset: number, emit: EmitName): MaybePromise<void>;
+  release(): void;
+}
+
+export const notDirectory = (name: string): ArtifactError =>
+  new ArtifactError('NotDirectory', `${name}: not in a directory`);
+export const noAttribute = (name: string): ArtifactError =>
+  new ArtifactError('NoAttribute', `no extended attribute ${name}`);
+
+export type SpaceStatistics = Omit<FileSystemStatistics, 'nameBytesMax'>;

@@ -1,0 +1,251 @@
+import type { Artifact } from '../../artifacts/ports.js';
+import { compareNames, type Kind, rootIno } from '../../model/entry.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
+import { chain, type MaybePromise } from '../../util/maybe-promise.js';
+import type { Attributes, RequestContext } from '../file-system.js';
+import { controlName, splitReference, workspaceControlName } from '../names.js';
+import type { Created, Node, RenameFlags } from '../node.js';
+import type { Realm } from '../realm.js';
+import { inoKey, shownIno, workingSpace } from '../shown-ino.js';
+import type { WorkingOwner } from './working.js';
+import { WorkingDirectory, type WorkingItem } from './working-directory.js';
+
+export interface ArtifactOwner extends WorkingOwner {
+  readonly realm: Realm;
+  control(): Node;
+}
+
+/**
+ * The directory of an artifact. In an ordinary one every name but the control directory's is the tree's. In a
+ * collection the sub-directories are artifacts, NAME@REF is found for each of them, and other files are its own; the
+ * workspace's root has none. An artifact becomes a collection by its manifest, also while it is known.
+ */
+export class ArtifactRoot extends WorkingDirectory {
+  readonly #home: ArtifactOwner;
+
+  constructor(home: ArtifactOwner) {
+    super(home, home.tree.root);
+    this.#home = home;
+  }
+
+  get #realm(): Realm {
+    return this.#home.realm;
+  }
+  get #artifact(): Artifact {
+    return this.#home.artifact;
+  }
+  get #isWorkspaceRoot(): boolean {
+    return this.#artifact === this.#realm.artifacts.root;
+  }
+  override get ino(): bigint {
+    return this.#isWorkspaceRoot ? 1n : super.ino;
+  }
+  override attributes(): Attributes {
+    const attributes = super.attributes();
+    // A collection's sub-directories are not counted, which 1 says.
+    return this.#artifact.isCollection ? { ...attributes, nlink: 1 } : attributes;
+  }
+  override parentIno(): bigint {
+    return this.place?.parent.ino ?? this.ino;
+  }
+
+  override lookup(name: string): MaybePromise<Node | undefined> {
+    if (name === controlName) return this.#home.control();
+    if (!this.#artifact.isCollection) return super.lookup(name);
+    if (name === workspaceControlName && this.#isWorkspaceRoot) return this.#realm.workspaceControl();
+    return chain(this.#child(name), (child) => {
+      if (child !== undefined) return this.#realm.rootOf(child);
+      return chain(super.lookup(name), (own) => own ?? this.#version(name));
+    });
+  }
+
+  override create(context: RequestContext, name: string, mode: number, flags: number): MaybePromise<Created> {
+    this.checkOwnName(name);
+    return super.create(context, name, mode, flags);
+  }
+
+  override makeNode(
+    context: RequestContext,
+    name: string,
+    mode: number,
+    kind: Kind,
+    rdev: number,
+  ): MaybePromise<Node> {
+    if (kind === 'dir') return this.makeDirectory(context, name, mode);
+    this.checkOwnName(name);
+    return super.makeNode(context, name, mode, kind, rdev);
+  }
+
+  override symlink(context: RequestContext, name: string, target: string): MaybePromise<Node> {
+    this.checkOwnName(name);
+    return super.symlink(context, name, target);
+  }
+
+  override link(node: Node, name: string): MaybePromise<void> {
+    this.checkOwnName(name);
+    return super.link(node, name);
+  }
+
+  override makeDirectory(context: RequestContext, name: string, mode: number): MaybePromise<Node> {
+    if (!this.#artifact.isCollection) {
+      this.checkOwnName(name);
+      return super.makeDirectory(context, name, mode);
+    }
+    const inherits = (this.inode.mode & 0o2000) !== 0;
+    const artifact = this.#realm.artifacts.create(this.#artifact, name, {
+      mode: (mode & 0o7777) | (inherits ? 0o2000 : 0),
+      uid: context.uid,
+      gid: inherits ? this.inode.gid : context.gid,
+    });
+    this.changes++;
+    this.#realm.referencesChanged(this, name);
+    return this.#realm.rootOf(artifact);
+  }
+
+  override unlink(name: string): MaybePromise<void> {
+    this.#checkReserved(name);
+    if (!this.#artifact.isCollection) return super.unlink(name);
+    return chain(this.#child(name), (child) => {
+      if (child !== undefined) throw new ArtifactError('IsDirectory', `${name} is an artifact`);
+      return chain(this.#checkNotVersion(name), () => super.unlink(name));
+    });
+  }
+
+  override removeDirectory(name: string): MaybePromise<void> {
+    this.#checkReserved(name);
+    if (!this.#artifact.isCollection) return super.removeDirectory(name);
+    return chain(this.#child(name), (child) => {
+      if (child === undefined) {
+        return chain(this.#checkNotVersion(name), () => super.removeDirectory(name));
+      }
+      return chain(this.#realm.artifacts.remove(this.#artifact, name), () => this.#childGone(name));
+    });
+  }
+
+  override rename(name: string, target: Node, newName: string, flags: RenameFlags): MaybePromise<void> {
+    this.#checkReserved(name);
+    if (!this.#artifact.isCollection) return super.rename(name, target, newName, flags);
+    return chain(this.#child(name), (child) => {
+      if (child !== undefined) return this.#renameArtifact(child, name, target, newName, flags);
+      return chain(this.#checkNotVersion(name), () => super.rename(name, target, newName, flags));
+    });
+  }
+
+  #renameArtifact(
+    artifact: Artifact,
+    name: string,
+    target: Node,
+    newName: string,
+    flags: RenameFlags,
+  ): MaybePromise<void> {
+    if (!(target instanceof WorkingDirectory)) return target.refuseTarget(newName);
+    if (!(target instanceof ArtifactRoot) || !target.#artifact.isCollection) {
+      throw new ArtifactError('NotPermitted', `${name} is an artifact: it can only be in a collection`);
+    }
+    target.#checkReserved(newName);
+    if (flags.exchange) throw new ArtifactError('Invalid', 'artifacts cannot be exchanged');
+    return chain(flags.noReplace ? target.lookup(newName) : undefined, (existing) => {
+      if (existing !== undefined) throw new ArtifactError('Exists', `${newName} exists`);
+      const { artifacts } = this.#realm;
+      return chain(artifacts.rename(this.#artifact, name, target.#artifact, newName), () => {
+        this.#childGone(name);
+        target.#childGone(newName);
+        this.#realm.knownRootOf(artifact)?.seenAt(target, newName);
+      });
+    });
+  }
+
+  override list(after: string | null, limit: number): MaybePromise<readonly WorkingItem[]> {
+    if (!this.#artifact.isCollection) return super.list(after, limit);
+    const names = this.#realm.artifacts.children(this.#artifact, after, limit);
+    return chain(super.list(after, limit), (own) => {
+      const taken = new Set(names);
+      const merged: WorkingItem[] = own.filter((item) => !taken.has(item.name));
+      for (const name of names) merged.push({ name, inode: null });
+      merged.sort((a, b) => compareNames(a.name, b.name));
+      return this.#withArtifacts(merged.slice(0, limit));
+    });
+  }
+  override inoOf(item: WorkingItem): bigint {
+    if (item.inode !== null) return super.inoOf(item);
+    return item.artifact === undefined
+      ? shownIno(inoKey(`${this.#artifact.id}/${item.name}`, workingSpace), rootIno)
+      : shownIno(inoKey(item.artifact.id, workingSpace), rootIno);
+  }
+  override nodeOf(item: WorkingItem): Node | undefined {
+    if (item.inode !== null) return super.nodeOf(item);
+    return item.artifact === undefined ? undefined : this.#realm.rootOf(item.artifact);
+  }
+
+  /** An artifact that cannot be read is listed all the same; only its own look-up fails. */
+  #withArtifacts(items: WorkingItem[]): MaybePromise<readonly WorkingItem[]> {
+    const waiting: Promise<void>[] = [];
+    for (const [i, item] of items.entries()) {
+      if (item.inode !== null) continue;
+      const set = (artifact: Artifact | undefined): void => {
+        if (artifact !== undefined) items[i] = { ...item, artifact };
+      };
+      try {
+        const child = this.#child(item.name);
+        if (child instanceof Promise) waiting.push(child.then(set, () => undefined));
+        else set(child);
+      } catch {
+        // Its look-up will say why.
+      }
+    }
+    return waiting.length === 0 ? items : Promise.all(waiting).then(() => items);
+  }
+
+  /** Files of the collection itself; the workspace's root has none. */
+  override checkOwnName(name: string): void {
+    this.#checkReserved(name);
+    if (this.#isWorkspaceRoot) {
+      throw new ArtifactError('NotPermitted', `${name}: the root holds artifacts, not files`, {
+        hint: 'make an artifact with mkdir and put the file there',
+      });
+    }
+  }
+
+  #checkReserved(name: string): void {
+    if (name === controlName || (name === workspaceControlName && this.#isWorkspaceRoot)) {
+      throw new ArtifactError('NotPermitted', `${name} is the control directory`);
+    }
+  }
+
+  #checkNotVersion(name: string): MaybePromise<void> {
+    if (splitReference(name) === undefined) return;
+    return chain(super.lookup(name), (own) => {
+      if (own !== undefined) return;
+      return chain(this.#version(name), (version) => {
+        if (version !== undefined) throw new ArtifactError('ReadOnly', `${name}: a version never changes`);
+      });
+    });
+  }
+
+  #child(name: string): MaybePromise<Artifact | undefined> {
+    // No artifact's name begins like this, and programs ask for hidden files all the time.
+    if (name.startsWith('.') || name.startsWith('@')) return undefined;
+    return this.#realm.artifacts.child(this.#artifact, name);
+  }
+
+  #childGone(name: string): void {
+    this.changes++;
+    this.#realm.referencesChanged(this, name);
+  }
+
+  /** NAME@v3, NAME@latest, NAME@alias. */
+  #version(name: string): MaybePromise<Node | undefined> {
+    const parts = splitReference(name);
+    if (parts === undefined) return undefined;
+    return chain(this.#child(parts.name), (artifact) => {
+      if (artifact === undefined) return undefined;
+      try {
+        const version = artifact.resolveVersion(parts.reference);
+        return this.#realm.versionRoot(artifact, version, `@${parts.reference}`);
+      } catch (error) {
+        if (isCode(error, 'NotFound')) return undefined;
+        throw error;
+      }
+    });
+  }
+}

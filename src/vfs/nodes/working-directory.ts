@@ -1,0 +1,169 @@
+import type { Artifact, Inode } from '../../artifacts/ports.js';
+import type { Kind } from '../../model/entry.js';
+import { ArtifactError } from '../../model/errors.js';
+import { chain, type MaybePromise } from '../../util/maybe-promise.js';
+import { DirectoryHandle } from '../directory-handle.js';
+import type { RequestContext } from '../file-system.js';
+import type { Created, Directory, Node, OpenDirectory, RenameFlags } from '../node.js';
+import { O_EXCL } from '../open-flags.js';
+import { shownIno } from '../shown-ino.js';
+import { WorkingNode } from './working.js';
+import { WorkingHandle } from './working-handle.js';
+
+/** A name in the working view. In a collection an artifact is listed without its inode. */
+export interface WorkingItem {
+  readonly name: string;
+  readonly inode: Inode | null;
+  readonly artifact?: Artifact;
+}
+
+/** A directory inside an artifact: every name is the tree's. */
+export class WorkingDirectory extends WorkingNode implements Directory<WorkingItem> {
+  changes = 0;
+
+  protected override refusal(what: string): ArtifactError {
+    return new ArtifactError(
+      'NotPermitted',
+      `${what}: not possible in ${this.owner.artifact.path || 'the root'}`,
+    );
+  }
+
+  override lookup(name: string): MaybePromise<Node | undefined> {
+    const { owner } = this;
+    const found = owner.tree.lookup(this.inode, name);
+    if (found instanceof Promise) {
+      return found.then((inode) => (inode === undefined ? undefined : owner.nodeOf(inode)));
+    }
+    return found === undefined ? undefined : owner.nodeOf(found);
+  }
+
+  override create(context: RequestContext, name: string, mode: number, flags: number): MaybePromise<Created> {
+    const { owner } = this;
+    return chain(owner.tree.lookup(this.inode, name), (existing): MaybePromise<Created> => {
+      if (existing === undefined) {
+        return chain(this.#make(context, name, 'file', mode, 0), (inode) => ({
+          node: owner.nodeOf(inode),
+          handle: new WorkingHandle(owner.tree, inode, flags),
+        }));
+      }
+      if ((flags & O_EXCL) !== 0) throw new ArtifactError('Exists', `${name} exists`);
+      const node = owner.nodeOf(existing);
+      return chain(node.open(context, flags), (handle) => ({ node, handle }));
+    });
+  }
+
+  override makeNode(
+    context: RequestContext,
+    name: string,
+    mode: number,
+    kind: Kind,
+    rdev: number,
+  ): MaybePromise<Node> {
+    if (kind === 'dir') return this.makeDirectory(context, name, mode);
+    return chain(this.#make(context, name, kind, mode, rdev), (inode) => this.owner.nodeOf(inode));
+  }
+
+  override makeDirectory(context: RequestContext, name: string, mode: number): MaybePromise<Node> {
+    return chain(this.#make(context, name, 'dir', mode, 0), (inode) => this.owner.nodeOf(inode));
+  }
+
+  override symlink(context: RequestContext, name: string, target: string): MaybePromise<Node> {
+    return chain(this.#make(context, name, 'symlink', 0o777, 0, target), (inode) => this.owner.nodeOf(inode));
+  }
+
+  override link(node: Node, name: string): MaybePromise<void> {
+    if (!(node instanceof WorkingNode) || node.owner !== this.owner) throw crossDevice(name);
+    if (node.kind === 'dir') throw new ArtifactError('NotPermitted', `${name}: directories have one name`);
+    this.changes++;
+    return this.owner.tree.link(node.inode, this.inode, name);
+  }
+
+  override unlink(name: string): MaybePromise<void> {
+    this.changes++;
+    return this.owner.tree.unlink(this.inode, name);
+  }
+
+  override removeDirectory(name: string): MaybePromise<void> {
+    this.changes++;
+    return this.owner.tree.rmdir(this.inode, name);
+  }
+
+  override rename(name: string, target: Node, newName: string, flags: RenameFlags): MaybePromise<void> {
+    if (!(target instanceof WorkingDirectory)) return target.refuseTarget(newName);
+    target.checkOwnName(newName);
+    if (target.owner !== this.owner) throw crossDevice(newName);
+    this.changes++;
+    target.changes++;
+    const { tree } = this.owner;
+    return chain(tree.rename(this.inode, name, target.inode, newName, flags), () => {
+      const moved = target.#noteMoved(newName);
+      return flags.exchange ? chain(moved, () => this.#noteMoved(name)) : moved;
+    });
+  }
+
+  /** Throws for a name that this directory keeps for itself. */
+  checkOwnName(_name: string): void {}
+
+  /** A node the kernel knows has this name now. */
+  #noteMoved(name: string): MaybePromise<void> {
+    return chain(this.owner.tree.lookup(this.inode, name), (inode) => {
+      if (inode !== undefined) this.owner.knownNode(inode)?.seenAt(this, name);
+    });
+  }
+
+  override openDirectory(): OpenDirectory {
+    // Whatever changes names around the kernel says so, and the kernel drops its listing then.
+    return new DirectoryHandle(this, { cacheDirectory: true, keepCache: true });
+  }
+  list(after: string | null, limit: number): MaybePromise<readonly WorkingItem[]> {
+    return this.owner.tree.list(this.inode, after, limit);
+  }
+  kindOf(item: WorkingItem): Kind {
+    return item.inode?.kind ?? 'dir';
+  }
+  inoOf(item: WorkingItem): bigint {
+    return item.inode === null ? this.ino : shownIno(this.owner.inos, item.inode.ino);
+  }
+  nodeOf(item: WorkingItem): Node | undefined {
+    return item.inode === null ? undefined : this.owner.nodeOf(item.inode);
+  }
+  hold(item: WorkingItem): void {
+    if (item.inode !== null) this.owner.tree.retain(item.inode);
+  }
+  drop(item: WorkingItem): void {
+    if (item.inode !== null) this.owner.tree.release(item.inode);
+  }
+  parentIno(): bigint {
+    return shownIno(this.owner.inos, this.owner.tree.parentOf(this.inode).ino);
+  }
+
+  /** The kernel has applied the umask. A setgid directory hands on its group, and to directories the bit. */
+  #make(
+    context: RequestContext,
+    name: string,
+    kind: Kind,
+    mode: number,
+    rdev: number,
+    target?: string,
+  ): MaybePromise<Inode> {
+    const inherits = (this.inode.mode & 0o2000) !== 0;
+    this.changes++;
+    return this.owner.tree.create(this.inode, name, {
+      kind,
+      mode: (mode & 0o7777) | (inherits && kind === 'dir' ? 0o2000 : 0),
+      uid: context.uid,
+      gid: inherits ? this.inode.gid : context.gid,
+      rdev,
+      ...(target === undefined ? {} : { target }),
+    });
+  }
+}
+
+export const crossDevice = (name: string): ArtifactError =>
+  new ArtifactError(
+    'CrossDevice',
+    `${name}: an artifact's files cannot be moved or linked to another artifact`,
+    {
+      hint: 'copy them',
+    },
+  );
