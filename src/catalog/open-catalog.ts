@@ -54,7 +54,12 @@ export function openCatalog(
 }
 
 function openFile(path: string, treeReader: TreeReader, options: CatalogOptions): SqliteCatalog {
-  const db = openDatabase(path, { migrations: catalogMigrations, pageBytes: 8192 });
+  const db = openDatabase(path, {
+    migrations: catalogMigrations,
+    exclusive: true,
+    pageBytes: 8192,
+    cacheBytesMax: limits.catalogCacheBytesMax,
+  });
   try {
     return new SqliteCatalog(db, treeReader, options.entriesMax ?? limits.catalogEntriesMax);
   } catch (error) {

@@ -69,8 +69,8 @@ export const limits = {
   // local databases
   databaseBusyMsMax: 5_000,
   databaseCacheBytesMax: 16 << 20,
-  databaseMmapBytesMax: 0, // a failing disk would kill the process by SIGBUS instead of failing one call
   databaseWalBytesMax: 16 << 20,
+  catalogCacheBytesMax: 32 << 20,
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
   catalogTurnMsMax: 8, // of the event loop, before other work gets its turn

@@ -20,12 +20,15 @@ export interface DatabaseOptions {
   readonly synchronous?: 'NORMAL' | 'FULL';
   /** The file must exist and have the current schema. */
   readonly readonly?: boolean;
+  /**
+   * No other connection may open the file, not even of this process. Halves the time of short reads: no locks are
+   * taken and no shared memory is looked at for each.
+   */
+  readonly exclusive?: boolean;
   /** Heap for pages of this connection. */
   readonly cacheBytesMax?: number;
   /** Page size of a new database: a power of two from 512 to 65,536; default 4,096. */
   readonly pageBytes?: number;
-  /** How much of the file is read by mmap instead of copies; 0 for none. */
-  readonly mmapBytesMax?: number;
   /** Called inside the lock, before the first migration of a database that has data (for a backup). */
   readonly beforeMigration?: (db: Database, fromVersion: number) => void;
 }
@@ -116,13 +119,15 @@ function createPrivateFile(path: string): void {
 
 function configure(db: Database, options: DatabaseOptions): void {
   const cacheKiB = Math.ceil((options.cacheBytesMax ?? limits.databaseCacheBytesMax) / 1024);
-  // First of all the journal mode: it is what finds out that the file is no database.
+  if (options.exclusive) db.pragma('locking_mode = EXCLUSIVE');
+  // Before all else the journal mode: it is what finds out that the file is no database.
   if (!options.readonly) db.pragma(`page_size = ${options.pageBytes ?? 4096}`);
   if (!options.readonly && !db.memory) db.pragma('journal_mode = WAL');
   db.pragma(`synchronous = ${options.synchronous ?? 'NORMAL'}`);
   db.pragma('foreign_keys = ON');
   db.pragma(`cache_size = -${cacheKiB}`);
-  db.pragma(`mmap_size = ${options.mmapBytesMax ?? limits.databaseMmapBytesMax}`);
+  // A disk that fails below a mapping kills the process by SIGBUS; below read() it fails one call.
+  db.pragma('mmap_size = 0');
   db.pragma('temp_store = MEMORY');
   db.pragma(`journal_size_limit = ${limits.databaseWalBytesMax}`);
 }
