@@ -11,16 +11,16 @@ export interface OpenFile {
 }
 
 /**
- * Descriptors of numbered files, the least recently used closed first: 100,000 staged files must not need 100,000
+ * Descriptors of many files, the least recently used closed first: 100,000 staged files must not need 100,000
  * descriptors. Those in use are never closed, so the limit may be passed by as many as there are calls under way.
  */
-export class OpenFiles {
-  readonly #pathOf: (file: number) => string;
+export class OpenFiles<Name> {
+  readonly #pathOf: (file: Name) => string;
   readonly #openMax: number;
   /** In order of use: the first is the oldest. */
-  readonly #open = new Map<number, OpenFile>();
+  readonly #open = new Map<Name, OpenFile>();
 
-  constructor(pathOf: (file: number) => string, openMax: number) {
+  constructor(pathOf: (file: Name) => string, openMax: number) {
     this.#pathOf = pathOf;
     this.#openMax = openMax;
   }
@@ -29,12 +29,12 @@ export class OpenFiles {
     return this.#open.size;
   }
 
-  peek(file: number): OpenFile | undefined {
+  peek(file: Name): OpenFile | undefined {
     return this.#open.get(file);
   }
 
   /** Throws the system's error; without `create` that is ENOENT for a file that does not exist. */
-  acquire(file: number, create: boolean): OpenFile {
+  acquire(file: Name, create: boolean): OpenFile {
     let entry = this.#open.get(file);
     if (entry === undefined) {
       this.#evict();
@@ -55,7 +55,7 @@ export class OpenFiles {
   }
 
   /** Closes the file now or when its last user is done. */
-  drop(file: number): void {
+  drop(file: Name): void {
     const entry = this.#open.get(file);
     if (entry === undefined) return;
     this.#open.delete(file);

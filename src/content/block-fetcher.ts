@@ -1,0 +1,265 @@
+import { ArtifactError } from '../model/errors.js';
+import { limits } from '../model/limits.js';
+import type { ObjectStore } from '../store/object-store.js';
+import type { DiskCache, DiskObject } from './disk-cache.js';
+import {
+  blockOf,
+  type Load,
+  type MemoryCache,
+  type ObjectBlocks,
+  type Run,
+  runEnd,
+} from './object-blocks.js';
+import { TransferQueue } from './transfer-queue.js';
+
+const { blockBytes } = limits;
+
+export interface FetchStatistics {
+  readonly gets: number;
+  readonly getBytes: number;
+  readonly active: number;
+}
+
+/**
+ * Brings blocks of objects into memory: from the disk cache, else by ranged GETs. A block on its way is never asked
+ * for twice; neighbours share a GET. Store errors reach everyone who waits, and the next read tries again.
+ */
+export class BlockFetcher {
+  readonly #store: ObjectStore;
+  readonly #memory: MemoryCache;
+  readonly #disk: DiskCache;
+  readonly #queue: TransferQueue;
+  readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
+  readonly #heads = new Map<ObjectBlocks, Promise<void>>();
+  #gets = 0;
+  #getBytes = 0;
+
+  constructor(store: ObjectStore, memory: MemoryCache, disk: DiskCache, inFlightBytesMax: number) {
+    this.#store = store;
+    this.#memory = memory;
+    this.#disk = disk;
+    this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax);
+  }
+
+  statistics(): FetchStatistics {
+    return { gets: this.#gets, getBytes: this.#getBytes, active: this.#queue.active };
+  }
+
+  /** The bytes when all of them are in memory; a slice when they lie in one run. */
+  cached(blocks: ObjectBlocks, offset: number, length: number): Buffer | undefined {
+    const first = blocks.run(offset);
+    if (first === undefined) return undefined;
+    const end = offset + length;
+    if (runEnd(first) >= end) {
+      this.#memory.touch(first);
+      return first.bytes.subarray(offset - first.start, end - first.start);
+    }
+    const runs: Run[] = [];
+    for (let at = offset; at < end; ) {
+      const run = blocks.run(at);
+      if (run === undefined) return undefined;
+      runs.push(run);
+      at = runEnd(run);
+    }
+    for (const run of runs) this.#memory.touch(run);
+    return gather(runs, offset, length);
+  }
+
+  /** [offset, offset + length) of an object whose known end is not before that. */
+  async read(blocks: ObjectBlocks, offset: number, length: number): Promise<Buffer> {
+    await this.#diskOf(blocks);
+    const cached = this.cached(blocks, offset, length);
+    if (cached !== undefined) return cached;
+    if (blocks.isPack) await this.#widenPack(blocks, offset);
+    const loads = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
+    return gather(await Promise.all(loads), offset, length);
+  }
+
+  /** Starts to fetch what of the range is not there. Failures are left to the read that needs the bytes. */
+  ahead(blocks: ObjectBlocks, offset: number, length: number, getBytes: number): void {
+    const start = () => {
+      const end = Math.min(offset + length, blocks.end);
+      if (end > offset) void this.#want(blocks, offset, end, getBytes, false);
+    };
+    if (blocks.disk !== null && !blocks.disk.dead) start();
+    else this.#diskOf(blocks).then(start, () => {});
+  }
+
+  /**
+   * Who wants a third file of a pack will want them all (tar, cp -r): then all of it is fetched, in a few large pieces
+   * that run beside the one waited for.
+   */
+  async #widenPack(blocks: ObjectBlocks, offset: number): Promise<void> {
+    if (blocks.takenWhole) return;
+    if (blocks.entriesWanted.size < limits.packEntriesUntilWhole) {
+      // Asked for with the first file, so that it is known when the third comes.
+      if (blocks.size === null) this.#sizeOf(blocks).catch(() => {});
+      return;
+    }
+    blocks.takenWhole = true;
+    try {
+      await this.#sizeOf(blocks);
+    } catch {
+      // The read itself can do without the size; if the store is away, that is where it is said.
+      blocks.takenWhole = false;
+      return;
+    }
+    const size = blocks.end;
+    if (size > limits.packObjectBytesMax) return;
+    const share = Math.ceil(size / limits.packGets / blockBytes) * blockBytes;
+    const getBytes = Math.min(limits.getBytesMax, Math.max(limits.getBytesMin, share));
+    // The piece that is waited for goes first, then what follows it.
+    const from = Math.floor(offset / getBytes) * getBytes;
+    void this.#want(blocks, from, Math.min(size, from + getBytes), getBytes, true);
+    void this.#want(blocks, from, size, getBytes, false);
+    if (from > 0) void this.#want(blocks, 0, from, getBytes, false);
+  }
+
+  /**
+   * The loads and runs that together hold [offset, end), starting those that nobody has started. A caller that does not
+   * wait may drop the answer: failed loads have been caught.
+   */
+  #want(
+    blocks: ObjectBlocks,
+    offset: number,
+    end: number,
+    getBytes: number,
+    urgent: boolean,
+  ): (Run | Promise<Run>)[] {
+    const found: (Run | Promise<Run>)[] = [];
+    const knownEnd = Math.max(blocks.end, end);
+    for (let at = blockOf(offset) * blockBytes; at < end; ) {
+      const needed = Math.min(at + blockBytes, end);
+      const run = blocks.run(needed - 1);
+      const load = run === undefined ? blocks.load(at, needed) : undefined;
+      if (run !== undefined) {
+        found.push(run);
+        at = nextBlock(runEnd(run), at);
+      } else if (load !== undefined) {
+        if (urgent) load.hurry();
+        found.push(load.promise);
+        at = nextBlock(load.end, at);
+      } else {
+        const stop = this.#missingEnd(blocks, at, end, knownEnd, getBytes);
+        found.push(this.#load(blocks, at, stop, urgent));
+        at = nextBlock(stop, at);
+      }
+    }
+    return found;
+  }
+
+  /** End of the missing blocks from `start` on that one load brings: all from the disk or all from the store. */
+  #missingEnd(blocks: ObjectBlocks, start: number, end: number, knownEnd: number, getBytes: number): number {
+    const onDisk = this.#isOnDisk(blocks, start, knownEnd);
+    const limit = Math.min(end, start + Math.max(blockBytes, getBytes));
+    let at = start + blockBytes;
+    while (at < limit) {
+      const needed = Math.min(at + blockBytes, end);
+      if (blocks.run(needed - 1) !== undefined || blocks.load(at, needed) !== undefined) break;
+      if (this.#isOnDisk(blocks, at, knownEnd) !== onDisk) break;
+      at += blockBytes;
+    }
+    return Math.min(at, knownEnd);
+  }
+
+  #isOnDisk(blocks: ObjectBlocks, start: number, knownEnd: number): boolean {
+    const disk = blocks.disk;
+    if (disk === null || disk.dead) return false;
+    return this.#disk.has(disk, blockOf(start), Math.min(blockBytes, knownEnd - start));
+  }
+
+  #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Promise<Run> {
+    const transfer = this.#isOnDisk(blocks, start, end)
+      ? this.#fromDisk(blocks, start, end)
+      : this.#fromStore(blocks, start, end, urgent);
+    const promise = transfer.promise
+      .then((bytes) => {
+        const run: Run = { blocks, start, bytes };
+        this.#memory.add(run);
+        return run;
+      })
+      .finally(() => {
+        blocks.dropLoad(load);
+        this.#memory.tidy(blocks);
+      });
+    const load: Load = { start, end, promise, hurry: transfer.hurry };
+    blocks.addLoad(load);
+    // Those who wait hear of a failure; read-ahead has nobody to tell.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #fromDisk(blocks: ObjectBlocks, start: number, end: number) {
+    const read = async () => {
+      const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end);
+      return bytes ?? this.#fromStore(blocks, start, end, true).promise;
+    };
+    return { promise: read(), hurry: () => {} };
+  }
+
+  #fromStore(blocks: ObjectBlocks, start: number, end: number, urgent: boolean) {
+    const length = end - start;
+    return this.#queue.run(length, urgent, async () => {
+      this.#gets++;
+      const bytes = await this.#store.get(blocks.key, { offset: start, length });
+      if (bytes.length !== length) {
+        throw new ArtifactError(
+          'Corrupt',
+          `object ${blocks.key}: ${bytes.length} bytes instead of ${length}`,
+        );
+      }
+      this.#getBytes += length;
+      if (blocks.disk !== null) this.#disk.store(blocks.disk, start, bytes);
+      return bytes;
+    });
+  }
+
+  /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */
+  async #diskOf(blocks: ObjectBlocks): Promise<void> {
+    if (blocks.disk !== null && !blocks.disk.dead) return;
+    let opening = this.#diskOpens.get(blocks);
+    if (opening === undefined) {
+      opening = this.#disk.open(blocks.key).finally(() => this.#diskOpens.delete(blocks));
+      this.#diskOpens.set(blocks, opening);
+    }
+    const disk = await opening;
+    blocks.disk = disk;
+    blocks.size ??= disk.table.size;
+    blocks.noteEnd(disk.table.end);
+  }
+
+  async #sizeOf(blocks: ObjectBlocks): Promise<void> {
+    if (blocks.size !== null) return;
+    let asking = this.#heads.get(blocks);
+    if (asking === undefined) {
+      asking = this.#store
+        .head(blocks.key)
+        .then(({ size }) => {
+          blocks.size = size;
+          if (blocks.disk !== null) this.#disk.noteSize(blocks.disk, size);
+        })
+        .finally(() => this.#heads.delete(blocks));
+      this.#heads.set(blocks, asking);
+    }
+    await asking;
+  }
+}
+
+/** The next block to look at: where the found piece ends, which is inside a block when that is not known in full. */
+function nextBlock(end: number, at: number): number {
+  return Math.max(at + blockBytes, blockOf(end) * blockBytes);
+}
+
+function gather(runs: readonly Run[], offset: number, length: number): Buffer {
+  const end = offset + length;
+  const [only] = runs;
+  if (only !== undefined && only.start <= offset && runEnd(only) >= end) {
+    return only.bytes.subarray(offset - only.start, end - only.start);
+  }
+  const target = Buffer.allocUnsafe(length);
+  for (const run of runs) {
+    const from = Math.max(offset, run.start);
+    run.bytes.copy(target, from - offset, from - run.start, Math.min(end, runEnd(run)) - run.start);
+  }
+  return target;
+}

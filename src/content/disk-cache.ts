@@ -1,0 +1,353 @@
+import { mkdirSync, read, renameSync, utimes, write } from 'node:fs';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { crc32 } from 'node:zlib';
+import { limits } from '../model/limits.js';
+import { Semaphore } from '../util/semaphore.js';
+import type { DiskBudget } from './disk-budget.js';
+import { BlockTable, cacheName, decodeIndex, encodeHeader, entryBytes, headerBytes } from './disk-index.js';
+import { OpenFiles } from './open-files.js';
+
+const { blockBytes } = limits;
+const readAsync = promisify(read);
+const writeAsync = promisify(write);
+
+/** The cached blocks of one object. After its eviction it is `dead`: it answers and takes nothing any more. */
+export interface DiskObject {
+  readonly key: string;
+  readonly name: string;
+  readonly table: BlockTable;
+  dead: boolean;
+}
+
+interface Entry {
+  bytes: number;
+  object: DiskObject | null;
+}
+
+export interface DiskCacheStatistics {
+  readonly objects: number;
+  readonly bytes: number;
+  /** Blocks whose bytes did not have the checksum they were stored with; they were fetched again. */
+  readonly badBlocks: number;
+  readonly hitBytes: number;
+  /** Not stored because the disk could not follow or had no room. */
+  readonly skippedBytes: number;
+  readonly writeErrors: number;
+  readonly lastError: string | null;
+}
+
+/**
+ * Blocks of objects on the local disk: `<name>.data`, sparse, each block at its own offset, and `<name>.idx`
+ * (disk-index.ts). Survives restarts. Whole objects are evicted, the one used longest ago first. Nothing here fails
+ * a read: what cannot be kept is counted and fetched again.
+ */
+export class DiskCache implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #budget: DiskBudget;
+  readonly #files: OpenFiles<string>;
+  /** In order of use: the first is the oldest. */
+  #entries = new Map<string, Entry>();
+  readonly #removals = new Map<string, Promise<void>>();
+  readonly #writers = new Semaphore(2);
+  readonly #pendingBytesMax: number;
+  #pendingBytes = 0;
+  readonly #work = new Set<Promise<void>>();
+  #closed = false;
+  readonly #counts = { badBlocks: 0, hitBytes: 0, skippedBytes: 0, writeErrors: 0 };
+  #lastError: string | null = null;
+
+  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
+    this.#directory = directory;
+    this.#budget = budget;
+    this.#pendingBytesMax = pendingBytesMax;
+    this.#files = new OpenFiles((file) => join(directory, file), limits.cacheOpenFilesMax);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    budget.attachCache(
+      () => this.#makeRoom(0, null),
+      (bytes) => this.#reclaim(bytes),
+    );
+    this.#track(this.#scan().catch((error: unknown) => this.#failed(error)));
+  }
+
+  statistics(): DiskCacheStatistics {
+    return {
+      objects: this.#entries.size,
+      bytes: this.#budget.cachedBytes,
+      ...this.#counts,
+      lastError: this.#lastError,
+    };
+  }
+
+  /** What is cached of an object, empty when nothing is. */
+  async open(key: string): Promise<DiskObject> {
+    const name = cacheName(key);
+    await this.#removals.get(name);
+    const known = this.#entries.get(name)?.object;
+    if (known) return known;
+    const bytes = await readFile(join(this.#directory, `${name}.idx`)).catch(() => null);
+    const table = bytes === null ? null : decodeIndex(key, bytes);
+    // Somebody else may have opened it meanwhile; there must be one table per object.
+    const entry = this.#entries.get(name);
+    if (entry?.object) return entry.object;
+    const object: DiskObject = { key, name, table: table ?? new BlockTable(), dead: false };
+    if (table === null) return object;
+    if (entry !== undefined) entry.object = object;
+    else this.#entries.set(name, { bytes: this.#added(table.bytes), object });
+    const now = new Date();
+    utimes(join(this.#directory, `${name}.idx`), now, now, () => {});
+    return object;
+  }
+
+  has(object: DiskObject, block: number, length: number): boolean {
+    return object.table.length(block) >= length;
+  }
+
+  /** [start, end) with every checksum verified, or null: some of it is not there or not what was stored. */
+  async read(object: DiskObject, start: number, end: number): Promise<Buffer | null> {
+    if (object.dead) return null;
+    this.#use(object);
+    const bytes = Buffer.allocUnsafeSlow(end - start);
+    try {
+      await this.#fill(object, start, bytes);
+    } catch (error) {
+      this.#lastError = messageOf(error);
+      this.#counts.badBlocks++;
+      this.#evict(object.name);
+      return null;
+    }
+    for (let at = start; at < end; at += blockBytes) {
+      const block = at / blockBytes;
+      const wanted = Math.min(blockBytes, end - at);
+      const stored = object.table.length(block);
+      const checked = bytes.subarray(at - start, at - start + wanted);
+      // A block asked for in part (the object's end was not known to the reader) cannot be checked in part.
+      if (stored !== wanted || crc32(checked) !== object.table.crc(block)) {
+        if (stored === wanted) this.#bad(object, block);
+        return null;
+      }
+    }
+    this.#counts.hitBytes += bytes.length;
+    return bytes;
+  }
+
+  /** Keeps whole blocks (the last may end early) in the background. The bytes must not change. */
+  store(object: DiskObject, start: number, bytes: Buffer): void {
+    if (object.dead || this.#closed) return;
+    const fits = this.#pendingBytes + bytes.length <= this.#pendingBytesMax;
+    if (!fits || !this.#use(object) || !this.#makeRoom(bytes.length, object.name)) {
+      this.#counts.skippedBytes += bytes.length;
+      return;
+    }
+    this.#pendingBytes += bytes.length;
+    const done = this.#writers.run(() => this.#write(object, start, bytes));
+    this.#track(
+      done.catch((error: unknown) => this.#failed(error)).finally(() => (this.#pendingBytes -= bytes.length)),
+    );
+  }
+
+  /** Remembers the exact size of an object, so that nobody has to ask the store again. */
+  noteSize(object: DiskObject, size: number): void {
+    if (object.dead || object.table.size === size) return;
+    object.table.size = size;
+    if (object.table.bytes === 0) return;
+    this.#track(this.#writeHeader(object).catch((error: unknown) => this.#failed(error)));
+  }
+
+  /**
+   * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `crcs` are those of
+   * its blocks as they were sent; a block without one is left out. Throws the system's error when the rename fails.
+   */
+  adopt(key: string, path: string, size: number, crcs: readonly (number | undefined)[]): void {
+    const name = cacheName(key);
+    this.#retire(name);
+    renameSync(path, join(this.#directory, `${name}.data`));
+    const table = new BlockTable(size);
+    for (const [block, crc] of crcs.entries()) {
+      if (crc !== undefined) table.set(block, crc, Math.min(blockBytes, size - block * blockBytes));
+    }
+    const object: DiskObject = { key, name, table, dead: false };
+    this.#entries.set(name, { bytes: this.#added(size), object });
+    const index = Buffer.concat([encodeHeader(key, size), table.encode(0, Math.ceil(size / blockBytes))]);
+    const done = writeFile(join(this.#directory, `${name}.idx`), index, { mode: 0o600 });
+    this.#track(done.catch((error: unknown) => this.#failed(error)));
+    this.#makeRoom(0, null);
+  }
+
+  /** Resolves when everything handed to `store` so far is on disk or given up. */
+  async settled(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.settled();
+    this.#files.closeAll();
+  }
+
+  async #fill(object: DiskObject, start: number, target: Buffer): Promise<void> {
+    const file = this.#files.acquire(`${object.name}.data`, false);
+    try {
+      for (let done = 0; done < target.length; ) {
+        const { bytesRead } = await readAsync(file.fd, target, done, target.length - done, start + done);
+        if (bytesRead === 0) throw new Error(`${object.name}.data is shorter than its index says`);
+        done += bytesRead;
+      }
+    } finally {
+      this.#files.release(file);
+    }
+  }
+
+  async #write(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
+    if (object.dead) return;
+    const isNew = object.table.bytes === 0;
+    const crcs: number[] = [];
+    for (let at = 0; at < bytes.length; at += blockBytes)
+      crcs.push(crc32(bytes.subarray(at, at + blockBytes)));
+    await this.#writeFile(`${object.name}.data`, start, bytes);
+    if (object.dead) return;
+    const first = start / blockBytes;
+    let grown = 0;
+    for (const [i, crc] of crcs.entries()) {
+      const length = Math.min(blockBytes, bytes.length - i * blockBytes);
+      // A longer form of the block may have been stored meanwhile; its entry stays true.
+      if (object.table.length(first + i) > length) continue;
+      grown += length - object.table.length(first + i);
+      object.table.set(first + i, crc, length);
+    }
+    const entry = this.#entries.get(object.name);
+    if (entry !== undefined) entry.bytes += this.#added(grown);
+    if (isNew) await this.#writeHeader(object);
+    const entries = object.table.encode(first, crcs.length);
+    await this.#writeFile(`${object.name}.idx`, headerBytes + first * entryBytes, entries);
+  }
+
+  #writeHeader(object: DiskObject): Promise<void> {
+    return this.#writeFile(`${object.name}.idx`, 0, encodeHeader(object.key, object.table.size));
+  }
+
+  async #writeFile(name: string, offset: number, bytes: Buffer): Promise<void> {
+    const file = this.#files.acquire(name, true);
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        done += (await writeAsync(file.fd, bytes, done, bytes.length - done, offset + done)).bytesWritten;
+      }
+    } finally {
+      this.#files.release(file);
+    }
+  }
+
+  #bad(object: DiskObject, block: number): void {
+    this.#counts.badBlocks++;
+    const entry = this.#entries.get(object.name);
+    if (entry !== undefined) entry.bytes += this.#added(-object.table.length(block));
+    object.table.set(block, 0, 0);
+    const cleared = this.#writeFile(
+      `${object.name}.idx`,
+      headerBytes + block * entryBytes,
+      object.table.encode(block, 1),
+    );
+    this.#track(cleared.catch((error: unknown) => this.#failed(error)));
+  }
+
+  /** Makes the object the one used last. False: another record of the same object has taken its place. */
+  #use(object: DiskObject): boolean {
+    const entry = this.#entries.get(object.name) ?? { bytes: 0, object };
+    entry.object ??= object;
+    if (entry.object !== object) return false;
+    this.#entries.delete(object.name);
+    this.#entries.set(object.name, entry);
+    return true;
+  }
+
+  /** Evicts others than `keep` until `bytes` more fit. False: they do not. */
+  #makeRoom(bytes: number, keep: string | null): boolean {
+    const max = this.#budget.cacheBytesMax;
+    for (const name of this.#entries.keys()) {
+      if (this.#budget.cachedBytes + bytes <= max) return true;
+      if (name !== keep) this.#evict(name);
+    }
+    return this.#budget.cachedBytes + bytes <= max;
+  }
+
+  async #reclaim(bytes: number): Promise<number> {
+    let freed = 0;
+    for (const [name, entry] of this.#entries) {
+      if (freed >= bytes) break;
+      freed += entry.bytes;
+      this.#evict(name);
+    }
+    await Promise.all(this.#removals.values());
+    return freed;
+  }
+
+  #evict(name: string): void {
+    this.#retire(name);
+    const path = join(this.#directory, name);
+    // The index first: data without an index is swept at the next start, an index without data would be believed.
+    const removal = rm(`${path}.idx`, { force: true })
+      .then(() => rm(`${path}.data`, { force: true }))
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => this.#removals.delete(name));
+    this.#removals.set(name, removal);
+    this.#track(removal);
+  }
+
+  /** Forgets an object without touching its files. */
+  #retire(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return;
+    this.#entries.delete(name);
+    if (entry.object !== null) entry.object.dead = true;
+    this.#files.drop(`${name}.data`);
+    this.#files.drop(`${name}.idx`);
+    this.#added(-entry.bytes);
+  }
+
+  /**
+   * Finds what earlier runs left, oldest first. Runs beside everything else: an object opened before it was found is
+   * already in `#entries`.
+   */
+  async #scan(): Promise<void> {
+    const found: { name: string; bytes: number; usedMs: number }[] = [];
+    const names = new Set(await readdir(this.#directory));
+    for (const file of names) {
+      const name = file.replace(/\.(data|idx)$/, '');
+      if (name === file || this.#entries.has(name) || this.#closed) continue;
+      const [index, data] = await Promise.all([this.#stat(`${name}.idx`), this.#stat(`${name}.data`)]);
+      if (this.#entries.has(name)) continue;
+      if (index === null || data === null) await rm(join(this.#directory, file), { force: true });
+      else if (file.endsWith('.data')) {
+        found.push({ name, bytes: data.blocks * 512, usedMs: index.mtimeMs });
+      }
+    }
+    const older = found.filter(({ name }) => !this.#entries.has(name)).sort((a, b) => a.usedMs - b.usedMs);
+    const merged = new Map<string, Entry>();
+    for (const { name, bytes } of older) merged.set(name, { bytes, object: null });
+    for (const [name, entry] of this.#entries) merged.set(name, entry);
+    this.#entries = merged;
+    for (const { bytes } of older) this.#added(bytes);
+  }
+
+  #stat(file: string) {
+    return stat(join(this.#directory, file)).catch(() => null);
+  }
+
+  #added(bytes: number): number {
+    if (bytes !== 0) this.#budget.addCached(bytes);
+    return bytes;
+  }
+
+  #failed(error: unknown): void {
+    this.#counts.writeErrors++;
+    this.#lastError = messageOf(error);
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#work.delete(tracked));
+    this.#work.add(tracked);
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
