@@ -8,14 +8,12 @@ export const log: Verb = {
   examples: [['artifactfs log my-model -n 5', 'the five newest versions']],
   settings: 'store',
   build: (yargs) =>
-    yargs
-      .positional('artifact', { type: 'string', describe: artifactHelp })
-      .option('limit', {
-        alias: 'n',
-        type: 'number',
-        requiresArg: true,
-        describe: 'at most so many versions',
-      }),
+    yargs.positional('artifact', { type: 'string', describe: artifactHelp }).option('limit', {
+      alias: 'n',
+      type: 'number',
+      requiresArg: true,
+      describe: 'at most so many versions',
+    }),
   async run(context) {
     const { terminal } = context;
     await using target = await openArtifact(context, context.text('artifact'));

@@ -1,0 +1,149 @@
+import { constants } from 'node:fs';
+import { access, mkdir, readFile, statfs } from 'node:fs/promises';
+import type { Config } from '../config/options.js';
+import { formatBytes } from '../config/sizes.js';
+import { loadNative } from '../fuse/native.js';
+import { isCode, toArtifactError } from '../model/errors.js';
+import { run } from '../util/run.js';
+import { openConfiguredStore } from './store.js';
+
+/** The outcome of one check, and what to do when it is not ok. */
+export interface Finding {
+  readonly what: string;
+  readonly result: 'ok' | 'warn' | 'fail';
+  readonly found: string;
+  readonly advice?: string;
+}
+
+const spaceBytesMin = 2 ** 30;
+
+/** Checks what a mount needs, one after another; a failed one stops no other. */
+export async function* examine(config: Config): AsyncGenerator<Finding> {
+  yield nodeVersion();
+  yield await device();
+  yield await fusermount();
+  yield addon();
+  yield await otherUsers(config);
+  yield* await stateDirectory(config);
+  yield* await store(config);
+}
+
+function nodeVersion(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isNew = major > 20 || (major === 20 && minor >= 15);
+  const what = 'Node.js';
+  return isNew
+    ? { what, result: 'ok', found: process.version }
+    : { what, result: 'fail', found: process.version, advice: 'install Node.js 20.15 or newer' };
+}
+
+async function device(): Promise<Finding> {
+  const what = '/dev/fuse';
+  try {
+    await access('/dev/fuse', constants.R_OK | constants.W_OK);
+    return { what, result: 'ok', found: 'can be opened' };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const found = code === 'ENOENT' ? 'is not there' : `cannot be opened (${code})`;
+    const advice =
+      code === 'ENOENT'
+        ? 'load the module (sudo modprobe fuse); in a container add --device /dev/fuse --cap-add SYS_ADMIN. Without it put, get, cat and commit still work'
+        : 'make it usable for this user: sudo chmod 666 /dev/fuse';
+    return { what, result: 'fail', found, advice };
+  }
+}
+
+async function fusermount(): Promise<Finding> {
+  const what = 'fusermount3';
+  const version = await run('fusermount3', ['--version']);
+  if (version !== undefined) return { what, result: 'ok', found: version.trim() };
+  const advice = 'install it: sudo apt-get install fuse3';
+  return process.geteuid?.() === 0
+    ? { what, result: 'warn', found: 'is not there; root mounts without it', advice }
+    : { what, result: 'fail', found: 'is not there, and only root mounts without it', advice };
+}
+
+function addon(): Finding {
+  const what = 'compiled addon';
+  try {
+    loadNative();
+    return { what, result: 'ok', found: 'loads' };
+  } catch (error) {
+    return {
+      what,
+      result: 'fail',
+      found: toArtifactError(error).message,
+      advice: 'build it: npm run build:native',
+    };
+  }
+}
+
+async function otherUsers({ allowOther }: Config): Promise<Finding> {
+  const what = 'user_allow_other';
+  if (process.geteuid?.() === 0) return { what, result: 'ok', found: 'not needed by root' };
+  const text = await readFile('/etc/fuse.conf', 'utf8').catch(() => '');
+  if (/^\s*user_allow_other\s*$/m.test(text)) return { what, result: 'ok', found: 'is in /etc/fuse.conf' };
+  const found = 'is not in /etc/fuse.conf: --allow-other is refused for this user';
+  return allowOther
+    ? { what, result: 'fail', found, advice: 'add a line user_allow_other to /etc/fuse.conf' }
+    : { what, result: 'ok', found };
+}
+
+async function stateDirectory({ stateDir, cacheSize }: Config): Promise<Finding[]> {
+  const what = 'state directory';
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await access(stateDir, constants.R_OK | constants.W_OK | constants.X_OK);
+    const { bavail, bsize } = await statfs(stateDir);
+    const free = bavail * bsize;
+    const found = `${stateDir}, ${formatBytes(free)} free`;
+    if (free < spaceBytesMin) {
+      return [{ what, result: 'fail', found, advice: 'free space, or choose another with --state-dir' }];
+    }
+    if (free < cacheSize) {
+      const advice = `the cache may take ${formatBytes(cacheSize)}: free space or lower --cache-size`;
+      return [{ what, result: 'warn', found, advice }];
+    }
+    return [{ what, result: 'ok', found }];
+  } catch (error) {
+    const advice = 'choose another with --state-dir';
+    return [{ what, result: 'fail', found: `${stateDir}: ${(error as Error).message}`, advice }];
+  }
+}
+
+/** Asks the store itself: with objects of its own under .probe/, which are removed again. */
+async function store(config: Config): Promise<Finding[]> {
+  const what = 'store';
+  try {
+    await using opened = await openConfiguredStore(config, { create: false });
+    const { writable, createIfAbsent, copyPart, presign } = await opened.probe();
+    return [
+      { what, result: 'ok', found: `${opened.url} answers` },
+      writable
+        ? { what: 'store writes', result: 'ok', found: 'allowed' }
+        : {
+            what: 'store writes',
+            result: 'warn',
+            found: 'not allowed: it can only be read',
+            advice: 'give these credentials the right to put and delete objects',
+          },
+      createIfAbsent
+        ? { what: 'store create-if-absent', result: 'ok', found: 'proved' }
+        : {
+            what: 'store create-if-absent',
+            result: 'fail',
+            found: 'the store overwrites what exists: nothing can be committed safely',
+            advice: 'use a store that honours If-None-Match: * (AWS S3, MinIO, Ceph RGW, R2)',
+          },
+      { what: 'store copies parts', result: 'ok', found: copyPart ? 'yes' : 'no: such bytes are sent again' },
+      { what: 'store signs URLs', result: 'ok', found: presign ? 'yes' : 'no' },
+    ];
+  } catch (error) {
+    if (config.store.startsWith('file:') && isCode(error, 'StoreMissing')) {
+      return [{ what, result: 'ok', found: `${config.store} is not there yet: the first mount makes it` }];
+    }
+    const { message, details } = toArtifactError(error);
+    const advice = details.hint ?? 'check --store, --endpoint, --profile and the network';
+    return [{ what, result: 'fail', found: message, advice }];
+  }
+}

@@ -1,0 +1,23 @@
+import type { Config } from '../config/options.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { openStore } from '../store/open-store.js';
+import type { StoreLogger } from '../store/wrap/log.js';
+
+/** The store that the settings name. `create` makes the directory of a file:// store. The caller disposes of it. */
+export function openConfiguredStore(
+  config: Config,
+  options: { create: boolean; logger?: StoreLogger },
+): Promise<ObjectStore> {
+  const { endpoint, region, profile, pathStyle, accessKeyId, secretAccessKey, checksums } = config;
+  const s3 = {
+    checksums,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+    ...(profile === undefined ? {} : { profile }),
+    ...(pathStyle === undefined ? {} : { pathStyle }),
+    ...(accessKeyId === undefined ? {} : { accessKeyId }),
+    ...(secretAccessKey === undefined ? {} : { secretAccessKey }),
+  };
+  const { create, logger } = options;
+  return openStore(config.store, { create, s3, ...(logger === undefined ? {} : { logger }) });
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env node
+import { exitCodes } from './exit-codes.js';
+import { runCommandLine } from './run.js';
+
+// Whoever read our output is gone (artifactfs log | head): there is nobody to complain to.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(exitCodes.pipe.code);
+  });
+}
+
+process.exitCode = await runCommandLine(process.argv.slice(2));
+// What a failed `put -` has not read keeps nobody waiting.
+process.stdin.destroy();

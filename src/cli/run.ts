@@ -1,0 +1,99 @@
+import yargs, { type Argv } from 'yargs';
+import { optionNames, optionSpec } from '../config/options.js';
+import { toArtifactError } from '../model/errors.js';
+import { programVersion } from '../util/version.js';
+import { Interrupts, VerbContext } from './context.js';
+import { exitCodeOf, exitCodes } from './exit-codes.js';
+import { Terminal } from './terminal.js';
+import { explainUsage } from './usage.js';
+import type { Verb } from './verb.js';
+import { verbs } from './verbs/all.js';
+
+const helpColumnsMax = 100;
+
+/** Runs one command line; answers the exit code. Nothing is thrown. */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const asked = args.includes('--json');
+  const interrupts = new Interrupts();
+  let running: Promise<number> | undefined;
+  try {
+    const parser = commandLine(args, (verb, flags) => {
+      running = execute(verb, new VerbContext(flags, interrupts));
+      return running;
+    });
+    await parser.parseAsync([...args]);
+    return running === undefined ? exitCodes.ok.code : await running;
+  } catch (error) {
+    const failure = toArtifactError(error);
+    new Terminal({ json: asked }).failure(failure);
+    return exitCodeOf(failure.code);
+  } finally {
+    interrupts[Symbol.dispose]();
+  }
+}
+
+async function execute(verb: Verb, context: VerbContext): Promise<number> {
+  return (await context.interrupts.race(verb.run(context))) ?? exitCodes.ok.code;
+}
+
+type Run = (verb: Verb, flags: Readonly<Record<string, unknown>>) => Promise<number>;
+
+function commandLine(args: readonly string[], run: Run): Argv {
+  let parser = yargs()
+    .scriptName('artifactfs')
+    .usage('artifactfs VERB: versioned artifacts as ordinary directories')
+    .locale('en')
+    .wrap(Math.min(helpColumnsMax, process.stdout.columns ?? 80))
+    .parserConfiguration({
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'parse-positional-numbers': false,
+      'greedy-arrays': false,
+    })
+    .exitProcess(false)
+    .version(programVersion)
+    .alias('help', 'h')
+    .strict()
+    .demandCommand(1)
+    .fail((message, error) => {
+      throw error ?? explainUsage(message, args);
+    })
+    .option('json', { type: 'boolean', describe: 'results and errors as JSON' })
+    .option('config', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'configuration file; default: $XDG_CONFIG_HOME/artifactfs/config.json',
+    })
+    .group(['json', 'config', 'help', 'version'], 'General:')
+    .epilogue('artifactfs VERB --help shows the options of a verb. Settings: doc/CONFIGURATION.md');
+  for (const verb of verbs) {
+    parser = parser.command(
+      verb.command,
+      verb.describe,
+      (scope) => describeVerb(scope, verb),
+      async (flags) => void (await run(verb, flags)),
+    );
+  }
+  return parser;
+}
+
+function describeVerb(scope: Argv, verb: Verb): Argv {
+  let built = verb.build?.(scope) ?? scope;
+  built = built.usage(`artifactfs ${verb.command}\n\n${verb.describe}`).epilogue('');
+  for (const [command, what] of verb.examples) built = built.example(command, what);
+  for (const name of optionNames) {
+    const spec = optionSpec(name);
+    // Command lines can be read by everybody on the machine.
+    if (spec.secret) continue;
+    const hidden = verb.settings === 'none' || (verb.settings === 'store' && spec.group !== 'Store');
+    built = built.option(name, {
+      type: spec.type === 'flag' ? 'boolean' : 'string',
+      requiresArg: spec.type !== 'flag',
+      describe: spec.help,
+      group: `${spec.group}:`,
+      hidden,
+      ...(spec.defaultText === undefined ? {} : { defaultDescription: spec.defaultText }),
+    });
+  }
+  return built;
+}

@@ -1,0 +1,35 @@
+import type { Verb } from '../verb.js';
+import { cat } from './cat.js';
+import { commit } from './commit.js';
+import { create } from './create.js';
+import { diff } from './diff.js';
+import { discard } from './discard.js';
+import { doctor } from './doctor.js';
+import { get } from './get.js';
+import { log } from './log.js';
+import { ls } from './ls.js';
+import { mount } from './mount.js';
+import { put } from './put.js';
+import { refresh } from './refresh.js';
+import { show } from './show.js';
+import { status } from './status.js';
+import { unmount } from './unmount.js';
+
+/** In the order of the help. */
+export const verbs: readonly Verb[] = [
+  mount,
+  unmount,
+  status,
+  doctor,
+  create,
+  ls,
+  show,
+  log,
+  diff,
+  commit,
+  discard,
+  refresh,
+  put,
+  get,
+  cat,
+];
