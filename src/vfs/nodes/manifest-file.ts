@@ -9,6 +9,9 @@ import { O_TRUNC, wantsWrite } from '../open-flags.js';
 import { type ControlHome, ControlNode, type ControlNumber } from './control.js';
 import { TextHandle } from './control-files.js';
 
+/** The draft being written, by artifact: it outlives the node, which the kernel may forget between truncate and open. */
+const drafts = new WeakMap<Artifact, Draft>();
+
 /**
  * The artifact's metadata as JSON. Writers share one draft, which begins as the present text (or empty, after
  * O_TRUNC); it is parsed and staged when a writer closes or syncs. Text that is no JSON object fails the close, and
@@ -19,7 +22,6 @@ export class ManifestFile extends ControlNode {
   readonly #artifact: Artifact;
   readonly #clock: Clock;
   readonly #fail: (error: unknown) => void;
-  #draft: Draft | null = null;
   #shown: { manifest: Manifest; text: Buffer } | null = null;
   #time: Time | null = null;
 
@@ -35,7 +37,7 @@ export class ManifestFile extends ControlNode {
   }
 
   protected override get size(): number {
-    return (this.#draft?.bytes ?? this.#text()).length;
+    return (drafts.get(this.#artifact)?.bytes ?? this.#text()).length;
   }
   protected override get time(): Time {
     return this.#time ?? super.time;
@@ -59,8 +61,12 @@ export class ManifestFile extends ControlNode {
   }
 
   #openDraft(): Draft {
-    this.#draft ??= new Draft(this.#text());
-    return this.#draft;
+    let draft = drafts.get(this.#artifact);
+    if (draft === undefined) {
+      draft = new Draft(this.#text());
+      drafts.set(this.#artifact, draft);
+    }
+    return draft;
   }
 
   /** One text per manifest object: stat and read agree, and nothing is written twice. */
@@ -86,7 +92,7 @@ export class ManifestFile extends ControlNode {
 
   #closed(draft: Draft): void {
     draft.writers--;
-    if (draft.writers === 0 && this.#draft === draft) this.#draft = null;
+    if (draft.writers === 0) drafts.delete(this.#artifact);
   }
 }
 

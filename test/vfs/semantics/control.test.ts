@@ -1,0 +1,270 @@
+import { beforeEach, expect, test } from 'vitest';
+import { isCode } from '../../../src/model/errors.js';
+import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
+import { newArtifacts } from '../support/artifacts.js';
+import { contextOf, outcome, User } from '../support/user.js';
+
+let artifacts = newArtifacts();
+let user = new User(artifacts);
+beforeEach(async () => {
+  artifacts = newArtifacts();
+  user = new User(artifacts);
+  await user.mkdir('m');
+  await user.write('m/f', 'one');
+});
+
+const control = 'm/.artifact';
+const messages = (): string[] =>
+  artifacts
+    .find('m')
+    .versions()
+    .map((v) => v.message);
+
+test('A1: .artifact is found in every artifact and never listed', async () => {
+  expect(await user.ls('m')).toEqual(['f']);
+  expect(await user.ls(control)).toEqual([
+    'aliases',
+    'commit',
+    'diff',
+    'discard',
+    'last-error',
+    'log',
+    'manifest.json',
+    'refresh',
+    'status',
+    'versions',
+  ]);
+  expect((await user.stat(control)).kind).toBe('dir');
+});
+
+test('A2: a message written to commit publishes before the write returns; the newline at its end is not part of it', async () => {
+  await user.write(`${control}/commit`, 'first version\n\nwith reasons\n');
+  expect(messages()).toEqual(['first version\n\nwith reasons']);
+  await user.write('m/f', 'two');
+  await user.write(`${control}/commit`, '\n');
+  expect(messages()).toEqual(['', 'first version\n\nwith reasons']);
+  expect(await user.ls(`${control}/versions`)).toEqual(['v0', 'v1']);
+});
+
+test('A3: opening, emptying, touching or closing commit without a write does nothing', async () => {
+  const { handle } = await user.open(`${control}/commit`, O_WRONLY | O_TRUNC);
+  await user.with(`${control}/commit`, (id) =>
+    user.fs.setAttributes(user.context, id, { size: 0, mtime: 'now' }),
+  );
+  await user.close(handle);
+  expect(messages()).toEqual([]);
+});
+
+test('A4: the first write is the message; a further one with text fails, and commits nothing', async () => {
+  const { handle } = await user.open(`${control}/commit`, O_WRONLY);
+  await user.writeAt(handle, 0, 'part one');
+  await user.write('m/f', 'two');
+  expect(await user.writeAt(handle, 8, '\n')).toBe(1);
+  expect(await outcome(() => user.writeAt(handle, 9, 'part two'))).toBe('Invalid');
+  await user.close(handle);
+  expect(messages()).toEqual(['part one']);
+});
+
+test('A5: a commit that fails fails the write, and last-error says why until the next action succeeds', async () => {
+  await user.commit('m');
+  expect(await outcome(() => user.commit('m'))).toBe('NothingStaged');
+  expect(await user.read(`${control}/last-error`)).toMatch(/^NothingStaged: nothing is staged in m\n/);
+  await user.write('m/f', 'two');
+  await user.commit('m');
+  expect(await user.read(`${control}/last-error`)).toBe('');
+  expect(await outcome(() => user.commit('m', 'x'.repeat(5000)))).toBe('TooLarge');
+  expect(await user.read(`${control}/last-error`)).toMatch(/4096 bytes/);
+});
+
+test('A6: an interrupted write interrupts the commit', async () => {
+  const abort = new AbortController();
+  user.context = contextOf(0, 0, abort.signal);
+  const { handle } = await user.open(`${control}/commit`, O_WRONLY);
+  const writing = user.writeAt(handle, 0, 'never');
+  abort.abort();
+  await expect(writing).rejects.toSatisfy((error) => isCode(error, 'Interrupted'));
+  await user.close(handle);
+  expect(messages()).toEqual([]);
+});
+
+test('A7: discard answers when the files are as committed and the kernel has been told', async () => {
+  await user.commit('m');
+  const kept = await user.node('m');
+  const file = await user.node('m/f');
+  await user.write('m/f', 'changed');
+  await user.write('m/new', 'x');
+  const made = await user.node('m/new');
+  await user.write(`${control}/discard`, '1');
+  expect(user.told.entries).toContain(`${kept.nodeId}/new`);
+  expect(user.told.inodes).toContain(kept.nodeId);
+  expect(user.told.drained).toBeGreaterThan(0);
+  expect(await user.read('m/f')).toBe('one');
+  expect(await user.exists('m/new')).toBe(false);
+  for (const entry of [kept, file, made]) user.forget(entry);
+});
+
+test('A8: refresh reads the log, whatever is written', async () => {
+  await user.write(`${control}/refresh`, 'x\n');
+  expect(await user.read(`${control}/last-error`)).toBe('');
+});
+
+test('A9: status is JSON of the stage, log and diff are text, each as it was when opened', async () => {
+  await user.write(`${control}/commit`, 'first\n');
+  await user.write('m/f', 'two');
+  await user.write('m/new\nline', 'x');
+  const open = await user.open(`${control}/diff`, O_RDONLY);
+  const diff = 'v0 -> stage: 1 added, 1 changed, 0 removed\nM f\nA "new\\nline"\n';
+  await user.unlink('m/new\nline');
+  expect(await user.readAll(open.handle)).toBe(diff);
+  await user.close(open.handle);
+  expect(JSON.parse(await user.read(`${control}/status`))).toMatchObject({
+    base: 0,
+    stagedCount: 1,
+    staged: [{ path: 'f', change: 'changed' }],
+  });
+  artifacts.find('m').aliasTable['best'] = 0;
+  expect(await user.read(`${control}/log`)).toBe(
+    [
+      'version v0 (latest, best)',
+      'Commit:  commit-0',
+      'Author:  user@host',
+      'Date:    2023-11-14T22:13:20.000Z',
+      'Changes: 1 added, 0 changed, 0 removed',
+      '',
+      '    first',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('A10: texts show size 0 and are read to the end; they cannot be written', async () => {
+  for (const name of ['status', 'log', 'diff', 'last-error']) {
+    expect((await user.stat(`${control}/${name}`)).size).toBe(0);
+    expect(await outcome(() => user.open(`${control}/${name}`, O_WRONLY))).toBe('NotPermitted');
+    const open = await user.open(`${control}/${name}`, O_RDONLY);
+    expect(open.directIo).toBe(true);
+    await user.close(open.handle);
+  }
+  expect(await user.read(`${control}/commit`)).toBe('');
+});
+
+test('A11: control files belong to the owner of the artifact; who may write in it may use them', async () => {
+  user.context = contextOf(7, 8);
+  await user.mkdir('mine', 0o750);
+  expect(await user.stat('mine/.artifact/commit')).toMatchObject({ mode: 0o200, uid: 7, gid: 8 });
+  expect(await user.stat('mine/.artifact/status')).toMatchObject({ mode: 0o440 });
+  expect(await user.stat('mine/.artifact/manifest.json')).toMatchObject({ mode: 0o640 });
+  expect(await user.stat('mine/.artifact')).toMatchObject({ mode: 0o550 });
+  const chmod = (mode: number): Promise<string> =>
+    outcome(() =>
+      user.with('mine/.artifact/commit', (id) => user.fs.setAttributes(user.context, id, { mode })),
+    );
+  expect(await chmod(0o200)).toBe('ok');
+  expect(await chmod(0o666)).toBe('NotPermitted');
+});
+
+test('A12: nothing is made, removed or renamed in a control directory', async () => {
+  const refused: (() => Promise<unknown>)[] = [
+    () => user.write(`${control}/new`, 'x'),
+    () => user.mkdir(`${control}/versions/v9`),
+    () => user.symlink('x', `${control}/aliases/x`),
+    () => user.unlink(`${control}/commit`),
+    () => user.rename(`${control}/log`, 'm/log'),
+    () => user.rename('m/f', `${control}/manifest.json`),
+    () => user.rmdir(`${control}/versions`),
+  ];
+  for (const action of refused) expect(await outcome(action)).toBe('NotPermitted');
+});
+
+test('A13: versions/ lists every version; aliases/ holds a symlink for each alias, another one when it moves', async () => {
+  await user.commit('m');
+  await user.write('m/f', 'two');
+  await user.commit('m');
+  const artifact = artifacts.find('m');
+  artifact.aliasTable['best'] = 0;
+  expect(await user.ls(`${control}/aliases`)).toEqual(['best']);
+  expect(await user.readlink(`${control}/aliases/best`)).toBe('../versions/v0');
+  const before = await user.node(`${control}/aliases/best`);
+  expect(before.entrySeconds).toBe(0);
+  artifact.aliasTable['best'] = 1;
+  expect(await user.readlink(`${control}/aliases/best`)).toBe('../versions/v1');
+  const after = await user.node(`${control}/aliases/best`);
+  expect(after.nodeId).not.toBe(before.nodeId);
+  for (const entry of [before, after]) user.forget(entry);
+  for (const name of [
+    'aliases/none',
+    'aliases/constructor',
+    'versions/v2',
+    'versions/latest',
+    'versions/v00',
+  ])
+    expect(await user.exists(`${control}/${name}`), name).toBe(false);
+  const listed = await user.entries(`${control}/versions`);
+  expect(listed.find((e) => e.name === 'v1')?.ino).toBe((await user.stat(`${control}/versions/v1`)).ino);
+});
+
+const manifest = `${control}/manifest.json`;
+
+test('A14: manifest.json is the metadata as indented JSON with its real size; closing a changed one stages it', async () => {
+  expect(await user.read(manifest)).toBe('{\n  "type": "generic"\n}\n');
+  expect((await user.stat(manifest)).size).toBe((await user.read(manifest)).length);
+  await user.write(manifest, '{"type":"model","description":"ü"}');
+  expect(artifacts.find('m').manifest()).toEqual({ type: 'model', description: 'ü' });
+});
+
+test('A15: text that is no JSON object fails the close with EINVAL, and the manifest stays', async () => {
+  for (const text of ['{not json', '[1]', 'null', '"x"']) {
+    expect(await outcome(() => user.write(manifest, text)), text).toBe('Invalid');
+    expect(await user.read(`${control}/last-error`)).toMatch(/manifest\.json/);
+  }
+  expect(await user.read(manifest)).toBe('{\n  "type": "generic"\n}\n');
+});
+
+test('A16: programs that empty and write in place work, also when a copy of the descriptor is closed first', async () => {
+  const { handle } = await user.open(manifest, O_WRONLY | O_TRUNC);
+  await user.fs.flush(user.context, handle);
+  expect(artifacts.find('m').manifest()).toEqual({ type: 'generic' });
+  await user.writeAt(handle, 0, '{"type":');
+  expect(await outcome(() => user.fs.flush(user.context, handle))).toBe('Invalid');
+  await user.writeAt(handle, 8, '"data"}');
+  await user.fs.fsync(user.context, handle, false);
+  expect(artifacts.find('m').manifest()).toEqual({ type: 'data' });
+  await user.close(handle);
+});
+
+test('A17: truncate before open, as some programs do, is the same as O_TRUNC', async () => {
+  await user.with(manifest, (id) => user.fs.setAttributes(user.context, id, { size: 0 }));
+  const { handle } = await user.open(manifest, O_RDWR);
+  await user.writeAt(handle, 0, '{"a":1}');
+  expect(await user.readAll(handle)).toBe('{"a":1}');
+  await user.close(handle);
+  expect(artifacts.find('m').manifest()).toEqual({ a: 1 });
+});
+
+test('A18: an emptied manifest that nobody wrote to changes nothing', async () => {
+  await user.write(manifest, '');
+  expect(artifacts.find('m').manifest()).toEqual({ type: 'generic' });
+});
+
+test('A19: a reader of manifest.json keeps the text it opened', async () => {
+  const reader = await user.open(manifest, O_RDONLY);
+  await user.write(manifest, '{}');
+  expect(await user.readAll(reader.handle)).toBe('{\n  "type": "generic"\n}\n');
+  await user.close(reader.handle);
+});
+
+test('S1: .artifactfs is found in the root only, and never listed', async () => {
+  expect(await user.ls('')).toEqual(['m']);
+  expect(await user.ls('.artifactfs')).toEqual(['config', 'refresh', 'stats', 'status', 'version']);
+  expect(await user.exists('m/.artifactfs')).toBe(false);
+  expect(await outcome(() => user.rmdir('.artifactfs'))).toBe('NotPermitted');
+});
+
+test('S2: its status is JSON of all staged artifacts, the rest texts of the program; refresh reads all logs', async () => {
+  const status = JSON.parse(await user.read('.artifactfs/status'));
+  expect(status).toMatchObject({ workspaceId: 'workspace', storeUrl: 'memory:', staged: [{ path: 'm' }] });
+  expect(await user.read('.artifactfs/version')).toBe('test 1\n');
+  expect(await user.read('.artifactfs/stats')).toBe('requests 0\n');
+  expect(await user.read('.artifactfs/config')).toBe('store=memory:\n');
+  await user.write('.artifactfs/refresh', '1');
+});

@@ -1,0 +1,146 @@
+import { beforeEach, expect, test } from 'vitest';
+import { newArtifacts } from '../support/artifacts.js';
+import { User } from '../support/user.js';
+
+let artifacts = newArtifacts();
+let user = new User(artifacts);
+beforeEach(async () => {
+  artifacts = newArtifacts();
+  user = new User(artifacts);
+  await user.mkdir('m');
+});
+
+const names = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `f${String(i).padStart(5, '0')}`);
+/** Straight into the tree: thousands of look-ups would test nothing here. */
+async function fill(count: number): Promise<string[]> {
+  const { tree } = artifacts.find('m');
+  const all = names(count);
+  for (const name of all) await tree.create(tree.root, name, { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
+  return all;
+}
+const openRoot = async (): Promise<number> =>
+  (await user.with('m', (id) => user.fs.openDirectory(user.context, id, 0))).handle;
+
+test('D1: a listing begins with . and .., with the inode numbers that stat shows', async () => {
+  await user.mkdir('m/d');
+  await user.write('m/d/f', 'x');
+  const entries = await user.entries('m/d');
+  expect(entries.map((e) => [e.name, e.kind])).toEqual([
+    ['.', 'dir'],
+    ['..', 'dir'],
+    ['f', 'file'],
+  ]);
+  expect(entries.map((e) => e.ino)).toEqual([
+    (await user.stat('m/d')).ino,
+    (await user.stat('m')).ino,
+    (await user.stat('m/d/f')).ino,
+  ]);
+  const root = await user.entries('');
+  expect(root.find((e) => e.name === 'm')?.ino).toBe((await user.stat('m')).ino);
+});
+
+test('D2: a directory of any size is listed completely, each name once', async () => {
+  for (const slow of [false, true]) {
+    const count = slow ? 2000 : 2500;
+    if (!slow) await fill(count);
+    artifacts.find('m').tree.slow = slow;
+    const handle = await openRoot();
+    const listed = await user.readDirectory(handle, 0, 170);
+    user.fs.releaseDirectory(handle);
+    expect(listed.slice(2).map((e) => e.name)).toEqual(names(2500));
+  }
+});
+
+test('D3: names removed while it is read do not hide others', async () => {
+  const all = await fill(2300);
+  const { tree } = artifacts.find('m');
+  const handle = await openRoot();
+  const seen: string[] = [];
+  for (let offset = 0; ; ) {
+    const part: { name: string; nextOffset: number }[] = [];
+    await user.fs.readDirectory(user.context, handle, offset, (e) => part.length < 90 && part.push(e) > 0);
+    const last = part.at(-1);
+    if (last === undefined) break;
+    offset = last.nextOffset;
+    for (const { name } of part) {
+      if (name.startsWith('.')) continue;
+      seen.push(name);
+      await tree.unlink(tree.root, name);
+    }
+  }
+  expect(seen).toEqual(all);
+  user.fs.releaseDirectory(handle);
+});
+
+test('D4: an offset given before leads to the same place, also far back and in a directory opened anew', async () => {
+  const all = await fill(3100);
+  const handle = await openRoot();
+  const listed = await user.readDirectory(handle, 0, 500);
+  for (const at of [0, 1, 2, 1001, 1002, 2002, 3101]) {
+    const [entry] = await user.readDirectory(handle, at, 1);
+    expect(entry).toEqual(listed[at]);
+  }
+  expect(await user.readDirectory(handle, 3102)).toEqual([]);
+  user.fs.releaseDirectory(handle);
+  const again = await openRoot();
+  expect((await user.readDirectory(again, 2502, 1))[0]?.name).toBe(all[2500]);
+  user.fs.releaseDirectory(again);
+});
+
+test('D5: rewinding shows the directory as it is now', async () => {
+  await user.write('m/a', '');
+  const handle = await openRoot();
+  expect((await user.readDirectory(handle)).length).toBe(3);
+  await user.write('m/b', '');
+  expect((await user.readDirectory(handle)).map((e) => e.name)).toEqual(['.', '..', 'a', 'b']);
+  user.fs.releaseDirectory(handle);
+});
+
+test('D6: an open directory holds two pages at most, and nothing once closed', async () => {
+  await fill(5000);
+  const { tree } = artifacts.find('m');
+  const handle = await openRoot();
+  await user.readDirectory(handle, 0, 1000);
+  expect(tree.retained.size).toBeLessThanOrEqual(2000);
+  user.fs.releaseDirectory(handle);
+  expect(tree.retained.size).toBe(0);
+});
+
+test('D7: with attributes, each entry taken counts as looked up, and an entry that did not fit does not', async () => {
+  await user.write('m/a', 'x');
+  await user.write('m/b', 'y');
+  const handle = await openRoot();
+  const before = user.fs.counts().nodes;
+  const taken: number[] = [];
+  await user.fs.readDirectoryPlus(user.context, handle, 0, (entry, node) => {
+    if (entry.name === 'b') return false;
+    if (node !== undefined) {
+      expect(node.attributes.ino).toBe(entry.ino);
+      taken.push(node.nodeId);
+    }
+    return true;
+  });
+  expect(taken.length).toBe(1);
+  expect(user.fs.counts().nodes).toBe(before + 1);
+  for (const id of taken) user.fs.forget(id, 1);
+  user.fs.releaseDirectory(handle);
+  expect(user.fs.counts().nodes).toBe(before);
+});
+
+test('D8: a name that changed since its page was read is given without a node', async () => {
+  await user.write('m/a', 'x');
+  await user.write('m/b', 'y');
+  const known = await user.node('m');
+  const handle = await openRoot();
+  await user.readDirectory(handle, 0, 3);
+  await user.rename('m/b', 'm/c');
+  const given: [string, boolean][] = [];
+  await user.fs.readDirectoryPlus(user.context, handle, 3, (entry, node) => {
+    given.push([entry.name, node !== undefined]);
+    return true;
+  });
+  expect(given).toEqual([['b', false]]);
+  user.forget(known);
+  user.fs.releaseDirectory(handle);
+});

@@ -1,0 +1,94 @@
+import { beforeEach, expect, test } from 'vitest';
+import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
+import { newArtifacts } from '../support/artifacts.js';
+import { outcome, User } from '../support/user.js';
+
+let artifacts = newArtifacts();
+let user = new User(artifacts);
+beforeEach(async () => {
+  artifacts = newArtifacts();
+  user = new User(artifacts);
+  await user.mkdir('m');
+  await user.mkdir('m/d');
+  await user.write('m/d/f', 'text of v0');
+  await user.symlink('d/f', 'm/l');
+  await user.with('m/d/f', (id) =>
+    user.fs.setXattr(user.context, id, 'user.a', Buffer.from('1'), { create: false, replace: false }),
+  );
+  await user.commit('m');
+  await user.write('m/d/f', 'later');
+});
+
+test('V1: a version shows the tree as it was committed, whatever happens to the working view', async () => {
+  await user.unlink('m/l');
+  for (const root of ['m@v0', 'm/.artifact/versions/v0']) {
+    expect(await user.ls(root)).toEqual(['d', 'l']);
+    expect(await user.read(`${root}/d/f`)).toBe('text of v0');
+    expect(await user.readlink(`${root}/l`)).toBe('d/f');
+    expect(await user.stat(`${root}/d/f`)).toMatchObject({ kind: 'file', size: 10, mode: 0o644 });
+    const xattr = user.with(`${root}/d/f`, (id) => user.fs.getXattr(user.context, id, 'user.a'));
+    expect(Buffer.from(await xattr).toString()).toBe('1');
+  }
+});
+
+test('V2: every change in a version is refused with EROFS', async () => {
+  const { fs, context } = user;
+  const flags = { create: false, replace: false };
+  const changes: Record<string, () => Promise<unknown>> = {
+    write: () => user.open('m@v0/d/f', O_WRONLY),
+    readWrite: () => user.open('m@v0/d/f', O_RDWR),
+    truncateAtOpen: () => user.open('m@v0/d/f', O_RDONLY | O_TRUNC),
+    create: () => user.write('m@v0/new', ''),
+    mkdir: () => user.mkdir('m@v0/d/new'),
+    mknod: () => user.mknod('m@v0/fifo', 'fifo'),
+    symlink: () => user.symlink('x', 'm@v0/s'),
+    link: () => user.link('m/d/f', 'm@v0/hard'),
+    unlink: () => user.unlink('m@v0/l'),
+    rmdir: () => user.rmdir('m@v0/d'),
+    renameWithin: () => user.rename('m@v0/l', 'm@v0/k'),
+    renameOut: () => user.rename('m@v0/l', 'm/k'),
+    renameIn: () => user.rename('m/d/f', 'm@v0/k'),
+    chmod: () => user.with('m@v0/d/f', (id) => fs.setAttributes(context, id, { mode: 0o600 })),
+    utimens: () => user.with('m@v0/d', (id) => fs.setAttributes(context, id, { mtime: 'now' })),
+    setXattr: () => user.with('m@v0/d/f', (id) => fs.setXattr(context, id, 'user.b', Buffer.alloc(1), flags)),
+    removeXattr: () => user.with('m@v0/d/f', (id) => fs.removeXattr(context, id, 'user.a')),
+  };
+  for (const [what, change] of Object.entries(changes)) expect(await outcome(change), what).toBe('ReadOnly');
+  expect(await outcome(() => user.link('m@v0/d/f', 'm/hard'))).toBe('CrossDevice');
+});
+
+test('V3: a file of a version is one node wherever the version is shown, a directory one for each place', async () => {
+  const places = ['m@v0', 'm@0', 'm@latest', 'm/.artifact/versions/v0'];
+  const files = await Promise.all(places.map((root) => user.node(`${root}/d/f`)));
+  const directories = await Promise.all(places.map((root) => user.node(`${root}/d`)));
+  expect(new Set(files.map((f) => f.nodeId)).size).toBe(1);
+  expect(new Set(directories.map((d) => d.nodeId)).size).toBe(places.length);
+  expect(new Set(directories.map((d) => d.attributes.ino)).size).toBe(1);
+  for (const entry of [...files, ...directories]) user.forget(entry);
+  expect(user.fs.counts().nodes).toBe(1);
+});
+
+test('V4: the kernel may keep everything inside a version for a year, with pages, listings and no FLUSH', async () => {
+  const year = 365 * 86_400;
+  const file = await user.node('m@v0/d/f');
+  expect(file).toMatchObject({ entrySeconds: year, attrSeconds: year });
+  const opened = await user.fs.open(user.context, file.nodeId, O_RDONLY);
+  expect(opened).toMatchObject({ keepCache: true, noFlush: true });
+  user.fs.release(opened.handle);
+  user.forget(file);
+  const directory = await user.with('m@v0/d', (id) => user.fs.openDirectory(user.context, id, 0));
+  expect(directory).toMatchObject({ keepCache: true, cacheDirectory: true });
+  user.fs.releaseDirectory(directory.handle);
+});
+
+test('V5: NAME@latest and NAME@alias are asked for each time, and lead to another directory when they moved', async () => {
+  const before = await user.node('m@latest');
+  expect(before.entrySeconds).toBe(0);
+  await user.commit('m', 'second\n');
+  const after = await user.node('m@latest');
+  expect(after.nodeId).not.toBe(before.nodeId);
+  expect(await user.read('m@latest/d/f')).toBe('later');
+  const pinned = await user.node('m@v0');
+  expect(pinned.entrySeconds).toBeGreaterThan(0);
+  for (const entry of [before, after, pinned]) user.forget(entry);
+});
