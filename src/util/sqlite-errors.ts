@@ -20,11 +20,11 @@ interface Failure {
 
 function classify(code: unknown): Failure {
   if (typeof code !== 'string') return unexpected;
-  const exact = byCode[code];
+  const exact = byCode.get(code);
   if (exact !== undefined) return exact;
   // Extended codes repeat the primary one: SQLITE_CORRUPT_INDEX, SQLITE_BUSY_SNAPSHOT.
   const primary = /^SQLITE_[A-Z]+/.exec(code)?.[0];
-  return (primary === undefined ? undefined : byCode[primary]) ?? unexpected;
+  return byCode.get(primary ?? '') ?? unexpected;
 }
 
 const unexpected: Failure = { code: 'Internal', words: 'local database failed' };
@@ -49,34 +49,36 @@ const busy: Failure = {
 };
 const missing: Failure = { code: 'NotFound', words: 'no such file or directory' };
 
-const byCode: Readonly<Record<string, Failure>> = {
-  SQLITE_NOTADB: corrupt,
-  SQLITE_CORRUPT: corrupt,
-  SQLITE_FORMAT: corrupt,
-  SQLITE_IOERR: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
-  SQLITE_FULL: full,
-  SQLITE_IOERR_WRITE: cannotWrite,
-  SQLITE_IOERR_FSYNC: cannotWrite,
-  SQLITE_IOERR_DIR_FSYNC: cannotWrite,
-  SQLITE_IOERR_TRUNCATE: cannotWrite,
-  SQLITE_IOERR_SHMSIZE: cannotWrite,
-  SQLITE_IOERR_SHMMAP: cannotWrite,
-  SQLITE_BUSY: busy,
-  SQLITE_LOCKED: busy,
-  SQLITE_READONLY: readOnly,
-  SQLITE_PERM: denied,
-  SQLITE_AUTH: denied,
-  SQLITE_CANTOPEN: {
-    code: 'AccessDenied',
-    words: 'cannot be opened',
-    hint: 'check that it is a file of yours',
-  },
-  ENOENT: missing,
-  ENOTDIR: missing,
-  EACCES: denied,
-  EPERM: denied,
-  EROFS: readOnly,
-  ENOSPC: full,
-  EDQUOT: full,
-  EIO: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
-};
+const byCode: ReadonlyMap<string, Failure> = new Map(
+  Object.entries({
+    SQLITE_NOTADB: corrupt,
+    SQLITE_CORRUPT: corrupt,
+    SQLITE_FORMAT: corrupt,
+    SQLITE_IOERR: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
+    SQLITE_FULL: full,
+    SQLITE_IOERR_WRITE: cannotWrite,
+    SQLITE_IOERR_FSYNC: cannotWrite,
+    SQLITE_IOERR_DIR_FSYNC: cannotWrite,
+    SQLITE_IOERR_TRUNCATE: cannotWrite,
+    SQLITE_IOERR_SHMSIZE: cannotWrite,
+    SQLITE_IOERR_SHMMAP: cannotWrite,
+    SQLITE_BUSY: busy,
+    SQLITE_LOCKED: busy,
+    SQLITE_READONLY: readOnly,
+    SQLITE_PERM: denied,
+    SQLITE_AUTH: denied,
+    SQLITE_CANTOPEN: {
+      code: 'AccessDenied',
+      words: 'cannot be opened',
+      hint: 'check that it is a file of yours',
+    },
+    ENOENT: missing,
+    ENOTDIR: missing,
+    EACCES: denied,
+    EPERM: denied,
+    EROFS: readOnly,
+    ENOSPC: full,
+    EDQUOT: full,
+    EIO: { code: 'Corrupt', words: 'local disk failed', hint: 'look into the system log' },
+  } satisfies Record<string, Failure>),
+);

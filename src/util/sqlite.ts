@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, fsyncSync, openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
@@ -29,6 +29,8 @@ export interface DatabaseOptions {
   readonly cacheBytesMax?: number;
   /** Page size of a new database: a power of two from 512 to 65,536; default 4,096. */
   readonly pageBytes?: number;
+  /** How long to wait for another connection that writes. */
+  readonly busyMsMax?: number;
   /** Called inside the lock, before the first migration of a database that has data (for a backup). */
   readonly beforeMigration?: (db: Database, fromVersion: number) => void;
 }
@@ -43,11 +45,12 @@ export interface DatabaseOptions {
 export function openDatabase(path: string, options: DatabaseOptions): Database {
   let db: Database | undefined;
   try {
-    if (path !== ':memory:' && !options.readonly) createPrivateFile(path);
+    if (options.readonly) accessSync(path, constants.R_OK);
+    else if (path !== ':memory:') createPrivateFile(path);
     db = new BetterSqlite3(path, {
       readonly: options.readonly ?? false,
       fileMustExist: path !== ':memory:',
-      timeout: limits.databaseBusyMsMax,
+      timeout: options.busyMsMax ?? limits.databaseBusyMsMax,
     });
     configure(db, options);
     migrate(db, path, options);
