@@ -1,7 +1,7 @@
 import type { Artifacts } from '../artifacts/ports.js';
 import { type Clock, systemClock } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
-import { MountedFileSystem } from './mounted-file-system.js';
+import { ArtifactFileSystem } from './artifact-file-system.js';
 import type { SpaceStatistics } from './node.js';
 import type { WorkspaceTexts } from './nodes/workspace-control.js';
 import { Views } from './views.js';
@@ -19,8 +19,8 @@ export interface FileSystemOptions {
 }
 
 /** What a user sees in the mount. `artifacts` stays the caller's; one file system serves one kernel connection. */
-export function createFileSystem(options: FileSystemOptions): MountedFileSystem {
+export function createFileSystem(options: FileSystemOptions): ArtifactFileSystem {
   const clock = options.clock ?? systemClock;
   const views = new Views(options.artifacts, clock, options.texts);
-  return new MountedFileSystem(views, clock, options.statistics);
+  return new ArtifactFileSystem(views, clock, options.statistics);
 }

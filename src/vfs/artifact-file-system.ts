@@ -23,7 +23,7 @@ import type { Views } from './views.js';
  * The port as the kernel driver sees it: numbers become nodes and handles, the node does the work, and what it gives
  * is counted. Synchronous answers stay synchronous.
  */
-export class MountedFileSystem implements FileSystem {
+export class ArtifactFileSystem implements FileSystem {
   // A name that is missing may come by a commit of another mount, and nobody remembers which names were asked for.
   readonly negativeSeconds = 0;
   readonly #views: Views;
