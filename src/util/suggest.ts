@@ -1,9 +1,9 @@
-/** The candidate nearest to `word`, when it is near enough to be a misspelling of it. */
+/** The candidate nearest to `word`, when it is near enough to be a misspelling of it: first letters are rarely wrong. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = editDistance(word, candidate);
+    const distance = editDistance(word, candidate) + (word[0] === candidate[0] ? 0 : 0.5);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
