@@ -49,6 +49,8 @@ export interface PublishRequest {
   readonly manifest?: Manifest;
   readonly inputs: readonly Input[];
   readonly onConflict: 'fail' | 'mine' | 'theirs';
+  /** Sees the manifest that is about to be published, each time it is decided anew; throws when it may not be. */
+  readonly checkManifest?: (manifest: Manifest) => void;
 }
 
 export interface PublishResult {

@@ -23,6 +23,15 @@ export function isSameThing(a: Entry, b: Entry): boolean {
   );
 }
 
+/** The same thing with the same number, count of names and times, wherever it is. */
+export const isSameEntry = (a: Entry, b: Entry): boolean =>
+  isSameThing(a, b) &&
+  a.ino === b.ino &&
+  a.nlink === b.nlink &&
+  isSameTime(a.mtime, b.mtime) &&
+  isSameTime(a.ctime, b.ctime) &&
+  isSameTime(a.atime, b.atime);
+
 export const isSameTime = (a: Time | undefined, b: Time | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && a.s === b.s && a.ns === b.ns);
 

@@ -4,10 +4,8 @@ import { limits } from '../model/limits.js';
 import { EntryDecoder, encodeEntry } from './entry-codec.js';
 import { corrupt, Fields, parseJson } from './fields.js';
 import { compress, decompress } from './gzip.js';
+import { sliceEntries } from './slices.js';
 import type { RangeRef } from './trees.js';
-
-/** Entries handled before the event loop gets a turn: the same thread answers the kernel. */
-export const sliceEntries = 2000;
 
 /** The plain text of one range: lines, the first a header {kind, formatVersion, count}, then one entry a line. */
 export interface RangeText {

@@ -1,11 +1,11 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compareEntries, type Entry } from '../model/entry.js';
 import { limits } from '../model/limits.js';
 import { Boundaries } from './boundary.js';
 import { isSameThing } from './entry-compare.js';
 import { encodeMetarange } from './metarange-codec.js';
-import { compressRange, RangeEncoder, sliceEntries } from './range-codec.js';
+import { compressRange, RangeEncoder, type RangeText } from './range-codec.js';
 import type { ChangeSummary, TreeRef } from './records.js';
+import { Slices } from './slices.js';
 import type { Piece } from './tree-store.js';
 import type { Metarange, PathChange, RangeRef } from './trees.js';
 
@@ -78,7 +78,7 @@ class RangeMerge {
   readonly #io: TreeIo;
   readonly #changes: readonly PathChange[];
   readonly #output: RangeOutput;
-  #sinceTurn = 0;
+  readonly #slices = new Slices();
 
   constructor(io: TreeIo, changes: readonly PathChange[], sizes: RangeSizes) {
     this.#io = io;
@@ -127,10 +127,7 @@ class RangeMerge {
       if (order <= 0) next++;
       const isFull = this.#emit(order >= 0 ? entry : null, after);
       if (isFull) await this.#output.cut();
-      if (++this.#sinceTurn >= sliceEntries) {
-        this.#sinceTurn = 0;
-        await nextTurn();
-      }
+      if (this.#slices.due()) await this.#slices.turn();
     }
   }
 
@@ -203,7 +200,7 @@ class RangeOutput {
     return this.cut().then(() => Promise.all(this.#ranges));
   }
 
-  async #store(range: NonNullable<ReturnType<RangeEncoder['take']>>): Promise<RangeRef> {
+  async #store(range: RangeText): Promise<RangeRef> {
     const piece = await this.#io.write(await compressRange(range));
     return { ...piece, entries: range.entries, first: range.first, last: range.last };
   }

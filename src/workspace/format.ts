@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto';
+import { ArtifactError, isCode } from '../model/errors.js';
+import type { CallOptions, ObjectStore } from '../store/object-store.js';
+import { type FeatureSet, requireReadable } from './features.js';
+import { Fields, parseJson } from './fields.js';
+import { formatKey, parseKey } from './keys.js';
+
+/** The content of format.json: written once, when a workspace is created. */
+export interface WorkspaceFormat extends FeatureSet {
+  readonly formatVersion: 1;
+  readonly workspaceId: string;
+}
+
+/**
+ * How to treat a store without format.json. 'if-empty': create the workspace when nothing is there. true: also beside
+ * objects that are not ours. false: never.
+ */
+export type CreateMode = 'if-empty' | boolean;
+
+/** Reads format.json, or creates it. Another writer that creates at the same time is fine: the first one counts. */
+export async function openFormat(
+  store: ObjectStore,
+  create: CreateMode,
+  options: CallOptions = {},
+): Promise<WorkspaceFormat> {
+  const existing = await readFormat(store, options);
+  if (existing !== null) return existing;
+  await checkMayCreate(store, create, options);
+  return createFormat(store, options);
+}
+
+export function encodeFormat(format: WorkspaceFormat): Buffer {
+  const { formatVersion, workspaceId, reader, writer, gc } = format;
+  const json = {
+    kind: formatKind,
+    formatVersion,
+    workspaceId,
+    readerFeatures: reader,
+    writerFeatures: writer,
+    gcFeatures: gc,
+  };
+  return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
+}
+
+export function decodeFormat(where: string, bytes: Buffer): WorkspaceFormat {
+  const fields = new Fields(where, parseJson(where, bytes.toString()));
+  fields.literal('kind', formatKind);
+  fields.formatVersion(1);
+  const format: WorkspaceFormat = {
+    formatVersion: 1,
+    workspaceId: fields.matching('workspaceId', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID'),
+    reader: fields.strings('readerFeatures'),
+    writer: fields.strings('writerFeatures'),
+    gc: fields.strings('gcFeatures'),
+  };
+  requireReadable(where, format);
+  return format;
+}
+
+const formatKind = 'artifactfs.workspace';
+const createAttemptsMax = 5;
+
+async function readFormat(store: ObjectStore, options: CallOptions): Promise<WorkspaceFormat | null> {
+  try {
+    return decodeFormat(`${store.url}: ${formatKey}`, await store.get(formatKey, undefined, options));
+  } catch (error) {
+    if (isCode(error, 'NotFound')) return null;
+    throw error;
+  }
+}
+
+/** Never makes a second identity for a workspace that lost its format.json, nor one in somebody's folder by accident. */
+async function checkMayCreate(store: ObjectStore, create: CreateMode, options: CallOptions): Promise<void> {
+  if (create === false)
+    throw new ArtifactError('NotFound', `there is no workspace at ${store.url}`, {
+      hint: 'check the URL, or mount it with --create',
+    });
+  for await (const { key } of store.list('', options)) {
+    const parsed = parseKey(key);
+    if (parsed?.type === 'probe') continue;
+    if (parsed !== null && parsed.type !== 'format')
+      throw new ArtifactError('Corrupt', `${store.url} has artifacts (${key}), but no ${formatKey}`, {
+        hint: `restore ${formatKey} from a backup or an older version of the object`,
+      });
+    if (create === 'if-empty')
+      throw new ArtifactError(
+        'NotPermitted',
+        `${store.url} is not a workspace and not empty: ${key} is there`,
+        {
+          hint: 'use an empty prefix, or --create to make a workspace beside these objects',
+        },
+      );
+  }
+}
+
+async function createFormat(store: ObjectStore, options: CallOptions): Promise<WorkspaceFormat> {
+  const bytes = encodeFormat({
+    formatVersion: 1,
+    workspaceId: randomUUID(),
+    reader: [],
+    writer: [],
+    gc: [],
+  });
+  let cause: unknown;
+  for (let attempt = 0; attempt < createAttemptsMax; attempt++) {
+    try {
+      await store.putIfAbsent(formatKey, bytes, options);
+    } catch (error) {
+      if (!isCode(error, 'Exists', 'Busy', 'StoreUnavailable')) throw error;
+      cause = error;
+    }
+    // Whatever the PUT answered: what is there now is the workspace.
+    const format = await readFormat(store, options);
+    if (format !== null) return format;
+  }
+  throw new ArtifactError('StoreUnavailable', `${store.url}: ${formatKey} cannot be written`, {}, cause);
+}

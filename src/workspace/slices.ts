@@ -1,0 +1,17 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** Entries handled before the event loop gets a turn: the same thread answers the kernel. */
+export const sliceEntries = 2000;
+
+/** Counts entries of a long loop: `if (slices.due()) await slices.turn();`. */
+export class Slices {
+  #count = 0;
+
+  due(): boolean {
+    return ++this.#count % sliceEntries === 0;
+  }
+
+  turn(): Promise<void> {
+    return nextTurn();
+  }
+}

@@ -1,0 +1,198 @@
+import { hostname, userInfo } from 'node:os';
+import { type Clock, type Entry, systemClock } from '../model/entry.js';
+import { ArtifactError } from '../model/errors.js';
+import { rootCollectionId } from '../model/ids.js';
+import type { CallOptions, ObjectStore } from '../store/object-store.js';
+import { LogAppender, type LogView, realSleep, type Sleep } from './appender.js';
+import { CommitPlanner } from './commit-planner.js';
+import type { Intent, IntentJournal, Publisher, PublishRequest, PublishResult } from './commit-types.js';
+import { type FeatureSet, requireReadable, requireWritable } from './features.js';
+import { type CreateMode, openFormat, type WorkspaceFormat } from './format.js';
+import { readLog } from './log.js';
+import { isCommit } from './log-facts.js';
+import { checkAliasName, checkArtifactName } from './names.js';
+import type { RecordBody, StoredRecord, TreeRef } from './records.js';
+import { addFeatures } from './replay.js';
+import { StoredTrees } from './tree-store.js';
+import type { Metarange, RangeRef, TreeReader } from './trees.js';
+
+export interface WorkspaceOptions extends CallOptions {
+  /** What to do where there is no workspace yet. Default 'if-empty'. */
+  readonly create?: CreateMode;
+  readonly clock?: Clock;
+  /** Written into every record. Default: this machine's name and this process's user. */
+  readonly host?: string;
+  readonly user?: string;
+  /** For tests. */
+  readonly sleep?: Sleep;
+  readonly random?: () => number;
+}
+
+/** Everything under one store URL: logs, trees, and the protocol that changes them. Does not own the store. */
+export class Workspace implements Publisher, TreeReader {
+  readonly store: ObjectStore;
+  readonly format: WorkspaceFormat;
+  readonly rootCollectionId = rootCollectionId;
+  readonly #trees: StoredTrees;
+  readonly #appender: LogAppender;
+  /** Features named by logs that passed through this process. */
+  readonly #features = new Map<string, FeatureSet>();
+
+  private constructor(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions) {
+    this.store = store;
+    this.format = format;
+    this.#trees = new StoredTrees(store);
+    this.#appender = new LogAppender({
+      store,
+      clock: options.clock ?? systemClock,
+      host: options.host ?? hostname(),
+      user: options.user ?? currentUser(),
+      sleep: options.sleep ?? realSleep,
+      random: options.random ?? Math.random,
+    });
+  }
+
+  /**
+   * Opens the workspace at `store`, or creates it as `create` says. Throws `NotFound` or `NotPermitted` (none here, and
+   * none made), `Corrupt` (format.json is torn, foreign, or lost), `UnsupportedFormat` (made by a newer build).
+   */
+  static async open(store: ObjectStore, options: WorkspaceOptions = {}): Promise<Workspace> {
+    const { signal } = options;
+    const format = await openFormat(
+      store,
+      options.create ?? 'if-empty',
+      signal === undefined ? {} : { signal },
+    );
+    return new Workspace(store, format, options);
+  }
+
+  get workspaceId(): string {
+    return this.format.workspaceId;
+  }
+
+  /** Throws `UnsupportedFormat` when the workspace needs writer features that this build does not have. */
+  requireWritable(): void {
+    requireWritable(`the workspace at ${this.store.url}`, this.format);
+  }
+
+  async publish(
+    request: PublishRequest,
+    journal: IntentJournal,
+    options: CallOptions = {},
+  ): Promise<PublishResult> {
+    const { artifactId, commitId, stageId, base } = request;
+    this.#requireWritable(artifactId);
+    const planner = new CommitPlanner(this.store, this.#trees, request, options);
+    const records = await this.#appender.append(
+      { artifactId, commitId, stageId, sinceSeq: base?.seq ?? 0, sincePrev: base?.hash ?? '' },
+      (log) => planner.plan(log),
+      journal,
+      options,
+    );
+    return publishResult(records);
+  }
+
+  async resolve(
+    intent: Intent,
+    journal: IntentJournal,
+    options: CallOptions = {},
+  ): Promise<PublishResult | null> {
+    const records = await this.#appender.resolve(intent, journal, options);
+    const mine = records?.at(-1);
+    if (records === null || mine === undefined) return null;
+    if (isCommit(mine)) return publishResult(records);
+    journal.remove(intent.commitId);
+    return { ...(await this.#versionAt(intent.artifactId, mine, options)), records, rebased: false };
+  }
+
+  async append(
+    request: { artifactId: string; commitId: string; stageId: string; sinceSeq: number; sincePrev: string },
+    decide: (since: readonly StoredRecord[]) => RecordBody,
+    journal: IntentJournal,
+    options: CallOptions = {},
+  ): Promise<readonly StoredRecord[]> {
+    this.#requireWritable(request.artifactId);
+    const checked = async ({ since }: LogView): Promise<RecordBody> => {
+      const body = decide(since);
+      checkNames(body);
+      return body;
+    };
+    const records = await this.#appender.append(request, checked, journal, options);
+    journal.remove(request.commitId);
+    return records;
+  }
+
+  async readLog(
+    artifactId: string,
+    seq: number,
+    hash: string,
+    options: CallOptions = {},
+  ): Promise<StoredRecord[]> {
+    const records = await readLog(this.store, artifactId, seq, hash, options);
+    this.#noteFeatures(artifactId, records);
+    return records;
+  }
+
+  metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange> {
+    return this.#trees.metarange(artifactId, tree, options);
+  }
+
+  range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]> {
+    return this.#trees.range(artifactId, range, options);
+  }
+
+  /** Of format.json and of every record of the artifact that this process has read. */
+  #requireWritable(artifactId: string): void {
+    this.requireWritable();
+    const features = this.#features.get(artifactId);
+    if (features !== undefined) requireWritable(`artifact ${artifactId}`, features);
+  }
+
+  #noteFeatures(artifactId: string, records: readonly StoredRecord[]): void {
+    for (const { record } of records) {
+      if (record.type !== 'feature') continue;
+      const features = addFeatures(this.#features.get(artifactId) ?? noFeatures, record);
+      this.#features.set(artifactId, features);
+      requireReadable(`artifact ${artifactId}`, features);
+    }
+  }
+
+  /** The newest version when `record` was written; version -1 with an empty tree before the first. */
+  async #versionAt(
+    artifactId: string,
+    { record }: StoredRecord,
+    options: CallOptions,
+  ): Promise<{ version: number; tree: TreeRef }> {
+    const log = await this.readLog(artifactId, 0, '', options);
+    const commit = log.slice(0, record.seq).findLast(isCommit)?.record;
+    return commit === undefined
+      ? { version: -1, tree: noTree }
+      : { version: commit.version, tree: commit.tree };
+  }
+}
+
+const noFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
+const noTree: TreeRef = { object: '', offset: 0, length: 0, sha256: '', entries: 0, bytes: 0 };
+
+function publishResult(records: readonly StoredRecord[]): PublishResult {
+  const mine = records.at(-1);
+  if (mine === undefined || !isCommit(mine))
+    throw new ArtifactError('Internal', 'a commit was published, but the log ends with another record');
+  const { version, tree } = mine.record;
+  return { version, tree, records, rebased: records.slice(0, -1).some(isCommit) };
+}
+
+function checkNames(body: RecordBody): void {
+  if (body.type === 'link') checkArtifactName(body.name);
+  if (body.type === 'rename') checkArtifactName(body.to);
+  if (body.type === 'alias' && body.version !== null) checkAliasName(body.alias);
+}
+
+/** A container may run as a user without a name. */
+function currentUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.getuid?.() ?? 'unknown');
+  }
+}
