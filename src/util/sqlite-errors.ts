@@ -1,5 +1,10 @@
 import { ArtifactError, type ErrorCode } from '../model/errors.js';
 
+export function isSqliteError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && code.startsWith('SQLITE_');
+}
+
 /**
  * Gives a failure of SQLite, or of a system call on its files, a code and the file's path. Errors with a code of ours
  * pass unchanged; what is neither (a broken constraint, wrong SQL) is a bug of ours: `Internal`.
@@ -31,7 +36,7 @@ const unexpected: Failure = { code: 'Internal', words: 'local database failed' }
 const corrupt: Failure = {
   code: 'Corrupt',
   words: 'not a readable database',
-  hint: 'move the file away; a catalog is rebuilt from the store',
+  hint: 'keep a copy of the file; only catalog.db may be deleted, it is rebuilt from the store',
 };
 const full: Failure = { code: 'NoSpace', words: 'local disk full', hint: 'free space in its directory' };
 // Quotas, and a full disk below -shm or a delayed write, reach us under these names and not as SQLITE_FULL.

@@ -173,6 +173,15 @@ describe('a transaction', () => {
     expect(db.inTransaction).toBe(false);
   });
 
+  test('passes on what its body throws for other reasons', () => {
+    const db = open();
+    const bug = new TypeError('ours');
+    const body = () => {
+      throw bug;
+    };
+    expect(() => transaction(db, body)).toThrow(bug);
+  });
+
   test('says what is wrong with the file, or that it is our bug', () => {
     const db = open({ migrations: [first, second] });
     const bug = failureOf(() => transaction(db, () => void db.exec('INSERT INTO b VALUES (7)')));
