@@ -18,9 +18,8 @@ import type { Readable } from 'node:stream';
  * - `NoSpace`, `TooLarge`, `Invalid`, `Unsupported`, `Interrupted` (the caller's signal).
  *
  * Retries: implementations do not retry (the S3 client runs with one attempt); `wrap/retry.ts` does, for every
- * operation but `putIfAbsent`, whose outcome only the commit protocol can tell, and `putStream`, whose source is
- * read once (the S3 store repeats its parts). All others are idempotent, because data keys are fresh and never
- * written with other bytes.
+ * operation but `putIfAbsent`, whose outcome only the commit protocol can tell. All others are idempotent, because
+ * data keys are fresh and never written with other bytes.
  */
 export interface ObjectStore extends AsyncDisposable {
   /** For messages; never holds a secret. */
@@ -34,7 +33,10 @@ export interface ObjectStore extends AsyncDisposable {
   put(key: string, body: Body, options?: CallOptions): Promise<PutResult>;
   /** Creates the key or fails with `Exists`. Atomic among all writers. Never retried below the caller. */
   putIfAbsent(key: string, body: Buffer, options?: CallOptions): Promise<PutResult>;
-  /** A stream of unknown length, by multipart, holding at most a few parts in memory. The source is consumed once. */
+  /**
+   * A stream of unknown length, by multipart, holding at most a few parts in memory. The source is consumed once and
+   * destroyed; its own errors are thrown as they are.
+   */
   putStream(
     key: string,
     source: Readable,

@@ -4,6 +4,9 @@ import type { CallOptions, ObjectStore, StoreCapabilities } from './object-store
 
 const racersCount = 8;
 const busyRetriesMax = 5;
+const cleanUpAttemptsMax = 3;
+/** Probe keys older than this were left by a probe that was cut off. */
+const leftoverAgeMsMin = 3_600_000;
 
 /**
  * What `ObjectStore.probe` promises, by means of the port itself. Every run uses fresh keys, so it may be repeated
@@ -23,16 +26,19 @@ export async function probeStore(
 
   const racers = Array.from({ length: racersCount }, (_, i) => Buffer.from(`racer ${i}\n`));
   const race = `${folder}/race`;
+  let leftovers: string[] = [];
   try {
-    const [, refused, oneWinner, copyPart] = await Promise.all([
+    const [, refused, oneWinner, copyPart, found] = await Promise.all([
       checkContent(store, first, [body, second], options),
       createWins(store, first, second, options).then((won) => !won),
       hasOneWinner(store, race, racers, options),
       canCopyPart(store, first, body.length, options),
+      findLeftovers(store, first, options),
     ]);
+    leftovers = found;
     return { writable, createIfAbsent: refused && oneWinner, copyPart, presign: known.presign };
   } finally {
-    await cleanUp(store, [first, race]);
+    await cleanUp(store, [first, race, ...leftovers]);
   }
 }
 
@@ -53,12 +59,28 @@ async function canWrite(
   }
 }
 
-/** A store that denies deletion can still be committed to; its probe keys stay. */
+/** By the store's own clock. */
+async function findLeftovers(
+  store: ObjectStore,
+  first: string,
+  options: CallOptions | undefined,
+): Promise<string[]> {
+  const { modifiedMs: now } = await store.head(first, options);
+  const leftovers: string[] = [];
+  for await (const { key, modifiedMs } of store.list('.probe/', options))
+    if (modifiedMs < now - leftoverAgeMsMin) leftovers.push(key);
+  return leftovers;
+}
+
+/** What cannot be deleted now stays for a later probe, and a store that denies deletion can still be committed to. */
 async function cleanUp(store: ObjectStore, keys: readonly string[]): Promise<void> {
-  try {
-    await store.deleteMany(keys);
-  } catch (error) {
-    if (!isCode(error, 'StoreDenied')) throw error;
+  for (let attempt = 1; attempt <= cleanUpAttemptsMax; attempt++) {
+    try {
+      return await store.deleteMany(keys);
+    } catch (error) {
+      if (isCode(error, 'StoreDenied')) return;
+      if (!isCode(error, 'StoreUnavailable')) throw error;
+    }
   }
 }
 

@@ -31,6 +31,7 @@ import type {
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
+import { readSource } from '../put-stream.js';
 import { DurableDir, dirMode, writeChunks } from './durable.js';
 import { errnoOf, fileError, isMissing } from './file-errors.js';
 import { keyToPath } from './key-path.js';
@@ -113,19 +114,25 @@ export class FileStore implements ObjectStore {
     source: Readable,
     options?: CallOptions & ProgressOptions,
   ): Promise<PutResult & { size: number }> {
+    let sourceError: unknown;
+    source.once('error', (error) => {
+      sourceError = error;
+    });
     return this.#writing(`writing ${key}`, key, options, async (path) => {
       let size = 0;
       const result = await this.#write(path, rename, async (file) => {
-        for await (const chunk of source) {
-          throwIfAborted(options?.signal);
-          const bytes = Buffer.from(chunk);
-          await writeChunks(file, [bytes], size);
-          size += bytes.length;
+        for await (const chunk of readSource(source, options?.signal)) {
+          await writeChunks(file, [chunk], size);
+          size += chunk.length;
           options?.onProgress?.(size);
         }
       });
       return { ...result, size };
-    });
+    })
+      .catch((error: unknown) => {
+        throw sourceError ?? error;
+      })
+      .finally(() => source.destroy());
   }
 
   createMultipart(key: string, options?: CallOptions): Promise<string> {

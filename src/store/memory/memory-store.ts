@@ -28,6 +28,7 @@ import type {
   StoreCapabilities,
 } from '../object-store.js';
 import { probeStore } from '../probe.js';
+import { readSource } from '../put-stream.js';
 
 interface StoredObject {
   readonly bytes: Buffer;
@@ -80,12 +81,14 @@ export class MemoryStore implements ObjectStore {
     await start(key, options);
     const chunks: Buffer[] = [];
     let size = 0;
-    for await (const chunk of source) {
-      throwIfAborted(options?.signal);
-      const bytes = Buffer.from(chunk);
-      chunks.push(bytes);
-      size += bytes.length;
-      options?.onProgress?.(size);
+    try {
+      for await (const chunk of readSource(source, options?.signal)) {
+        chunks.push(chunk);
+        size += chunk.length;
+        options?.onProgress?.(size);
+      }
+    } finally {
+      source.destroy();
     }
     return { ...this.#store(key, Buffer.concat(chunks)), size };
   }
@@ -139,7 +142,8 @@ export class MemoryStore implements ObjectStore {
     checkPartList(key, parts);
     const upload = this.#uploads.get(uploadId);
     const done = this.#objects.get(key);
-    if (upload === undefined && done !== undefined && done.bytes.length === partsSize(parts)) return done;
+    if (upload === undefined && done !== undefined && done.bytes.length === partsSize(parts))
+      return { etag: done.etag };
     const held = this.#upload(key, uploadId).parts;
     const chunks = parts.map(({ part, etag }) => {
       const found = held.get(part);

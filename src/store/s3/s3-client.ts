@@ -5,19 +5,17 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { ChunkStream, sha256Hex } from './s3-body.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
-export interface ClientPolicy {
-  /** Attempts of one request, the first included. */
-  readonly attemptsMax: number;
-  /** Asked for each request with a body: whether its SHA-256 is signed. */
-  readonly signsBodies: () => boolean;
-}
-
-/** An SDK client that sends bodies as they are: with a length and a hash in plain headers, never in chunks with a trailer. */
-export function createS3Client(options: S3Options, policy: ClientPolicy): S3Client {
-  const client = new S3Client(clientConfig(options, policy));
+/**
+ * An SDK client that sends bodies as they are: with a length and a hash in plain headers, never in chunks with a trailer.
+ * `signsBodies` is asked for each request: whether the SHA-256 of its body is signed. Nothing is sent twice.
+ */
+export function createS3Client(options: S3Options, signsBodies: () => boolean): S3Client {
+  // The SDK's notice on Node versions is for those who choose the SDK's version, not for users of this program.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+  const client = new S3Client(clientConfig(options));
   client.middlewareStack.add(
     (next, context) => async (args) => {
-      if (isRequest(args.request)) await addBodyHeaders(args.request, context.commandName, policy);
+      if (isRequest(args.request)) await addBodyHeaders(args.request, context.commandName, signsBodies);
       return next(args);
     },
     { step: 'build', name: 'artifactfsBodyHeaders', priority: 'low' },
@@ -25,7 +23,7 @@ export function createS3Client(options: S3Options, policy: ClientPolicy): S3Clie
   return client;
 }
 
-function clientConfig(options: S3Options, policy: ClientPolicy): S3ClientConfig {
+function clientConfig(options: S3Options): S3ClientConfig {
   const { endpoint, profile, accessKeyId, secretAccessKey, sessionToken } = options;
   const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1');
   const agentOptions = {
@@ -48,7 +46,7 @@ function clientConfig(options: S3Options, policy: ClientPolicy): S3ClientConfig 
         }),
     forcePathStyle: options.pathStyle ?? endpoint !== undefined,
     followRegionRedirects: true,
-    maxAttempts: policy.attemptsMax,
+    maxAttempts: 1,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // Waiting for "100 Continue" costs a round trip per part, and six seconds with services that never say it.
@@ -74,7 +72,7 @@ const isRequest = (request: unknown): request is OutgoingRequest =>
 async function addBodyHeaders(
   request: OutgoingRequest,
   command: string | undefined,
-  policy: ClientPolicy,
+  signsBodies: () => boolean,
 ): Promise<void> {
   const { headers, body } = request;
   // Older services want this header here and do not know the newer ones.
@@ -82,5 +80,5 @@ async function addBodyHeaders(
     headers['content-md5'] = createHash('md5').update(body).digest('base64');
   const chunks = body instanceof ChunkStream ? body.chunks : Buffer.isBuffer(body) ? [body] : null;
   if (chunks !== null)
-    headers['x-amz-content-sha256'] = policy.signsBodies() ? await sha256Hex(chunks) : 'UNSIGNED-PAYLOAD';
+    headers['x-amz-content-sha256'] = signsBodies() ? await sha256Hex(chunks) : 'UNSIGNED-PAYLOAD';
 }

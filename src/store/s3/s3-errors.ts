@@ -113,8 +113,16 @@ export function s3Error(
     code,
     `${what} in ${where} failed: ${status}${failure.name}: ${failure.message}`,
     { s3: failure.name, ...(hint === undefined ? {} : { hint }) },
-    error,
+    leanCause(error, failure),
   );
+}
+
+/** The SDK's errors hold the whole request, keys' signatures and tokens with it, which must not end in a log. */
+function leanCause(error: unknown, { name, status, message }: S3Failure): Error {
+  const { $metadata, stack } = error as { $metadata?: { requestId?: string }; stack?: unknown };
+  const cause = Object.assign(new Error(message), { name, status, requestId: $metadata?.requestId });
+  if (typeof stack === 'string') cause.stack = stack;
+  return cause;
 }
 
 function hintFor(code: ErrorCode, { name, status }: S3Failure): string | undefined {

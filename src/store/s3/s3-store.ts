@@ -16,7 +16,6 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
@@ -46,6 +45,7 @@ import type {
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
+import { putStreamByParts } from '../put-stream.js';
 import { ChunkStream, crc32Base64 } from './s3-body.js';
 import { createS3Client } from './s3-client.js';
 import { describeFailure, s3Error } from './s3-errors.js';
@@ -61,7 +61,6 @@ import {
   wholeBody,
 } from './s3-replies.js';
 
-const streamPartsAtOnce = 3;
 /** Marks upload ids whose parts carry a CRC32: all parts of an upload must, or none. */
 const crc32Upload = 'crc32:';
 
@@ -72,8 +71,6 @@ export class S3Store implements ObjectStore {
   readonly #prefix: string;
   readonly #where: string;
   readonly #client: S3Client;
-  /** For streams, which no wrapper can send a second time: it repeats single parts. */
-  readonly #streamClient: S3Client;
   readonly #policy: S3Options['checksums'];
   readonly #tamperProof: boolean;
   /** The service verifies CRC32 headers: by option, or proved by `probe`. */
@@ -89,8 +86,7 @@ export class S3Store implements ObjectStore {
     this.#crc32 = this.#policy === 'crc32';
     this.#tamperProof = isTamperProof(options.endpoint);
     const signsBodies = () => !(this.#crc32 && this.#tamperProof);
-    this.#client = createS3Client(options, { attemptsMax: 1, signsBodies });
-    this.#streamClient = createS3Client(options, { attemptsMax: limits.storeAttemptsMax, signsBodies });
+    this.#client = createS3Client(options, signsBodies);
   }
 
   get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
@@ -152,35 +148,7 @@ export class S3Store implements ObjectStore {
     source: Readable,
     options?: CallOptions & ProgressOptions,
   ): Promise<PutResult & { size: number }> {
-    return this.#onKey(`writing ${key}`, key, options, async (target) => {
-      let size = 0;
-      const upload = new Upload({
-        client: this.#streamClient,
-        params: { ...target, Body: source, ...(this.#crc32 ? { ChecksumAlgorithm: 'CRC32' as const } : {}) },
-        partSize: limits.storeStreamPartBytes,
-        queueSize: streamPartsAtOnce,
-      });
-      upload.on('httpUploadProgress', ({ loaded = 0 }) => {
-        size = loaded;
-        options?.onProgress?.(loaded);
-      });
-      let sourceError: unknown;
-      source.once('error', (error) => {
-        sourceError = error;
-      });
-      const abort = () => void upload.abort();
-      options?.signal?.addEventListener('abort', abort, { once: true });
-      try {
-        const { ETag } = await upload.done();
-        return { etag: etagOf(ETag), size };
-      } catch (error) {
-        if (sourceError !== undefined) throw sourceError;
-        throw error;
-      } finally {
-        options?.signal?.removeEventListener('abort', abort);
-        source.destroy();
-      }
-    });
+    return putStreamByParts(this, key, source, options);
   }
 
   createMultipart(key: string, options?: CallOptions): Promise<string> {
@@ -227,18 +195,26 @@ export class S3Store implements ObjectStore {
       checkRange(source.key, source);
       const upload = parseUploadId(uploadId);
       const from = `${this.#bucket}/${this.#prefix}${source.key}`;
-      const answer = await this.#client.send(
-        new UploadPartCopyCommand({
-          ...target,
-          UploadId: upload.id,
-          PartNumber: part,
-          CopySource: from.split('/').map(encodeURIComponent).join('/'),
-          CopySourceRange: rangeHeader(source),
-        }),
-        abortOf(options),
-      );
-      const copied = answer.CopyPartResult;
-      return partInfo(part, copied?.ETag, source.length, upload.crc32 ? copied?.ChecksumCRC32 : undefined);
+      try {
+        const { CopyPartResult: copied } = await this.#client.send(
+          new UploadPartCopyCommand({
+            ...target,
+            UploadId: upload.id,
+            PartNumber: part,
+            CopySource: from.split('/').map(encodeURIComponent).join('/'),
+            CopySourceRange: rangeHeader(source),
+          }),
+          abortOf(options),
+        );
+        const crc32 = upload.crc32 ? copied?.ChecksumCRC32 : undefined;
+        return partInfo(part, copied?.ETag, source.length, crc32);
+      } catch (error) {
+        const { status } = describeFailure(error);
+        // Services have several words for a range that is not in the source, so its size has to tell.
+        if (status !== 400 && status !== 416) throw error;
+        const { size } = await this.head(source.key, options);
+        throw size < source.offset + source.length ? pastTheEnd(source.key, source, error) : error;
+      }
     });
   }
 
@@ -372,7 +348,6 @@ export class S3Store implements ObjectStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client.destroy();
-    this.#streamClient.destroy();
   }
 
   async #put(input: PutObjectCommandInput, options: CallOptions | undefined): Promise<PutResult> {

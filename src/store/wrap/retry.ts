@@ -1,8 +1,10 @@
+import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { interrupted, throwIfAborted } from '../keys.js';
-import type { CallOptions, ObjectInfo, ObjectStore } from '../object-store.js';
+import type { CallOptions, ObjectInfo, ObjectStore, ProgressOptions, PutResult } from '../object-store.js';
+import { putStreamByParts } from '../put-stream.js';
 import { type StoreCall, WrappedStore } from './wrapped-store.js';
 
 export interface RetryOptions {
@@ -16,8 +18,8 @@ export interface RetryOptions {
 
 /**
  * Repeats calls that failed with `StoreUnavailable` (throttling among them) or `Busy`, after a random time below a
- * bound that doubles. Never `putIfAbsent`: whether it took effect is the caller's question. Nor `putStream`: its source
- * is gone; the S3 store repeats its parts itself.
+ * bound that doubles. Never `putIfAbsent`: whether it took effect is the caller's question. `putStream` cannot be
+ * repeated, as its source is gone, so it goes by parts, which can.
  */
 export class RetryStore extends WrappedStore {
   readonly #attemptsMax: number;
@@ -34,7 +36,7 @@ export class RetryStore extends WrappedStore {
   }
 
   protected override async around<T>(call: StoreCall, run: () => Promise<T>): Promise<T> {
-    if (call.operation === 'putIfAbsent' || call.operation === 'putStream') return run();
+    if (call.operation === 'putIfAbsent') return run();
     for (let attempt = 1; ; attempt++) {
       try {
         return await run();
@@ -42,6 +44,14 @@ export class RetryStore extends WrappedStore {
         await this.#waitOrThrow(error, attempt, call.signal);
       }
     }
+  }
+
+  override putStream(
+    key: string,
+    source: Readable,
+    options?: CallOptions & ProgressOptions,
+  ): Promise<PutResult & { size: number }> {
+    return putStreamByParts(this, key, source, options);
   }
 
   /** Goes on after the last key that arrived; each key that arrives earns new attempts. */
