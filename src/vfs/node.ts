@@ -151,8 +151,8 @@ export abstract class Node {
     throw this.#refuseName(name);
   }
 
-  getXattr(name: string): MaybePromise<Uint8Array> {
-    throw noAttribute(name);
+  getXattr(_name: string): MaybePromise<Uint8Array> {
+    throw noAttribute;
   }
   listXattrs(): MaybePromise<readonly string[]> {
     return [];
@@ -212,7 +212,10 @@ export interface OpenDirectory {
 
 export const notDirectory = (name: string): ArtifactError =>
   new ArtifactError('NotDirectory', `${name}: not in a directory`);
-export const noAttribute = (name: string): ArtifactError =>
-  new ArtifactError('NoAttribute', `no extended attribute ${name}`);
+/**
+ * One error for every attribute that is not there. `ls -l` asks each file for a security label, the kernel each file
+ * that is written for its capabilities, and to take a stack trace costs more than the whole answer.
+ */
+export const noAttribute = new ArtifactError('NoAttribute', 'no such extended attribute');
 
 export type SpaceStatistics = Omit<FileSystemStatistics, 'nameBytesMax'>;

@@ -468,6 +468,9 @@ export class FakeArtifacts implements Artifacts {
     if (this.broken.has(name)) throw new ArtifactError('StoreUnavailable', `${name} cannot be read`);
     return (collection as FakeArtifact).children.get(name);
   }
+  childId(collection: Artifact, name: string): string | undefined {
+    return (collection as FakeArtifact).children.get(name)?.id;
+  }
   find(path: string): FakeArtifact {
     let at: FakeArtifact = this.root;
     for (const name of path.split('/')) {

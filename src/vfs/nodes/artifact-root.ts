@@ -51,12 +51,16 @@ export class ArtifactRoot extends WorkingDirectory {
 
   override lookup(name: string): MaybePromise<Node | undefined> {
     if (name === controlName) return this.#home.control();
-    if (!this.#artifact.isCollection) return super.lookup(name);
+    // The tree first: it answers nearly every look-up, and whether this is a collection is asked only for the rest.
+    return chain(super.lookup(name), (own) => own ?? this.#lookupInCollection(name));
+  }
+
+  #lookupInCollection(name: string): MaybePromise<Node | undefined> {
+    if (!this.#artifact.isCollection) return undefined;
     if (name === workspaceControlName && this.#isWorkspaceRoot) return this.#realm.workspaceControl();
-    return chain(this.#child(name), (child) => {
-      if (child !== undefined) return this.#realm.rootOf(child);
-      return chain(super.lookup(name), (own) => own ?? this.#version(name));
-    });
+    return chain(this.#child(name), (child) =>
+      child === undefined ? this.#version(name) : this.#realm.rootOf(child),
+    );
   }
 
   override create(context: RequestContext, name: string, mode: number, flags: number): MaybePromise<Created> {
@@ -97,38 +101,30 @@ export class ArtifactRoot extends WorkingDirectory {
       uid: context.uid,
       gid: inherits ? this.inode.gid : context.gid,
     });
-    this.changes++;
-    this.#realm.referencesChanged(this, name);
+    this.#namesChanged(name);
     return this.#realm.rootOf(artifact);
   }
 
   override unlink(name: string): MaybePromise<void> {
-    this.#checkReserved(name);
-    if (!this.#artifact.isCollection) return super.unlink(name);
-    return chain(this.#child(name), (child) => {
-      if (child !== undefined) throw new ArtifactError('IsDirectory', `${name} is an artifact`);
-      return chain(this.#checkNotVersion(name), () => super.unlink(name));
+    return chain(this.#artifactNamed(name), (artifact) => {
+      if (artifact !== undefined) throw new ArtifactError('IsDirectory', `${name} is an artifact`);
+      return super.unlink(name);
     });
   }
 
   override removeDirectory(name: string): MaybePromise<void> {
-    this.#checkReserved(name);
-    if (!this.#artifact.isCollection) return super.removeDirectory(name);
-    return chain(this.#child(name), (child) => {
-      if (child === undefined) {
-        return chain(this.#checkNotVersion(name), () => super.removeDirectory(name));
-      }
-      return chain(this.#realm.artifacts.remove(this.#artifact, name), () => this.#childGone(name));
+    return chain(this.#artifactNamed(name), (artifact) => {
+      if (artifact === undefined) return super.removeDirectory(name);
+      return chain(this.#realm.artifacts.remove(this.#artifact, name), () => this.#namesChanged(name));
     });
   }
 
   override rename(name: string, target: Node, newName: string, flags: RenameFlags): MaybePromise<void> {
-    this.#checkReserved(name);
-    if (!this.#artifact.isCollection) return super.rename(name, target, newName, flags);
-    return chain(this.#child(name), (child) => {
-      if (child !== undefined) return this.#renameArtifact(child, name, target, newName, flags);
-      return chain(this.#checkNotVersion(name), () => super.rename(name, target, newName, flags));
-    });
+    return chain(this.#artifactNamed(name), (artifact) =>
+      artifact === undefined
+        ? super.rename(name, target, newName, flags)
+        : this.#renameArtifact(artifact, name, target, newName, flags),
+    );
   }
 
   #renameArtifact(
@@ -148,52 +144,35 @@ export class ArtifactRoot extends WorkingDirectory {
       if (existing !== undefined) throw new ArtifactError('Exists', `${newName} exists`);
       const { artifacts } = this.#realm;
       return chain(artifacts.rename(this.#artifact, name, target.#artifact, newName), () => {
-        this.#childGone(name);
-        target.#childGone(newName);
-        this.#realm.knownRootOf(artifact)?.seenAt(target, newName);
+        this.#namesChanged(name);
+        target.#namesChanged(newName);
+        this.#realm.knownRootOf(artifact.id)?.seenAt(target, newName);
       });
     });
   }
 
+  /** Artifacts are listed without being opened, so that one that cannot be read hides nothing. */
   override list(after: string | null, limit: number): MaybePromise<readonly WorkingItem[]> {
     if (!this.#artifact.isCollection) return super.list(after, limit);
     const names = this.#realm.artifacts.children(this.#artifact, after, limit);
     return chain(super.list(after, limit), (own) => {
-      const taken = new Set(names);
-      const merged: WorkingItem[] = own.filter((item) => !taken.has(item.name));
-      for (const name of names) merged.push({ name, inode: null });
-      merged.sort((a, b) => compareNames(a.name, b.name));
-      return this.#withArtifacts(merged.slice(0, limit));
+      const taken = new Set(own.map((item) => item.name));
+      const children = names.filter((name) => !taken.has(name));
+      const items = [...own, ...children.map((name) => ({ name, inode: null }))];
+      return items.sort((a, b) => compareNames(a.name, b.name)).slice(0, limit);
     });
   }
   override inoOf(item: WorkingItem): bigint {
     if (item.inode !== null) return super.inoOf(item);
-    return item.artifact === undefined
-      ? shownIno(inoKey(`${this.#artifact.id}/${item.name}`, workingSpace), rootIno)
-      : shownIno(inoKey(item.artifact.id, workingSpace), rootIno);
+    return shownIno(
+      inoKey(this.#childId(item.name) ?? `${this.#artifact.id}/${item.name}`, workingSpace),
+      rootIno,
+    );
   }
   override nodeOf(item: WorkingItem): Node | undefined {
     if (item.inode !== null) return super.nodeOf(item);
-    return item.artifact === undefined ? undefined : this.#realm.rootOf(item.artifact);
-  }
-
-  /** An artifact that cannot be read is listed all the same; only its own look-up fails. */
-  #withArtifacts(items: WorkingItem[]): MaybePromise<readonly WorkingItem[]> {
-    const waiting: Promise<void>[] = [];
-    for (const [i, item] of items.entries()) {
-      if (item.inode !== null) continue;
-      const set = (artifact: Artifact | undefined): void => {
-        if (artifact !== undefined) items[i] = { ...item, artifact };
-      };
-      try {
-        const child = this.#child(item.name);
-        if (child instanceof Promise) waiting.push(child.then(set, () => undefined));
-        else set(child);
-      } catch {
-        // Its look-up will say why.
-      }
-    }
-    return waiting.length === 0 ? items : Promise.all(waiting).then(() => items);
+    const id = this.#childId(item.name);
+    return id === undefined ? undefined : this.#realm.knownRootOf(id);
   }
 
   /** Files of the collection itself; the workspace's root has none. */
@@ -212,23 +191,34 @@ export class ArtifactRoot extends WorkingDirectory {
     }
   }
 
-  #checkNotVersion(name: string): MaybePromise<void> {
-    if (splitReference(name) === undefined) return;
+  /**
+   * The artifact of that name; undefined for a name that the tree has or nobody. Throws for names that are found but
+   * not there to be changed.
+   */
+  #artifactNamed(name: string): MaybePromise<Artifact | undefined> {
+    this.#checkReserved(name);
+    if (!this.#artifact.isCollection) return undefined;
     return chain(super.lookup(name), (own) => {
-      if (own !== undefined) return;
-      return chain(this.#version(name), (version) => {
-        if (version !== undefined) throw new ArtifactError('ReadOnly', `${name}: a version never changes`);
+      if (own !== undefined) return undefined;
+      return chain(this.#child(name), (child) => {
+        if (child !== undefined) return child;
+        return chain(this.#version(name), (version) => {
+          if (version !== undefined) throw new ArtifactError('ReadOnly', `${name}: a version never changes`);
+          return undefined;
+        });
       });
     });
   }
 
   #child(name: string): MaybePromise<Artifact | undefined> {
-    // No artifact's name begins like this, and programs ask for hidden files all the time.
-    if (name.startsWith('.') || name.startsWith('@')) return undefined;
-    return this.#realm.artifacts.child(this.#artifact, name);
+    return isChildName(name) ? this.#realm.artifacts.child(this.#artifact, name) : undefined;
   }
 
-  #childGone(name: string): void {
+  #childId(name: string): string | undefined {
+    return this.#realm.artifacts.childId?.(this.#artifact, name);
+  }
+
+  #namesChanged(name: string): void {
     this.changes++;
     this.#realm.referencesChanged(this, name);
   }
@@ -249,3 +239,6 @@ export class ArtifactRoot extends WorkingDirectory {
     });
   }
 }
+
+/** No artifact's name begins like this, and programs ask for hidden files all the time. */
+const isChildName = (name: string): boolean => !name.startsWith('.') && !name.startsWith('@');

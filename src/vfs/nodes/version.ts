@@ -72,7 +72,7 @@ export class VersionNode extends Node {
 
   override getXattr(name: string): Uint8Array {
     const value = this.entry.xattrs?.[name];
-    if (value === undefined) throw noAttribute(name);
+    if (value === undefined) throw noAttribute;
     return Buffer.from(value, 'base64');
   }
   override listXattrs(): readonly string[] {

@@ -1,4 +1,4 @@
-import type { Artifact, Inode } from '../../artifacts/ports.js';
+import type { Inode } from '../../artifacts/ports.js';
 import type { Kind } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
@@ -10,11 +10,10 @@ import { shownIno } from '../shown-ino.js';
 import { WorkingNode } from './working.js';
 import { WorkingHandle } from './working-handle.js';
 
-/** A name in the working view. In a collection an artifact is listed without its inode. */
+/** A name in the working view; in a collection an artifact is listed without its inode. */
 export interface WorkingItem {
   readonly name: string;
   readonly inode: Inode | null;
-  readonly artifact?: Artifact;
 }
 
 /** A directory inside an artifact: every name is the tree's. */

@@ -86,7 +86,7 @@ export class WorkingNode extends Node {
   override getXattr(name: string): Uint8Array {
     checkXattrName(name);
     const value = this.owner.tree.xattr(this.inode, name);
-    if (value === undefined) throw noAttribute(name);
+    if (value === undefined) throw noAttribute;
     return value;
   }
   override listXattrs(): readonly string[] {
@@ -104,7 +104,7 @@ export class WorkingNode extends Node {
     if (flags.create || flags.replace) {
       const exists = this.owner.tree.xattr(this.inode, name) !== undefined;
       if (flags.create && exists) throw new ArtifactError('Exists', `attribute ${name} exists`);
-      if (flags.replace && !exists) throw noAttribute(name);
+      if (flags.replace && !exists) throw noAttribute;
     }
     return this.owner.tree.setXattr(this.inode, name, value);
   }
