@@ -104,24 +104,6 @@ export const optionTable = {
     default: () => false,
     defaultText: 'off',
   },
-  uid: {
-    type: 'count',
-    group: 'Mount',
-    unit: 'NUMBER',
-    help: 'owner of the root collection and of artifacts that come without one',
-    max: 2 ** 32 - 2,
-    default: () => process.getuid?.() ?? 0,
-    defaultText: 'who runs the daemon',
-  },
-  gid: {
-    type: 'count',
-    group: 'Mount',
-    unit: 'NUMBER',
-    help: 'group of the same',
-    max: 2 ** 32 - 2,
-    default: () => process.getgid?.() ?? 0,
-    defaultText: 'of who runs the daemon',
-  },
   'refresh-interval': {
     type: 'seconds',
     group: 'Mount',
@@ -165,16 +147,7 @@ export const optionTable = {
   },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
-export type OptionType =
-  | 'text'
-  | 'store'
-  | 'url'
-  | 'path'
-  | 'flag'
-  | 'bytes'
-  | 'count'
-  | 'seconds'
-  | 'choice';
+export type OptionType = 'text' | 'store' | 'url' | 'path' | 'flag' | 'bytes' | 'seconds' | 'choice';
 export type OptionGroup = 'Store' | 'Local files' | 'Mount' | 'Log';
 
 export interface OptionSpec {
@@ -204,7 +177,7 @@ type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
   : S;
 type ValueOf<S extends OptionSpec> = S['type'] extends 'flag'
   ? boolean
-  : S['type'] extends 'bytes' | 'count' | 'seconds'
+  : S['type'] extends 'bytes' | 'seconds'
     ? number
     : S extends { readonly choices: readonly (infer C)[] }
       ? C

@@ -25,7 +25,6 @@ const parsers: Readonly<Record<OptionSpec['type'], Parser>> = {
   store: (raw, _spec, cwd) => storeUrl(nonEmpty(raw), cwd),
   flag,
   bytes: (raw, spec) => inRange(typeof raw === 'number' ? raw : parseBytes(nonEmpty(raw)), spec, formatBytes),
-  count: (raw, spec) => inRange(integer(raw), spec, String),
   seconds: (raw, spec) => inRange(integer(raw), spec, (value) => `${value} seconds`),
   choice(raw, spec) {
     const text = nonEmpty(raw);

@@ -3,7 +3,10 @@ import type { DaemonStats, DaemonStatus } from './schemas.js';
 
 /** What the control API serves: the artifacts, and the daemon around them. */
 export interface ApiServices {
+  /** Asked anew by each request: throws `Busy` before it is open. */
   readonly artifacts: Artifacts;
+  /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */
+  refuse(changes: boolean): void;
   readonly daemon: DaemonControl;
   readonly log: ApiLog;
 }

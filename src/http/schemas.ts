@@ -185,7 +185,9 @@ export const DaemonStatus = object({
   version: Type.String({ description: 'of the program' }),
   pid: Type.Integer(),
   startedMs: milliseconds('when the daemon started'),
-  state: Type.Unsafe<'running' | 'stopping'>(Type.String({ enum: ['running', 'stopping'] })),
+  state: Type.Unsafe<'starting' | 'running' | 'stopping'>(
+    Type.String({ enum: ['starting', 'running', 'stopping'] }),
+  ),
   workspaceId: Type.String(),
   store: Type.String(),
   mountPoint: nullable(Type.String()),

@@ -10,6 +10,7 @@ import { artifactRoutes } from './routes/artifacts.js';
 import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
 import { versionRoutes } from './routes/versions.js';
+import { workspaceRoutes } from './routes/workspace.js';
 import type { Server, TypeBoxProvider } from './typed-server.js';
 
 export interface ApiServer extends AsyncDisposable {
@@ -55,6 +56,13 @@ export async function createApiServer(services: ApiServices, version: string): P
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
   server.register(async (scope: Server) => {
     daemonRoutes(scope, services, operations);
+  });
+  server.register(async (scope: Server) => {
+    scope.addHook('onRequest', async (request) => {
+      const changes = request.method !== 'GET' && !request.routeOptions.url?.endsWith('/refresh');
+      services.refuse(changes);
+    });
+    workspaceRoutes(scope, services);
     artifactRoutes(scope, services);
     versionRoutes(scope, services, operations);
     fileRoutes(scope, services, operations);

@@ -58,7 +58,6 @@ describe('where a value comes from', () => {
       store: ['s3://b/p', 's3://b/p'],
       flag: [true, true],
       bytes: ['1GiB', 2 ** 30],
-      count: ['7', 7],
       seconds: ['7', 7],
     };
     for (const name of optionNames) {
@@ -113,7 +112,8 @@ describe('values', () => {
   test.each([
     ['--cache-size', { 'cache-size': '12 parsecs' }, /--cache-size.*12 parsecs/],
     ['--cache-size', { 'cache-size': '1MiB' }, /--cache-size: 1MiB is less than 64MiB/],
-    ['--uid', { uid: '-1' }, /--uid.*-1/],
+    ['--stop-timeout', { 'stop-timeout': '-1' }, /--stop-timeout.*-1/],
+    ['--refresh-interval', { 'refresh-interval': '90000' }, /90000 seconds is more than 86400 seconds/],
     ['--log-level', { 'log-level': 'loud' }, /--log-level.*loud.*trace, debug/],
     ['--endpoint', { endpoint: 'localhost:9000', store: 's3://b' }, /--endpoint/],
     ['--store', { store: 'ftp://host/x' }, /--store.*ftp:/],

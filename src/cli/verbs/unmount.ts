@@ -52,6 +52,8 @@ async function daemonOf(context: VerbContext, path: string): Promise<DaemonRecor
 async function stop(context: VerbContext, daemon: DaemonRecord, force: boolean): Promise<void> {
   await using session = connectTo(daemon);
   try {
+    // Stopping may take its time, but an answer to this may not.
+    await session.client.status();
     await session.client.shutdown(force);
   } catch (error) {
     if (isCode(error, 'TimedOut') && force) {

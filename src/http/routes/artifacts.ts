@@ -20,8 +20,6 @@ const tags = ['artifacts'];
 const childrenPage = 1000;
 
 export function artifactRoutes(server: Server, services: ApiServices): void {
-  const { artifacts } = services;
-
   server.get(
     '/v1/artifacts',
     {
@@ -40,7 +38,7 @@ export function artifactRoutes(server: Server, services: ApiServices): void {
         response: answers(ArtifactList),
       },
     },
-    async (request) => list(artifacts, request.query),
+    async (request) => list(services.artifacts, request.query),
   );
 
   server.post(
@@ -61,7 +59,7 @@ export function artifactRoutes(server: Server, services: ApiServices): void {
         response: answers(ArtifactSummary),
       },
     },
-    async (request) => create(artifacts, request.body),
+    async (request) => create(services.artifacts, request.body),
   );
 
   server.get(
@@ -83,7 +81,7 @@ export function artifactRoutes(server: Server, services: ApiServices): void {
       const { ref } = request.query;
       const selected = ref === '' || ref === 'stage' ? null : describeVersion(artifact.resolveVersion(ref));
       return {
-        ...summarize(artifacts, artifact),
+        ...summarize(services.artifacts, artifact),
         selected,
         manifest: { ...artifact.manifest() },
         aliases: { ...artifact.aliases() },
@@ -106,7 +104,7 @@ export function artifactRoutes(server: Server, services: ApiServices): void {
       const artifact = await findArtifact(services, request.params);
       const { parent, name } = splitName(artifact.path);
       if (name === '') throw new ArtifactError('NotPermitted', 'the root collection cannot be removed');
-      await artifacts.remove(await artifacts.find(parent), name);
+      await services.artifacts.remove(await services.artifacts.find(parent), name);
       return {};
     },
   );

@@ -2,13 +2,13 @@ import { Type } from '@sinclair/typebox';
 import { ArtifactError } from '../../model/errors.js';
 import type { Operations } from '../operations.js';
 import type { ApiServices } from '../ports.js';
-import { resolvePath } from '../resolve.js';
-import { DaemonStats, DaemonStatus, LogLevel, Resolved } from '../schemas.js';
+import { DaemonStats, DaemonStatus, LogLevel } from '../schemas.js';
 import type { Server } from '../typed-server.js';
 import { answers } from './common.js';
 
 const tags = ['daemon'];
 
+/** About the process: answered whatever its state is. */
 export function daemonRoutes(server: Server, services: ApiServices, operations: Operations): void {
   const { daemon } = services;
 
@@ -75,37 +75,6 @@ export function daemonRoutes(server: Server, services: ApiServices, operations: 
       await daemon.shutdown({ force: request.query.force });
       return { pid: process.pid };
     },
-  );
-
-  server.post(
-    '/v1/refresh',
-    {
-      schema: {
-        tags,
-        summary: 'Look for commits of others in the whole workspace',
-        response: answers(Type.Object({})),
-      },
-    },
-    async () => {
-      await daemon.refresh();
-      return {};
-    },
-  );
-
-  server.get(
-    '/v1/resolve',
-    {
-      schema: {
-        tags,
-        summary: 'Find the artifact in a path as a user writes it',
-        querystring: Type.Object(
-          { path: Type.String({ description: 'like gallery/cells@v3/img/1.png' }) },
-          { additionalProperties: false },
-        ),
-        response: answers(Resolved),
-      },
-    },
-    async (request) => resolvePath(services.artifacts, request.query.path),
   );
 
   server.delete(

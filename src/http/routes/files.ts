@@ -37,8 +37,6 @@ export function fileRoutes(server: Server, services: ApiServices, operations: Op
 }
 
 function readRoutes(server: Server, services: ApiServices): void {
-  const { files } = services.artifacts;
-
   server.get(
     '/v1/artifacts/:artifact/stat',
     {
@@ -51,7 +49,11 @@ function readRoutes(server: Server, services: ApiServices): void {
       },
     },
     async (request) =>
-      files.stat(await findArtifact(services, request.params), request.query.ref, request.query.path),
+      services.artifacts.files.stat(
+        await findArtifact(services, request.params),
+        request.query.ref,
+        request.query.path,
+      ),
   );
 
   server.get(
@@ -78,7 +80,7 @@ function readRoutes(server: Server, services: ApiServices): void {
       const { ref, path, recursive, after, limit } = request.query;
       const artifact = await findArtifact(services, request.params);
       const options = { recursive, limit: limit + 1, ...(after === undefined ? {} : { after }) };
-      const found = await files.list(artifact, ref, path, options);
+      const found = await services.artifacts.files.list(artifact, ref, path, options);
       return { files: found.slice(0, limit), more: found.length > limit };
     },
   );
@@ -100,7 +102,7 @@ function readRoutes(server: Server, services: ApiServices): void {
     async (request, reply) => {
       const artifact = await findArtifact(services, request.params);
       const { ref, path } = request.query;
-      const info = await files.stat(artifact, ref, path);
+      const info = await services.artifacts.files.stat(artifact, ref, path);
       if (info.kind === 'dir') throw new ArtifactError('IsDirectory', `${path} is a directory`);
       if (info.kind !== 'file') throw new ArtifactError('Invalid', `${path} is a ${info.kind}, not a file`);
       const range = parseRange(request.headers.range, info.size);
@@ -109,7 +111,7 @@ function readRoutes(server: Server, services: ApiServices): void {
         throw new ArtifactError('NotSeekable', `range ${request.headers.range} is past the end of ${path}`);
       }
       const signal = abortedWith(reply);
-      const stream = await files.read(artifact, ref, path, { ...(range ?? {}), signal });
+      const stream = await services.artifacts.files.read(artifact, ref, path, { ...(range ?? {}), signal });
       if (range !== undefined) {
         reply.code(206);
         reply.header(
@@ -125,8 +127,6 @@ function readRoutes(server: Server, services: ApiServices): void {
 }
 
 function writeRoutes(server: Server, services: ApiServices, operations: Operations): void {
-  const { files } = services.artifacts;
-
   server.put(
     '/v1/artifacts/:artifact/content',
     {
@@ -151,7 +151,7 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
         throw new ArtifactError('Invalid', 'the body must be application/octet-stream');
       }
       return operations.answer<FileInfoType, WriteProgress>(request, reply, (signal, onProgress) =>
-        files.write(artifact, path, source, {
+        services.artifacts.files.write(artifact, path, source, {
           ...attributes(request.query),
           signal,
           onProgress: (bytesDone) => onProgress({ bytesDone }),
@@ -173,7 +173,7 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     },
     async (request) => {
       const artifact = await findArtifact(services, request.params);
-      await files.mkdir(artifact, request.query.path, attributes(request.query));
+      await services.artifacts.files.mkdir(artifact, request.query.path, attributes(request.query));
       return {};
     },
   );
@@ -192,7 +192,12 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     },
     async (request) => {
       const artifact = await findArtifact(services, request.params);
-      await files.symlink(artifact, request.query.path, request.body.target, attributes(request.query));
+      await services.artifacts.files.symlink(
+        artifact,
+        request.query.path,
+        request.body.target,
+        attributes(request.query),
+      );
       return {};
     },
   );
@@ -213,7 +218,9 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     },
     async (request) => {
       const artifact = await findArtifact(services, request.params);
-      await files.remove(artifact, request.query.path, { recursive: request.query.recursive });
+      await services.artifacts.files.remove(artifact, request.query.path, {
+        recursive: request.query.recursive,
+      });
       return {};
     },
   );

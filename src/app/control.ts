@@ -1,0 +1,166 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Artifacts } from '../artifacts/ports.js';
+import type { Config } from '../config/options.js';
+import type { MountedFileSystem } from '../fuse/mount.js';
+import type { Operations } from '../http/operations.js';
+import type { ApiServices, DaemonControl } from '../http/ports.js';
+import type { DaemonStats, DaemonStatus } from '../http/schemas.js';
+import type { LogLevel, RootLogger } from '../log/logger.js';
+import { ArtifactError } from '../model/errors.js';
+import { programVersion } from '../util/version.js';
+import type { WorkspaceTexts } from '../vfs/create-file-system.js';
+import type { Layers } from './layers.js';
+import { Refresher } from './refresher.js';
+import type { DaemonRecord } from './registry.js';
+
+const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
+
+export interface ControlParts {
+  readonly config: Config;
+  readonly record: DaemonRecord;
+  /** Why nothing may be written, or null. */
+  readonly readOnly: string | null;
+  readonly log: RootLogger;
+  readonly onShutdown: () => void;
+}
+
+/** The daemon as its API and its `.artifactfs/` show it, from before the layers are open until after they are closed. */
+export class Control implements DaemonControl {
+  readonly logLevels = logLevels;
+  readonly services: ApiServices;
+  readonly texts: WorkspaceTexts;
+  readonly #parts: ControlParts;
+  readonly #loopDelay = monitorEventLoopDelay();
+  #state: DaemonStatus['state'] = 'starting';
+  #layers: Layers | undefined;
+  #refresher: Refresher | undefined;
+  #mount: MountedFileSystem | undefined;
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+    this.#loopDelay.enable();
+    const self = this;
+    this.services = {
+      daemon: this,
+      log: parts.log.named('api'),
+      get artifacts() {
+        return self.#artifacts();
+      },
+      refuse: (changes) => this.#refuse(changes),
+    };
+    this.texts = {
+      version: () => `${programVersion}\n`,
+      config: () => `${JSON.stringify(withoutSecrets(parts.config), null, 2)}\n`,
+      stats: () => `${JSON.stringify(this.stats(), null, 2)}\n`,
+    };
+  }
+
+  open(layers: Layers, { poll }: { poll: boolean }): void {
+    this.#layers = layers;
+    const intervalMs = poll ? this.#parts.config.refreshInterval * 1000 : 0;
+    this.#refresher = new Refresher(layers.artifacts, intervalMs, this.#parts.log.named('refresh'));
+    this.#state = 'running';
+  }
+
+  mounted(mount: MountedFileSystem): void {
+    this.#mount = mount;
+  }
+
+  /** Refuses new calls, and gives those under way some time before they are cancelled. */
+  async drain(operations: Operations, timeoutMs: number): Promise<void> {
+    this.#state = 'stopping';
+    this.#loopDelay.disable();
+    await this.#refresher?.[Symbol.asyncDispose]();
+    const deadline = Date.now() + timeoutMs;
+    while (operations.count > 0 && Date.now() < deadline) await sleep(20);
+    operations.cancelAll();
+    while (operations.count > 0 && Date.now() < deadline + cancelMsMax) await sleep(20);
+  }
+
+  status(): DaemonStatus {
+    const { record, readOnly, log } = this.#parts;
+    return {
+      version: record.version,
+      pid: record.pid,
+      startedMs: record.startedMs,
+      state: this.#state,
+      workspaceId: record.workspaceId,
+      store: record.store,
+      mountPoint: this.#mount?.mountPoint ?? null,
+      stateDirectory: record.stateDirectory,
+      readOnly,
+      uploads: this.#layers?.uploads() ?? { backlogBytes: 0, activeParts: 0, lastError: null },
+      staged:
+        this.#state === 'running'
+          ? this.#artifacts()
+              .staged()
+              .map(({ path }) => path)
+          : [],
+      refreshError: this.#refresher?.error ?? null,
+      logLevel: log.level,
+    };
+  }
+
+  stats(): DaemonStats {
+    const { rss, heapUsed, external } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
+    const { mean, max } = this.#loopDelay;
+    const ms = (nanoseconds: number) =>
+      Number.isFinite(nanoseconds) ? Math.round(nanoseconds / 1e4) / 100 : 0;
+    return {
+      uptimeSeconds: Math.round((Date.now() - this.#parts.record.startedMs) / 1000),
+      cpuSeconds: Math.round((user + system) / 1e4) / 100,
+      memory: {
+        residentBytes: rss,
+        heapBytes: heapUsed,
+        externalBytes: external,
+        budgetBytes: this.#parts.config.memory,
+      },
+      loopDelayMs: { mean: ms(mean), p99: ms(this.#loopDelay.percentile(99)), max: ms(max) },
+      counters: { ...this.#layers?.counters(), ...prefixed('fuse.', this.#mount?.requestCounts() ?? {}) },
+    };
+  }
+
+  setLogLevel(level: string): void {
+    const known = logLevels.find((candidate) => candidate === level);
+    if (known === undefined) throw new ArtifactError('Invalid', `'${level}' is no log level`);
+    this.#parts.log.setLevel(known);
+  }
+
+  async refresh(): Promise<void> {
+    await this.#refresher?.refresh();
+  }
+
+  async shutdown({ force }: { force: boolean }): Promise<void> {
+    // The mount goes first: a file that is open in it is a reason to go on.
+    await this.#mount?.unmount({ lazy: force });
+    this.#state = 'stopping';
+    this.#parts.onShutdown();
+  }
+
+  #artifacts(): Artifacts {
+    if (this.#layers === undefined) throw new ArtifactError('Busy', `the daemon is ${this.#state}`);
+    return this.#layers.artifacts;
+  }
+
+  #refuse(changes: boolean): void {
+    if (this.#state !== 'running') {
+      throw new ArtifactError('Busy', `the daemon is ${this.#state}`, { hint: 'try again when it is done' });
+    }
+    const { readOnly } = this.#parts;
+    if (changes && readOnly !== null)
+      throw new ArtifactError('ReadOnly', `nothing can be written: ${readOnly}`);
+  }
+}
+
+/** From being cancelled to saying so. */
+const cancelMsMax = 5_000;
+
+function withoutSecrets(config: Config): Record<string, unknown> {
+  return { ...config, accessKeyId: undefined, secretAccessKey: undefined };
+}
+
+function prefixed(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [prefix + name, count]));
+}

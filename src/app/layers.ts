@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { openArtifacts, type WorkspaceArtifacts } from '../artifacts/artifacts.js';
+import type { Artifacts } from '../artifacts/ports.js';
+import { openCatalog } from '../catalog/open-catalog.js';
+import type { Config } from '../config/options.js';
+import { type Content, createContent } from '../content/create-content.js';
+import type { UploaderStatus } from '../content/ports.js';
+import type { RootLogger } from '../log/logger.js';
+import { dataObject, objectKey, packObject } from '../workspace/keys.js';
+import type { Workspace } from '../workspace/workspace.js';
+import { Closers } from './closers.js';
+import { LateJournal } from './late-journal.js';
+
+export interface LayersOptions {
+  readonly config: Config;
+  readonly workspace: Workspace;
+  /** The locked state directory. */
+  readonly state: string;
+  readonly log: RootLogger;
+}
+
+/** Catalog, content and artifacts of one workspace, wired to each other. */
+export interface Layers extends AsyncDisposable {
+  readonly artifacts: Artifacts;
+  uploads(): UploaderStatus;
+  counters(): Record<string, number>;
+}
+
+export async function openLayers(options: LayersOptions): Promise<Layers> {
+  const { config, workspace, state, log } = options;
+  const closers = new Closers();
+  try {
+    const catalogLog = log.named('catalog');
+    const catalog = closers.use(
+      openCatalog(join(state, 'catalog.db'), workspace, {
+        onRebuild: (err, movedTo) =>
+          catalogLog.warn({ err, movedTo }, 'the catalog is read anew from the store'),
+      }),
+    );
+    const journal = new LateJournal();
+    const content = closers.use(
+      createContent({
+        store: workspace.store,
+        keys: { objectKey, packObject, dataObject },
+        journal,
+        stateDirectory: state,
+        memoryBytesMax: config.memory,
+        diskBytesMax: config.cacheSize,
+      }),
+    );
+    closers.defer(() => journal.close());
+    const artifactsLog = log.named('artifacts');
+    const artifacts: WorkspaceArtifacts = closers.use(
+      await openArtifacts({
+        workspace,
+        catalog,
+        reader: content.reader,
+        staging: content.staging,
+        createUploader: (opened) => {
+          journal.open(opened);
+          return content.uploader;
+        },
+        store: workspace.store,
+        stateDir: state,
+        onError: (err, doing) => artifactsLog.error({ err }, doing),
+      }),
+    );
+    return {
+      artifacts,
+      uploads: () => content.uploader.status(),
+      counters: () => countersOf(content),
+      [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await closers[Symbol.asyncDispose]().catch(() => undefined); // the reason is in `error`
+    throw error;
+  }
+}
+
+function countersOf(content: Content): Record<string, number> {
+  const { memoryBytes, memoryBytesMax, stagedBytes, diskBytesMax, disk, fetch } = content.statistics();
+  return {
+    'content.memoryBytes': memoryBytes,
+    'content.memoryBytesMax': memoryBytesMax,
+    'content.stagedBytes': stagedBytes,
+    'content.diskBytesMax': diskBytesMax,
+    'cache.objects': disk.objects,
+    'cache.bytes': disk.bytes,
+    'cache.hitBytes': disk.hitBytes,
+    'cache.badBlocks': disk.badBlocks,
+    'cache.writeErrors': disk.writeErrors,
+    'store.gets': fetch.gets,
+    'store.getBytes': fetch.getBytes,
+    'store.getsActive': fetch.active,
+  };
+}

@@ -1,0 +1,162 @@
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Environment } from '../config/directories.js';
+import type { Config } from '../config/options.js';
+import { type MountedFileSystem, mountFileSystem } from '../fuse/mount.js';
+import { prepareMountPoint } from '../fuse/mount-point.js';
+import { createApiServer } from '../http/server.js';
+import type { RootLogger } from '../log/logger.js';
+import { type Deferred, deferred } from '../util/deferred.js';
+import { programVersion } from '../util/version.js';
+import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
+import { Workspace } from '../workspace/workspace.js';
+import { Closers } from './closers.js';
+import { Control } from './control.js';
+import { EarlyLog } from './daemon-log.js';
+import { type Layers, openLayers } from './layers.js';
+import { type DaemonRecord, register, unregister } from './registry.js';
+import { StateDirectory } from './state-directory.js';
+import { openConfiguredStore } from './store.js';
+import { proveStore } from './store-proof.js';
+
+export interface StartOptions {
+  readonly env: Environment;
+  /** Without it nothing is mounted: the app serves its API only. */
+  readonly mountPoint?: string;
+  /** A command's own app, that lives for one call: not registered, no polling. */
+  readonly transient?: boolean;
+  /** Make the workspace where there is none yet. Default true. */
+  readonly create?: boolean;
+  /** Log to daemon.log in the state directory instead of standard error. */
+  readonly background?: boolean;
+}
+
+/** One workspace, open and served. Disposing of it unmounts, finishes or journals uploads, and closes everything. */
+export interface App extends AsyncDisposable {
+  readonly workspaceId: string;
+  readonly stateDirectory: string;
+  readonly socketPath: string;
+  readonly mountPoint: string | null;
+  readonly log: RootLogger;
+  /** Resolves when somebody asked for the end: the API, or an unmount from outside. */
+  readonly stopRequested: Promise<string>;
+}
+
+/**
+ * Opens store, workspace, local state and layers in this order, then the API, then the mount. A failure closes what was
+ * opened, in reverse, and is thrown.
+ */
+export async function startApp(config: Config, options: StartOptions): Promise<App> {
+  const closers = new Closers();
+  try {
+    return await open(config, options, closers);
+  } catch (error) {
+    await closers[Symbol.asyncDispose]().catch(() => undefined); // the reason is in `error`
+    throw error;
+  }
+}
+
+async function open(config: Config, options: StartOptions, closers: Closers): Promise<App> {
+  const create = options.create ?? true;
+  const mountPoint =
+    options.mountPoint === undefined ? undefined : (await prepareMountPoint(options.mountPoint, false)).path;
+  const earlyLog = new EarlyLog();
+  const store = closers.use(await openConfiguredStore(config, { create, logger: earlyLog }));
+  const workspace = await Workspace.open(store, { create: create && !config.readOnly ? 'if-empty' : false });
+  const base = config.store.startsWith('memory:') ? null : config.stateDir;
+  // The last thing that goes: who waits for the end of a daemon waits for this.
+  let registered: DaemonRecord | undefined;
+  closers.defer(() => registered && unregister(options.env, registered));
+  const state = closers.use(await StateDirectory.open(base, workspace.workspaceId));
+  const log = closers.use(earlyLog.open(config, options.background ? join(state.path, 'daemon.log') : 2));
+
+  const record: DaemonRecord = {
+    pid: process.pid,
+    startedMs: Date.now(),
+    version: programVersion,
+    store: config.store,
+    workspaceId: workspace.workspaceId,
+    stateDirectory: state.path,
+    socketPath: state.socketPath,
+    mountPoint: mountPoint ?? null,
+    transient: options.transient ?? false,
+  };
+  await state.announce(record);
+  const readOnly = config.readOnly
+    ? 'the option read-only is set'
+    : await proveStore(workspace, state.path, options.transient ?? false);
+  if (readOnly !== null) log.warn({ reason: readOnly }, 'nothing can be written');
+
+  const stop = deferred<string>();
+  const control = new Control({ config, record, readOnly, log, onShutdown: () => stop.resolve('asked to') });
+  const api = closers.use(await createApiServer(control.services, programVersion));
+  await api.listen(state.socketPath);
+  const layers = closers.use(await openLayers({ config, workspace, state: state.path, log }));
+  closers.defer(() => log.info({}, 'closing'));
+  control.open(layers, { poll: !record.transient });
+  closers.defer(() => control.drain(api.operations, config.stopTimeout * 1000));
+
+  if (mountPoint !== undefined)
+    await mountAt(mountPoint, { config, readOnly, log, layers, control, state, closers, stop });
+  if (!record.transient) {
+    await register(options.env, record);
+    registered = record;
+  }
+  log.info({ store: config.store, mountPoint: mountPoint ?? null, state: state.path }, 'ready');
+  return {
+    workspaceId: workspace.workspaceId,
+    stateDirectory: state.path,
+    socketPath: state.socketPath,
+    mountPoint: mountPoint ?? null,
+    log,
+    stopRequested: stop.promise,
+    [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
+  };
+}
+
+interface MountParts {
+  readonly config: Config;
+  readonly readOnly: string | null;
+  readonly log: RootLogger;
+  readonly layers: Layers;
+  readonly control: Control;
+  readonly state: StateDirectory;
+  readonly closers: Closers;
+  readonly stop: Deferred<string>;
+}
+
+async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
+  const { config, log, layers, control, state, closers, stop } = parts;
+  const fileSystem = createFileSystem({
+    artifacts: layers.artifacts,
+    statistics: () => spaceOf(state.path),
+    texts: control.texts,
+  });
+  const mounted: MountedFileSystem = closers.use(
+    await mountFileSystem(fileSystem, {
+      mountPoint,
+      fsName: fsNameOf(config.store),
+      allowOther: config.allowOther,
+      readOnly: parts.readOnly !== null,
+      onError: ({ operation, error, ...where }) =>
+        log.error({ err: error, operation, ...where }, 'request failed'),
+    }),
+  );
+  control.mounted(mounted);
+  void mounted.closed.then((reason) => stop.resolve(reason));
+}
+
+/** Shown by df and mount; no character in it may end the option that carries it. */
+const fsNameOf = (store: string) => store.replace(/[,\\\s\p{Cc}]/gu, '_').slice(0, 200);
+
+async function spaceOf(directory: string): Promise<SpaceStatistics> {
+  const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(directory);
+  return {
+    blockBytes: bsize,
+    blocks,
+    blocksFree: bfree,
+    blocksAvailable: bavail,
+    files,
+    filesFree: ffree,
+  };
+}
