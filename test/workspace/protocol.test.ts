@@ -1,0 +1,264 @@
+import { describe, expect, it } from 'vitest';
+import { isCode } from '../../src/model/errors.js';
+import { newCommitId, newStageId } from '../../src/model/ids.js';
+import type { MemoryStore } from '../../src/store/memory/memory-store.js';
+import type { PublishRequest, PublishResult } from '../../src/workspace/commit-types.js';
+import type { PathChange } from '../../src/workspace/trees.js';
+import { Workspace } from '../../src/workspace/workspace.js';
+import { ChaosStore, Process, World } from './chaos.js';
+import {
+  added,
+  artifactId,
+  changed,
+  checkTree,
+  fileAt,
+  inOrder,
+  MemoryJournal,
+  publishRequest,
+  readTree,
+} from './helpers.js';
+
+/** What a test may rely on about one attempt to commit. */
+interface Attempt {
+  readonly commitId: string;
+  readonly changes: readonly PathChange[];
+  outcome: 'open' | 'success' | 'failure';
+  code?: string;
+}
+
+/** A machine that commits, is killed, comes back with its journal, resolves, and goes on. */
+class Committer {
+  readonly name: string;
+  readonly journal = new MemoryJournal();
+  readonly attempts: Attempt[] = [];
+  readonly #world: World;
+  process = new Process();
+  done = false;
+  #base: PublishRequest['base'] = null;
+  #files = new Map<string, ReturnType<typeof fileAt>>();
+  readonly #commits: number;
+
+  constructor(world: World, name: string, commits: number) {
+    this.#world = world;
+    this.name = name;
+    this.#commits = commits;
+  }
+
+  start(): void {
+    this.process = new Process();
+    this.#live(this.process).catch((error: unknown) => {
+      this.#world.trace.push(`${this.name} broke: ${String(error)}`);
+      this.failed = error;
+      this.done = true;
+    });
+  }
+  failed: unknown;
+
+  kill(): void {
+    this.#world.kill(this.process, () => this.#world.random() < 0.5);
+  }
+
+  async #live(process: Process): Promise<void> {
+    const store = new ChaosStore(this.#world, process, this.name);
+    const workspace = await this.#open(store);
+    for (const intent of this.journal.pending()) await this.#resolve(workspace, intent.commitId);
+    while (this.attempts.length < this.#commits) await this.#commit(workspace);
+    this.done = true;
+  }
+
+  async #open(store: ChaosStore): Promise<Workspace> {
+    for (;;) {
+      try {
+        const { random } = this.#world;
+        return await Workspace.open(store, { host: this.name, user: 'test', sleep: store.sleep, random });
+      } catch (error) {
+        if (!isCode(error, 'StoreUnavailable')) throw error;
+      }
+    }
+  }
+
+  async #commit(workspace: Workspace): Promise<void> {
+    const attempt: Attempt = { commitId: newCommitId(), changes: this.#changes(), outcome: 'open' };
+    this.attempts.push(attempt);
+    const request = publishRequest(attempt.changes, {
+      commitId: attempt.commitId,
+      stageId: newStageId(),
+      base: this.#base,
+      inoPrefixes: [this.name.charCodeAt(0)],
+    });
+    try {
+      this.#succeeded(attempt, await workspace.publish(request, this.journal));
+    } catch (error) {
+      if (isCode(error, 'OutcomeUnknown')) return this.#resolve(workspace, attempt.commitId);
+      this.#failed(attempt, error);
+    }
+  }
+
+  async #resolve(workspace: Workspace, commitId: string): Promise<void> {
+    const attempt = this.attempts.find((one) => one.commitId === commitId);
+    if (attempt === undefined) throw new Error('an intent of nobody');
+    for (;;) {
+      const intent = this.journal.intents.get(commitId);
+      if (intent === undefined) throw new Error('the intent is gone before its outcome is known');
+      try {
+        const result = await workspace.resolve(intent, this.journal);
+        if (result === null) attempt.outcome = 'failure';
+        else this.#succeeded(attempt, result);
+        return;
+      } catch (error) {
+        if (!isCode(error, 'OutcomeUnknown')) throw error;
+      }
+    }
+  }
+
+  /** Files of its own, and one that all write: sometimes the same, sometimes not. */
+  #changes(): PathChange[] {
+    const n = this.attempts.length;
+    const ino = this.name.charCodeAt(0) * 2 ** 20 + n * 2;
+    const own = fileAt(`${this.name}-${n}`, ino, `${this.name}${n}`);
+    const content = this.#world.random() < 0.5 ? 'all' : `${this.name}${n}s`;
+    const before = this.#files.get('shared');
+    const shared = fileAt('shared', before?.ino ?? ino + 1, content);
+    return inOrder(
+      this.#world.random() < 0.5
+        ? [added(own)]
+        : [added(own), before === undefined ? added(shared) : changed(before, shared)],
+    );
+  }
+
+  #succeeded(attempt: Attempt, result: PublishResult): void {
+    attempt.outcome = 'success';
+    const mine = result.records.at(-1);
+    if (mine?.record.commitId !== attempt.commitId) throw new Error('the last record is not ours');
+    this.journal.remove(attempt.commitId);
+    const { version, tree } = result;
+    this.#base = { seq: mine.record.seq, hash: mine.hash, version, tree };
+    this.#basePending = true;
+  }
+  #basePending = false;
+
+  #failed(attempt: Attempt, error: unknown): void {
+    if (!isCode(error, 'Conflict', 'StoreUnavailable', 'Busy')) throw error;
+    attempt.outcome = 'failure';
+    attempt.code = error.code;
+    if (this.journal.intents.has(attempt.commitId)) throw new Error('a failed commit left its intent');
+  }
+
+  /** The file table of the base, once it is known: read from the truth, because a machine has it in its catalog. */
+  async lookAtBase(): Promise<void> {
+    if (!this.#basePending || this.#base === null) return;
+    this.#basePending = false;
+    const { entries } = await readTree(await Workspace.open(this.#world.truth), this.#base.tree);
+    this.#files = entries as Map<string, ReturnType<typeof fileAt>>;
+  }
+}
+
+/** Runs one interleaving to its end and checks everything that must hold. */
+async function interleave(seed: number): Promise<{ successes: number; failures: number; kills: number }> {
+  const world = new World(seed, [0, 0.1, 0.3, 0.6][seed % 4] ?? 0);
+  await Workspace.open(world.truth);
+  const committers = ['A', 'B', 'C'].slice(0, 2 + (seed % 2)).map((name) => new Committer(world, name, 2));
+  for (const committer of committers) committer.start();
+  let kills = 0;
+  while (committers.some((committer) => !committer.done)) {
+    for (const committer of committers) await committer.lookAtBase();
+    if (world.steps > 500) world.faults = 0;
+    const victim = committers[Math.floor(world.random() * committers.length)];
+    if (victim !== undefined && !victim.done && world.random() < 0.01 && kills < 3) {
+      victim.kill();
+      victim.start();
+      kills++;
+    }
+    if (!(await world.step())) throw new Error('everybody waits, and nothing happens');
+    if (world.steps > 5000) throw new Error('no end');
+  }
+  await world.finish();
+  for (const committer of committers) if (committer.failed !== undefined) throw committer.failed;
+  const attempts = committers.flatMap((committer) => committer.attempts);
+  await checkLog(world.truth, attempts);
+  return {
+    successes: attempts.filter(({ outcome }) => outcome === 'success').length,
+    failures: attempts.filter(({ outcome }) => outcome === 'failure').length,
+    kills,
+  };
+}
+
+async function checkLog(truth: MemoryStore, attempts: readonly Attempt[]): Promise<void> {
+  const workspace = await Workspace.open(truth);
+  const log = await workspace.readLog(artifactId, 0, '');
+  const inLog = log.map(({ record }) => record.commitId);
+  for (const attempt of attempts) {
+    const times = inLog.filter((commitId) => commitId === attempt.commitId).length;
+    expect([attempt.outcome, times]).toEqual(attempt.outcome === 'success' ? ['success', 1] : ['failure', 0]);
+  }
+  const known = attempts.map(({ commitId }) => commitId);
+  expect(inLog.filter((commitId) => !known.includes(commitId))).toEqual([]);
+  const contents = new Map<string, string | undefined>();
+  for (const { record } of log) {
+    if (record.type !== 'commit') continue;
+    const attempt = attempts.find(({ commitId }) => commitId === record.commitId);
+    for (const { name, after } of attempt?.changes ?? []) contents.set(name, after?.sha256);
+    const { entries, metarange } = await readTree(workspace, record.tree);
+    checkTree(entries, metarange);
+    entries.delete('');
+    const found = [...entries].map(([path, entry]) => [path, entry.sha256]);
+    expect(Object.fromEntries(found)).toEqual(Object.fromEntries(contents));
+  }
+}
+
+describe('committers over a store that loses, delays, repeats and lies', () => {
+  it('agree: each success is in the log once, no failure is, and trees are what the log says', async () => {
+    const total = { successes: 0, failures: 0, kills: 0 };
+    for (let seed = 0; seed < interleavings; seed++) {
+      try {
+        const { successes, failures, kills } = await interleave(seed);
+        total.successes += successes;
+        total.failures += failures;
+        total.kills += kills;
+      } catch (error) {
+        throw new Error(`interleaving ${seed}: ${String(error)}`, { cause: error });
+      }
+    }
+    // It proves something only while both happen, often.
+    expect(total.successes).toBeGreaterThan(interleavings * 2);
+    expect(total.failures).toBeGreaterThan(interleavings / 10);
+    expect(total.kills).toBeGreaterThan(interleavings / 10);
+  }, 120_000);
+});
+
+const interleavings = 2000;
+
+describe('a committer that is killed', () => {
+  const cases = [false, true].flatMap((arrives) => [false, true].map((rival) => ({ arrives, rival })));
+
+  it.each(cases)(
+    'at any step commits once after all (what it sent arrives: $arrives, a rival commits: $rival)',
+    async ({ arrives, rival }) => {
+      let killedAt = 0;
+      let resolved = 0;
+      for (; ; killedAt++) {
+        const world = new World(killedAt, 0);
+        await Workspace.open(world.truth);
+        const victim = new Committer(world, 'A', 2);
+        victim.start();
+        for (let step = 0; step < killedAt && (await world.step(() => 0)); step++) await victim.lookAtBase();
+        if (victim.done) break;
+        world.kill(victim.process, () => arrives);
+        const competitor = new Committer(world, 'B', 1);
+        if (rival) {
+          competitor.start();
+          while (!competitor.done && (await world.step((count) => count - 1)));
+        }
+        if (victim.journal.pending().some(({ state }) => state === 'slot')) resolved++;
+        victim.start();
+        while (!victim.done && (await world.step(() => 0))) await victim.lookAtBase();
+        await world.finish();
+        expect([victim.failed, competitor.failed]).toEqual([undefined, undefined]);
+        expect(victim.attempts).toHaveLength(2);
+        await checkLog(world.truth, [...victim.attempts, ...competitor.attempts]);
+      }
+      expect(killedAt).toBeGreaterThan(10);
+      expect(resolved).toBeGreaterThan(2);
+    },
+  );
+});
