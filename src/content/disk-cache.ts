@@ -21,6 +21,14 @@ export interface DiskObject {
   dead: boolean;
 }
 
+/** An object whose bytes a local file has. */
+export interface WholeObject {
+  readonly key: string;
+  readonly size: number;
+  /** CRC32 of every block. */
+  readonly blockCrcs: readonly number[];
+}
+
 interface Entry {
   bytes: number;
   object: DiskObject | null;
@@ -147,6 +155,16 @@ export class DiskCache implements AsyncDisposable {
     );
   }
 
+  /** Keeps a whole object that this mount has just sent. */
+  keep(key: string, bytes: Buffer): void {
+    const kept = this.open(key).then((object) => {
+      this.noteSize(object, bytes.length);
+      const step = limits.getBytesMax;
+      for (let at = 0; at < bytes.length; at += step) this.store(object, at, bytes.subarray(at, at + step));
+    });
+    this.#track(kept);
+  }
+
   /** Remembers the exact size of an object, so that nobody has to ask the store again. */
   noteSize(object: DiskObject, size: number): void {
     if (object.dead || object.table.size === size) return;
@@ -156,16 +174,16 @@ export class DiskCache implements AsyncDisposable {
   }
 
   /**
-   * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `crcs` are those of
-   * its blocks as they were sent; a block without one is left out. Throws the system's error when the rename fails.
+   * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `blockCrcs` are those of
+   * its blocks as they were sent. Throws the system's error when the rename fails.
    */
-  adopt(key: string, path: string, size: number, crcs: readonly (number | undefined)[]): void {
+  adopt({ key, size, blockCrcs }: WholeObject, path: string): void {
     const name = cacheName(key);
     this.#retire(name);
     renameSync(path, join(this.#directory, `${name}.data`));
     const table = new BlockTable(size);
-    for (const [block, crc] of crcs.entries()) {
-      if (crc !== undefined) table.set(block, crc, Math.min(blockBytes, size - block * blockBytes));
+    for (const [block, crc] of blockCrcs.entries()) {
+      table.set(block, crc, Math.min(blockBytes, size - block * blockBytes));
     }
     const object: DiskObject = { key, name, table, dead: false };
     this.#entries.set(name, { bytes: this.#added(size), object });

@@ -29,6 +29,12 @@ export class ExtentMap {
   #bytes = 0;
   #localBytes = 0;
 
+  static of(extents: Iterable<MapExtent>): ExtentMap {
+    const map = new ExtentMap();
+    for (const { start, length, source } of extents) map.set(start, length, source);
+    return map;
+  }
+
   static fromEntryExtents(extents: readonly Extent[]): ExtentMap {
     const map = new ExtentMap();
     let start = 0;

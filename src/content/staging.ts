@@ -138,6 +138,23 @@ export class StagingFiles implements Staging, Disposable {
     this.#budget.addStaged(-allocated);
   }
 
+  /** Lets `take` move the file away. False when it threw: the file is still here. Open readers of it go on. */
+  handOver(file: number, take: (path: string) => void): boolean {
+    const path = this.path(file);
+    const allocated = lstatSync(path, { throwIfNoEntry: false })?.blocks ?? 0;
+    // Off this side of the budget first: the other side is about to count it.
+    this.#budget.addStaged(-allocated * 512);
+    try {
+      take(path);
+    } catch {
+      this.#budget.addStaged(allocated * 512);
+      return false;
+    }
+    this.#files.drop(file);
+    this.#unsyncable.delete(file);
+    return true;
+  }
+
   async files(): Promise<number[]> {
     const names = await readdir(this.directory);
     return names.filter(isFileName).map(Number);

@@ -47,6 +47,10 @@ export const limits = {
   unlinkSyncBytesMax: 16 << 20,
   reclaimBytesMin: 64 << 20,
   // uploading
+  packEntriesMax: 20_000,
+  packsInFlightMax: 2,
+  loopHoldMsMax: 4, // how long one job may keep the event loop
+  uploadFilesMax: 16, // large files sent at a time
   uploadPartsMax: 8, // in flight at a time
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
@@ -81,6 +85,7 @@ export const limits = {
   inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
   extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time
   extentLogRowsMax: 512, // then the map is stored again
+  streamSpoolBytesMax: 32 << 20, // of a stream to the store kept in memory in case the store is away
   statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
   stateLockWaitMsMax: 10_000,
   // the kernel

@@ -345,7 +345,9 @@ describe('the disk cache', () => {
     const crcs = Array.from({ length: 13 }, (_, i) =>
       crc32(bytes.subarray(i * limits.blockBytes, (i + 1) * limits.blockBytes)),
     );
-    side.disk.adopt(`a/${artifactId}/d/s/1-file`, side.staging.path(7), bytes.length, crcs);
+    const whole = { key: `a/${artifactId}/d/s/1-file`, size: bytes.length, blockCrcs: crcs };
+    expect(side.staging.handOver(7, (path) => side.disk.adopt(whole, path))).toBe(true);
+    expect(side.staging.usedBytes()).toBe(0);
     expect((await readAll(side, content)).equals(bytes)).toBe(true);
     expect(store.gets).toEqual([]);
   });

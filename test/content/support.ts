@@ -8,11 +8,12 @@ import { DiskBudget } from '../../src/content/disk-budget.js';
 import { DiskCache } from '../../src/content/disk-cache.js';
 import type { ExtentMap } from '../../src/content/extent-map.js';
 import { MemoryCache } from '../../src/content/object-blocks.js';
-import type { FileContent } from '../../src/content/ports.js';
+import type { FileContent, JournaledPart, JournaledUpload, UploadJournal } from '../../src/content/ports.js';
 import { ReadAheadBudget } from '../../src/content/read-ahead.js';
 import { StagingFiles } from '../../src/content/staging.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
-import type { ByteRange, CallOptions } from '../../src/store/object-store.js';
+import type { Body, ByteRange, CallOptions, PartInfo, PutResult } from '../../src/store/object-store.js';
+import { bodyLength } from '../../src/store/object-store.js';
 
 export const artifactId = '0198c0de-0000-7000-8000-000000000001';
 export const objectKey = (id: string, object: string) => `a/${id}/${object}`;
@@ -47,8 +48,45 @@ export class WatchedStore extends MemoryStore {
     return super.head(key, options);
   }
 
+  puts: { key: string; length: number }[] = [];
+  parts: { key: string; part: number; length: number }[] = [];
+  aborted: string[] = [];
+  /** Consulted before each write reaches the store. */
+  onWrite: (what: { key: string; part: number; length: number }) => Promise<void> | void = () => {};
+
+  override async put(key: string, body: Body, options?: CallOptions): Promise<PutResult> {
+    const length = bodyLength(body);
+    await this.onWrite({ key, part: 0, length });
+    const result = await super.put(key, body, options);
+    this.puts.push({ key, length });
+    return result;
+  }
+
+  override async uploadPart(
+    key: string,
+    uploadId: string,
+    part: number,
+    body: Body,
+    options?: CallOptions,
+  ): Promise<PartInfo> {
+    const length = bodyLength(body);
+    await this.onWrite({ key, part, length });
+    const info = await super.uploadPart(key, uploadId, part, body, options);
+    this.parts.push({ key, part, length });
+    return info;
+  }
+
+  override abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
+    this.aborted.push(uploadId);
+    return super.abortMultipart(key, uploadId, options);
+  }
+
+  get sentBytes(): number {
+    return [...this.puts, ...this.parts].reduce((sum, { length }) => sum + length, 0);
+  }
+
   async putObject(object: string, bytes: Buffer): Promise<void> {
-    await this.put(objectKey(artifactId, object), bytes);
+    await super.put(objectKey(artifactId, object), bytes);
   }
 
   get gotBytes(): number {
@@ -85,6 +123,54 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   };
 }
 
+/** What stage.db does for the uploader: outlives it, as a file would. */
+export class MemoryJournal implements UploadJournal {
+  readonly rows = new Map<number, Row>();
+  #lastNumber = 0;
+
+  nextObjectNumber(): number {
+    return ++this.#lastNumber;
+  }
+
+  saveUpload(upload: JournaledUpload): void {
+    const { artifactId: id, stageId, file, path, object, uploadId, partBytes } = upload;
+    const fields = { artifactId: id, stageId, file, path, object, uploadId, partBytes };
+    this.rows.set(file, { ...fields, parts: new Map(), completedSize: null, sha256: null });
+  }
+
+  savePart(file: number, part: JournaledPart): void {
+    this.#row(file).parts.set(part.part, part);
+  }
+
+  dropPart(file: number, part: number): void {
+    this.#row(file).parts.delete(part);
+  }
+
+  complete(file: number, size: number, sha256: string | null): void {
+    Object.assign(this.#row(file), { completedSize: size, sha256 });
+  }
+
+  remove(file: number): void {
+    this.rows.delete(file);
+  }
+
+  all() {
+    return [...this.rows.values()].map((row) => ({ ...row, parts: [...row.parts.values()] }));
+  }
+
+  #row(file: number): Row {
+    const row = this.rows.get(file);
+    if (row === undefined) throw new Error(`no upload of file ${file} is journaled`);
+    return row;
+  }
+}
+
+type Row = JournaledUpload & {
+  parts: Map<number, JournaledPart>;
+  completedSize: number | null;
+  sha256: string | null;
+};
+
 export const contentOf = (map: ExtentMap, size: number): FileContent => ({
   size: () => size,
   pieces: (offset, length) => map.pieces(offset, length),
@@ -92,15 +178,20 @@ export const contentOf = (map: ExtentMap, size: number): FileContent => ({
 
 /** Bytes that differ everywhere, so that a block at a wrong place is noticed. */
 export function noise(length: number, seed: number): Buffer {
-  const bytes = Buffer.allocUnsafe(length);
+  const bytes = Buffer.alloc(length, Buffer.from(pageOf(seed)));
+  // One page repeated would be too regular: each 256 bytes say where they are.
+  for (let at = 0; at + 8 <= length; at += 256) bytes.writeUInt32LE((at ^ (seed * 2654435761)) >>> 0, at);
+  return bytes;
+}
+
+function pageOf(seed: number): Uint8Array {
+  const page = new Uint32Array(1021);
   let state = (seed * 2654435761 + 12345) >>> 0;
-  for (let i = 0; i + 4 <= length; i += 4) {
+  for (let i = 0; i < page.length; i++) {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    state >>>= 0;
-    bytes.writeUInt32LE(state, i);
+    page[i] = state;
   }
-  for (let i = length - (length % 4); i < length; i++) bytes[i] = i & 0xff;
-  return bytes;
+  return new Uint8Array(page.buffer);
 }

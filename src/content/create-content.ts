@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { limits } from '../model/limits.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { BlockFetcher, type FetchStatistics } from './block-fetcher.js';
+import { BlockReader } from './block-reader.js';
+import { DiskBudget } from './disk-budget.js';
+import { DiskCache, type DiskCacheStatistics } from './disk-cache.js';
+import { MemoryCache } from './object-blocks.js';
+import type { ContentReader, Staging, Uploader, UploadJournal } from './ports.js';
+import { ReadAheadBudget } from './read-ahead.js';
+import { StagingFiles } from './staging.js';
+import type { ContentKeys } from './stream-uploads.js';
+import { ContentUploader } from './uploader.js';
+
+export interface ContentOptions {
+  readonly store: ObjectStore;
+  readonly keys: ContentKeys;
+  readonly journal: UploadJournal;
+  /** `staging/` and `cache/` are made in it; it must exist and belong to this daemon alone. */
+  readonly stateDirectory: string;
+  /** For cached blocks, read-ahead and parts under way together; at least `limits.contentMemoryBytesMin` is taken. */
+  readonly memoryBytesMax: number;
+  /** For staged files and cached blocks together. */
+  readonly diskBytesMax: number;
+}
+
+export interface ContentStatistics {
+  readonly memoryBytes: number;
+  readonly memoryBytesMax: number;
+  readonly stagedBytes: number;
+  readonly diskBytesMax: number;
+  readonly disk: DiskCacheStatistics;
+  readonly fetch: FetchStatistics;
+}
+
+export interface Content extends AsyncDisposable {
+  readonly reader: ContentReader;
+  readonly staging: Staging;
+  readonly uploader: Uploader;
+  statistics(): ContentStatistics;
+}
+
+/** The byte side of a mount. Closing it leaves staged files, cache and journal for the next start. */
+export function createContent(options: ContentOptions): Content {
+  const { store, keys, journal, stateDirectory } = options;
+  const memoryBytes = Math.max(options.memoryBytesMax, limits.contentMemoryBytesMin);
+  const budget = new DiskBudget(options.diskBytesMax);
+  const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
+  const memory = new MemoryCache(memoryBytes / 2);
+  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, memoryBytes / 4);
+  const fetcher = new BlockFetcher(store, memory, disk, memoryBytes / 4);
+  const readAhead = new ReadAheadBudget(memoryBytes / 4);
+  const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, objectKey: keys.objectKey });
+  const uploader = new ContentUploader({
+    store,
+    keys,
+    staging: files,
+    journal,
+    reader,
+    memoryBytesMax: memoryBytes / 4,
+    onPack: (key, bytes) => disk.keep(key, bytes),
+  });
+  return {
+    reader,
+    staging: keepingStaging(files, uploader, disk),
+    uploader,
+    statistics: () => ({
+      memoryBytes: memory.bytes,
+      memoryBytesMax: memoryBytes / 2,
+      stagedBytes: budget.stagedBytes,
+      diskBytesMax: budget.bytesMax,
+      disk: disk.statistics(),
+      fetch: fetcher.statistics(),
+    }),
+    async [Symbol.asyncDispose]() {
+      await uploader[Symbol.asyncDispose]();
+      await disk[Symbol.asyncDispose]();
+      files[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * Staging as the layers above see it: a file whose bytes are exactly a finished object becomes the cache of that
+ * object when it is removed, instead of being fetched again.
+ */
+function keepingStaging(files: StagingFiles, uploader: ContentUploader, disk: DiskCache): Staging {
+  return {
+    write: (file, offset, data) => files.write(file, offset, data),
+    read: (file, offset, length) => files.read(file, offset, length),
+    sync: (file) => files.sync(file),
+    files: () => files.files(),
+    usedBytes: () => files.usedBytes(),
+    remove: (file) => {
+      const finished = uploader.finished(file);
+      uploader.forget(file);
+      const kept = finished !== null && files.handOver(file, (path) => disk.adopt(finished, path));
+      if (!kept) files.remove(file);
+    },
+  };
+}

@@ -1,0 +1,101 @@
+import type { Frontier } from './frontier.js';
+import type { HashPool, HashSession } from './hash-pool.js';
+import type { ObjectUpload } from './object-upload.js';
+import { partLength, partStart } from './part-plan.js';
+
+/**
+ * A staging file that becomes one object while it is written: parts that lie a whole part behind the frontier are
+ * sent, and hashed in order. What is written again after that is sent and hashed again when the upload is asked for.
+ */
+export class StreamedFile {
+  readonly frontier: Frontier;
+  /** Set while `upload` works on the file: nothing is sent in the background then. */
+  sealed = false;
+  readonly #hashes: HashPool;
+  readonly #path: string;
+  upload: ObjectUpload;
+  #next = 1;
+  #session: HashSession | null = null;
+  #hashedTo = 0;
+  #hashFailed = false;
+  #digest: { size: number; sha256: string } | null = null;
+
+  constructor(upload: ObjectUpload, frontier: Frontier, hashes: HashPool, path: string) {
+    this.upload = upload;
+    this.frontier = frontier;
+    this.#hashes = hashes;
+    this.#path = path;
+  }
+
+  /**
+   * The next part to send in the background, or null. Parts behind it that changed wait for `upload`: a part that is
+   * written all the time would otherwise be sent all the time.
+   */
+  nextPart(): { part: number; length: number } | null {
+    if (this.sealed || this.upload.completedSize !== null) return null;
+    const base = this.upload.partBytes;
+    for (; ; this.#next++) {
+      const length = partLength(this.#next, base);
+      if (partStart(this.#next, base) + 2 * length > this.frontier.end) return null;
+      if (!this.upload.isSent(this.#next)) return { part: this.#next, length };
+    }
+  }
+
+  /** Sending the part failed: it is the next again. */
+  again(part: number): void {
+    this.#next = Math.min(this.#next, part);
+  }
+
+  /** Everything is sent again, as another object. */
+  restart(upload: ObjectUpload): void {
+    this.upload = upload;
+    this.#next = 1;
+  }
+
+  changed(offset: number): void {
+    this.#digest = null;
+    if (offset >= this.#hashedTo) return;
+    this.#session?.drop();
+    this.#forgetHash();
+  }
+
+  /** Hashes up to the end of `part`, if all before it was hashed. */
+  hashThrough(part: number): void {
+    const base = this.upload.partBytes;
+    if (this.#hashFailed || partStart(part, base) !== this.#hashedTo) return;
+    const offset = this.#hashedTo;
+    const length = partLength(part, base);
+    this.#hashedTo += length;
+    this.#session ??= this.#hashes.session();
+    const session = this.#session;
+    session.update([{ path: this.#path, offset, length }]).catch(() => {
+      // The digest is asked for again from the beginning, and fails there if it must.
+      if (this.#session === session) this.#hashFailed = true;
+    });
+  }
+
+  /** SHA-256 of the first `size` bytes, which must not change any more. */
+  async digest(size: number): Promise<string> {
+    if (this.#digest?.size === size) return this.#digest.sha256;
+    const session = this.#session;
+    const from = this.#hashedTo;
+    const usable = session !== null && !this.#hashFailed && from <= size;
+    this.#forgetHash();
+    const rest = (offset: number) => [{ path: this.#path, offset, length: size - offset }];
+    if (!usable) session?.drop();
+    const sha256 = usable ? await session.finish(rest(from)) : await this.#hashes.hash(rest(0));
+    this.#digest = { size, sha256 };
+    return sha256;
+  }
+
+  close(): void {
+    this.#session?.drop();
+    this.#forgetHash();
+  }
+
+  #forgetHash(): void {
+    this.#session = null;
+    this.#hashedTo = 0;
+    this.#hashFailed = false;
+  }
+}

@@ -1,0 +1,288 @@
+import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { compareEntries, type Extent, splitPath } from '../model/entry.js';
+import { ArtifactError, isCode } from '../model/errors.js';
+import { limits } from '../model/limits.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { crashPoint } from '../util/crash-point.js';
+import { Semaphore } from '../util/semaphore.js';
+import type { HashPool } from './hash-pool.js';
+import type { ObjectUpload } from './object-upload.js';
+import { type PackedFile, PackWriter, packedExtents } from './pack-writer.js';
+import type { UploadJournal, UploadProgress, UploadRequest, UploadResult } from './ports.js';
+import type { StagingFiles } from './staging.js';
+import type { ContentKeys, StreamUploads } from './stream-uploads.js';
+import type { StreamedFile } from './streamed-file.js';
+import type { TransferQueue } from './transfer-queue.js';
+import type { UploadAttempts, UploadOwner } from './upload-attempts.js';
+import { type LocalPiece, planUpload, type UploadPlan } from './upload-plan.js';
+
+export interface RunParts {
+  readonly store: ObjectStore;
+  readonly keys: ContentKeys;
+  readonly staging: StagingFiles;
+  readonly journal: UploadJournal;
+  readonly hashes: HashPool;
+  readonly queue: TransferQueue;
+  readonly streams: StreamUploads;
+  readonly attempts: UploadAttempts;
+  /** A pack is in the store: its bytes may be cached. */
+  readonly onPack: (key: string, bytes: Buffer) => void;
+}
+
+/** One call of `upload`: packs and objects side by side, results in the order of the requests. */
+export class UploadRun {
+  readonly #parts: RunParts;
+  readonly #owner: UploadOwner;
+  readonly #plans: readonly UploadPlan[];
+  readonly #order: readonly UploadRequest[];
+  readonly #results = new Map<UploadRequest, UploadResult>();
+  readonly #failed = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #onProgress: (progress: UploadProgress) => void;
+  #bytesDone = 0;
+  readonly #partial = new Map<UploadPlan, number>();
+  readonly #bytesTotal: number;
+
+  constructor(
+    parts: RunParts,
+    owner: UploadOwner,
+    requests: readonly UploadRequest[],
+    options: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void },
+  ) {
+    this.#parts = parts;
+    this.#owner = owner;
+    this.#order = requests;
+    this.#plans = requests
+      .map((request) => ({ place: splitPath(request.path), request }))
+      .sort((a, b) => compareEntries(a.place, b.place))
+      .map(({ request }) => planUpload(request));
+    this.#bytesTotal = this.#plans.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#onProgress = options.onProgress ?? (() => {});
+    this.#signal =
+      options.signal === undefined
+        ? this.#failed.signal
+        : AbortSignal.any([options.signal, this.#failed.signal]);
+  }
+
+  async run(): Promise<UploadResult[]> {
+    for (const plan of this.#plans) if (plan.kind === 'nothing') this.#done(plan, nothingToSend(plan));
+    const objects = new Semaphore(limits.uploadFilesMax);
+    const work = [this.#packs(this.#plans.filter(({ kind }) => kind === 'pack'))];
+    for (const plan of this.#plans) {
+      if (plan.kind === 'object') work.push(objects.run(() => this.#object(plan), this.#signal));
+    }
+    await this.#all(work);
+    return this.#order.map((request) => {
+      const result = this.#results.get(request);
+      if (result === undefined) throw new ArtifactError('Internal', `${request.path} was not uploaded`);
+      return result;
+    });
+  }
+
+  /** The first failure stops the others, and nothing of this run is under way when it is thrown. */
+  async #all(work: readonly Promise<void>[]): Promise<void> {
+    let first: { error: unknown } | undefined;
+    const caught = work.map((each) =>
+      each.catch((error: unknown) => {
+        first ??= { error };
+        this.#failed.abort(error);
+      }),
+    );
+    await Promise.all(caught);
+    if (first !== undefined) throw first.error;
+  }
+
+  async #packs(plans: readonly UploadPlan[]): Promise<void> {
+    const sending = new Set<Promise<void>>();
+    const send = async (pack: PackWriter) => {
+      while (sending.size >= limits.packsInFlightMax) await Promise.race(sending);
+      const sent = this.#sendPack(pack).finally(() => sending.delete(sent));
+      sending.add(sent);
+      sent.catch(() => {});
+    };
+    try {
+      await this.#fillPacks(plans, send);
+      await Promise.all(sending);
+    } finally {
+      await Promise.allSettled(sending);
+    }
+  }
+
+  async #fillPacks(plans: readonly UploadPlan[], send: (pack: PackWriter) => Promise<void>): Promise<void> {
+    let pack: PackWriter | null = null;
+    let files = plans.length;
+    let bytes = plans.reduce((sum, plan) => sum + plan.bytes, 0);
+    let turnBegan = performance.now();
+    for (const plan of plans) {
+      if (performance.now() - turnBegan > limits.loopHoldMsMax) {
+        await nextTurn();
+        turnBegan = performance.now();
+      }
+      this.#signal.throwIfAborted();
+      const before = this.#parts.attempts.recall(this.#owner, plan);
+      if (before !== undefined) {
+        this.#done(plan, before);
+      } else {
+        if (pack !== null && !pack.fits(plan.bytes)) {
+          await send(pack);
+          pack = null;
+        }
+        pack ??= new PackWriter(files, Math.max(bytes, plan.bytes));
+        await pack.add(plan, this.#parts.staging);
+      }
+      files--;
+      bytes -= plan.bytes;
+    }
+    if (pack !== null) await send(pack);
+  }
+
+  async #sendPack(pack: PackWriter): Promise<void> {
+    const { journal, keys, queue, store, onPack } = this.#parts;
+    let object = '';
+    if (!pack.isEmpty) {
+      object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
+      const key = keys.objectKey(this.#owner.artifactId, object);
+      const bytes = pack.seal();
+      const options = { signal: this.#signal };
+      await queue.run(bytes.length, true, () => store.put(key, bytes, options)).promise;
+      crashPoint('upload-pack-put');
+      const { size } = await store.head(key, options);
+      if (size !== bytes.length) {
+        throw new ArtifactError('Corrupt', `object ${key} has ${size} bytes instead of ${bytes.length}`);
+      }
+      onPack(key, bytes);
+    }
+    for (const file of pack.files) this.#packed(file, object);
+  }
+
+  #packed(file: PackedFile, object: string): void {
+    const result = resultOf(file.plan, packedExtents(file, object), file.sha256);
+    this.#parts.attempts.remember(this.#owner, file.plan, result);
+    this.#done(file.plan, result);
+  }
+
+  async #object(plan: UploadPlan): Promise<void> {
+    const before = this.#parts.attempts.recall(this.#owner, plan);
+    const result = before ?? (await this.#sendObject(plan));
+    if (before === undefined) this.#parts.attempts.remember(this.#owner, plan, result);
+    this.#done(plan, result);
+  }
+
+  async #sendObject(plan: UploadPlan): Promise<UploadResult> {
+    const { base } = plan.request;
+    const comparable = base?.sha256 !== undefined && base.size === plan.request.size && plan.wholeIsLocal;
+    if (plan.identity !== null) {
+      const target = { ...this.#owner, file: plan.identity, path: plan.request.path };
+      const streamed = await this.#parts.streams.seal(target, plan.request.size);
+      try {
+        return await this.#sendStreamed(plan, streamed, comparable);
+      } finally {
+        this.#parts.streams.release(streamed);
+      }
+    }
+    const hashing = plan.wholeIsLocal ? this.#hash(plan.local) : Promise.resolve(null);
+    if (comparable && (await hashing) === base.sha256) return resultOf(plan, base.extents, base.sha256);
+    const [upload, sha256] = await both(this.#sendPieces(plan), hashing);
+    return resultOf(plan, plan.extentsAt(upload.object, 0), sha256);
+  }
+
+  async #sendStreamed(plan: UploadPlan, streamed: StreamedFile, comparable: boolean): Promise<UploadResult> {
+    const { base, size } = plan.request;
+    const hashing = streamed.digest(size);
+    if (comparable && base !== undefined && (await hashing) === base.sha256) {
+      return resultOf(plan, base.extents, base.sha256);
+    }
+    const finish = async () => {
+      this.#count(plan, streamed.upload.sentBytes);
+      try {
+        await streamed.upload.finish(size, this.#signal, (bytes) => this.#count(plan, bytes));
+      } catch (error) {
+        if (!isCode(error, 'NotFound', 'Stale')) throw error;
+        this.#parts.streams.restart(streamed);
+        await streamed.upload.finish(size, this.#signal);
+      }
+    };
+    const [, sha256] = await both(finish(), hashing);
+    this.#parts.journal.complete(streamed.upload.target.file, size, sha256);
+    crashPoint('upload-object-journaled');
+    return resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256);
+  }
+
+  async #sendPieces(plan: UploadPlan): Promise<ObjectUpload> {
+    for (let attempt = 1; ; attempt++) {
+      const upload = await this.#parts.attempts.pieces(this.#owner, plan);
+      try {
+        await upload.finish(plan.bytes, this.#signal, (bytes) => this.#count(plan, bytes));
+        this.#parts.attempts.forgetPieces(this.#owner, plan);
+        return upload;
+      } catch (error) {
+        if (attempt > 1 || !isCode(error, 'NotFound', 'Stale')) throw error;
+        this.#parts.attempts.forgetPieces(this.#owner, plan);
+      }
+    }
+  }
+
+  async #hash(pieces: readonly LocalPiece[]): Promise<string> {
+    return this.#parts.hashes.hash(
+      pieces.map(({ file, offset, length }) => ({ path: this.#parts.staging.path(file), offset, length })),
+    );
+  }
+
+  /** Bytes of a file that is not done yet are in the store. */
+  #count(plan: UploadPlan, bytes: number): void {
+    this.#partial.set(plan, Math.min(plan.bytes, (this.#partial.get(plan) ?? 0) + bytes));
+    this.#report();
+  }
+
+  #done(plan: UploadPlan, result: UploadResult): void {
+    this.#results.set(plan.request, result);
+    this.#partial.delete(plan);
+    this.#bytesDone += plan.bytes;
+    this.#report();
+  }
+
+  #report(): void {
+    let partial = 0;
+    for (const bytes of this.#partial.values()) partial += bytes;
+    this.#onProgress({
+      filesDone: this.#results.size,
+      filesTotal: this.#plans.length,
+      bytesDone: this.#bytesDone + partial,
+      bytesTotal: this.#bytesTotal,
+    });
+  }
+}
+
+/** Both, or the first failure once both have ended. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
+}
+
+const emptySha256 = createHash('sha256').digest('hex');
+
+function nothingToSend(plan: UploadPlan): UploadResult {
+  const { request } = plan;
+  if (request.size === 0) return resultOf(plan, [], emptySha256);
+  const extents = plan.extentsAt('', 0);
+  const { base } = request;
+  const same = base?.size === request.size && sameExtents(base.extents, extents);
+  return resultOf(plan, extents, same ? (base.sha256 ?? null) : null);
+}
+
+function sameExtents(a: readonly Extent[], b: readonly Extent[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((extent, i) => {
+      const other = b[i];
+      const samePlace = extent.object === null || extent.offset === other?.offset;
+      return samePlace && extent.object === other?.object && extent.length === other.length;
+    })
+  );
+}
+
+function resultOf(plan: UploadPlan, extents: readonly Extent[], sha256: string | null): UploadResult {
+  const { ino } = plan.request;
+  return sha256 === null ? { ino, extents } : { ino, extents, sha256 };
+}

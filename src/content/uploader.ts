@@ -1,0 +1,107 @@
+import { ArtifactError } from '../model/errors.js';
+import { limits } from '../model/limits.js';
+import type { ObjectStore } from '../store/object-store.js';
+import type { WholeObject } from './disk-cache.js';
+import { HashPool } from './hash-pool.js';
+import type {
+  ContentReader,
+  Uploader,
+  UploaderStatus,
+  UploadJournal,
+  UploadProgress,
+  UploadRequest,
+  UploadResult,
+  UploadTarget,
+} from './ports.js';
+import type { StagingFiles } from './staging.js';
+import { type ContentKeys, StreamUploads } from './stream-uploads.js';
+import { TransferQueue } from './transfer-queue.js';
+import { UploadAttempts } from './upload-attempts.js';
+import { UploadRun } from './upload-run.js';
+
+export interface ContentUploaderParts {
+  readonly store: ObjectStore;
+  readonly keys: ContentKeys;
+  readonly staging: StagingFiles;
+  readonly journal: UploadJournal;
+  readonly reader: ContentReader;
+  /** What all parts and packs on their way may hold together. */
+  readonly memoryBytesMax: number;
+  /** A pack is in the store: its bytes, which must not change, may be cached. */
+  readonly onPack: (key: string, bytes: Buffer) => void;
+}
+
+/** Large files stream in the background (stream-uploads.ts), everything else goes at `upload` (upload-run.ts). */
+export class ContentUploader implements Uploader, AsyncDisposable {
+  readonly #parts: ContentUploaderParts;
+  readonly #hashes = new HashPool();
+  readonly #queue: TransferQueue;
+  readonly #streams: StreamUploads;
+  readonly #attempts: UploadAttempts;
+  readonly #closing = new AbortController();
+  readonly #runs = new Set<Promise<unknown>>();
+
+  constructor(parts: ContentUploaderParts) {
+    this.#parts = parts;
+    this.#queue = new TransferQueue(limits.uploadPartsMax, parts.memoryBytesMax);
+    const shared = { ...parts, hashes: this.#hashes, queue: this.#queue };
+    this.#streams = new StreamUploads(shared);
+    this.#attempts = new UploadAttempts({ ...shared, streams: this.#streams });
+  }
+
+  written(target: UploadTarget, offset: number, length: number): void {
+    if (length <= 0) return;
+    this.#attempts.changed(target.file);
+    this.#streams.written(target, offset, length);
+  }
+
+  forget(file: number): void {
+    this.#attempts.changed(file);
+    this.#streams.forget(file);
+  }
+
+  async upload(
+    artifactId: string,
+    stageId: string,
+    requests: readonly UploadRequest[],
+    options: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void } = {},
+  ): Promise<UploadResult[]> {
+    const closing = this.#closing.signal;
+    const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+    const shared = { hashes: this.#hashes, queue: this.#queue, streams: this.#streams };
+    const parts = { ...this.#parts, ...shared, attempts: this.#attempts };
+    const run = new UploadRun(parts, { artifactId, stageId }, requests, { ...options, signal }).run();
+    this.#runs.add(run);
+    try {
+      const results = await run;
+      this.#streams.recovered();
+      return results;
+    } catch (error) {
+      if (signal.aborted) throw new ArtifactError('Interrupted', 'the upload was stopped', {}, error);
+      throw error;
+    } finally {
+      this.#runs.delete(run);
+    }
+  }
+
+  async resume(): Promise<void> {
+    this.#streams.resume();
+  }
+
+  status(): UploaderStatus {
+    return this.#streams.status();
+  }
+
+  /** A finished object that has exactly the bytes of a staging file, for the disk cache to take the file over. */
+  finished(file: number): WholeObject | null {
+    return this.#streams.finished(file);
+  }
+
+  /** Stops what is under way. The journal keeps what was sent, for `resume`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new ArtifactError('Interrupted', 'the mount is closing'));
+    await Promise.allSettled(this.#runs);
+    await this.#streams[Symbol.asyncDispose]();
+    await this.#hashes[Symbol.asyncDispose]();
+  }
+}
