@@ -3,7 +3,7 @@ import type { VersionInfo, VersionTree } from '../catalog/ports.js';
 import type { FileContent, FileReader } from '../content/ports.js';
 import type { Ino, Kind, Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
-import type { ChangeSummary, Manifest } from '../workspace/records.js';
+import type { ChangeSummary, Input, Manifest } from '../workspace/records.js';
 
 /**
  * A file of the working view in memory: what stat shows. Owned by its WorkingTree; one object per ino, so hard
@@ -110,6 +110,8 @@ export type Invalidation =
 export interface CommitOptions {
   readonly message: string;
   readonly onConflict?: 'fail' | 'mine' | 'theirs';
+  /** Versions of other artifacts this one was made from (lineage). */
+  readonly inputs?: readonly Input[];
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CommitProgress) => void;
 }
@@ -216,12 +218,18 @@ export interface Artifacts extends AsyncDisposable {
   create(
     collection: Artifact,
     name: string,
-    options?: { type?: string; mode?: number; uid?: number; gid?: number },
+    options?: { type?: string; mode?: number; uid?: number; gid?: number } & AnnounceOptions,
   ): Artifact;
   /** Removes an artifact that was never committed; one with versions is NotPermitted with a hint. NotEmpty if files are staged. */
-  remove(collection: Artifact, name: string): MaybePromise<void>;
+  remove(collection: Artifact, name: string, options?: AnnounceOptions): MaybePromise<void>;
   /** Renames or moves: at once for a new one, by log records for a committed one. */
-  rename(from: Artifact, fromName: string, to: Artifact, toName: string): MaybePromise<void>;
+  rename(
+    from: Artifact,
+    fromName: string,
+    to: Artifact,
+    toName: string,
+    options?: AnnounceOptions,
+  ): MaybePromise<void>;
   /** Reads new records of the root and of every open artifact. */
   refresh(): Promise<void>;
   /** All artifacts with something staged. */
@@ -231,6 +239,11 @@ export interface Artifacts extends AsyncDisposable {
 
   /** File access by path, for the CLI and HTTP: `ref` is '' or 'stage' for the working view, else a version. */
   readonly files: FilesByPath;
+}
+
+export interface AnnounceOptions {
+  /** The change does not come through the kernel (HTTP, CLI): `onChildrenChanged` listeners are told of it. */
+  readonly announce?: boolean;
 }
 
 export interface FileInfo {

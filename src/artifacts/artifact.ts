@@ -1,0 +1,298 @@
+import type { Catalog, VersionInfo, VersionTree } from '../catalog/ports.js';
+import type { ContentReader, FileContent, FileReader, UploadResult } from '../content/ports.js';
+import { type Ino, joinPath } from '../model/entry.js';
+import { ArtifactError, isCode } from '../model/errors.js';
+import { rootCollectionId } from '../model/ids.js';
+import { limits } from '../model/limits.js';
+import { transaction } from '../util/sqlite.js';
+import type { Publisher } from '../workspace/commit-types.js';
+import { isObject } from '../workspace/fields.js';
+import type { Manifest, StoredRecord } from '../workspace/records.js';
+import type { CollectionLog } from './collection-log.js';
+import { Committer } from './commit/committer.js';
+import { CommitPlan } from './commit/plan.js';
+import { openFiles } from './commit/seal.js';
+import { applied, type DiffResult, diff, walkAll } from './diff.js';
+import { dropStage, followLog } from './drop-stage.js';
+import type { Artifact, ArtifactStatus, CommitOptions, CommitResult, Invalidation } from './ports.js';
+import { stagedSummary } from './status.js';
+import type { ArtifactTree } from './tree/working-tree.js';
+
+export interface ArtifactParts {
+  readonly id: string;
+  readonly tree: ArtifactTree;
+  readonly catalog: Catalog;
+  readonly publisher: Publisher;
+  readonly reader: ContentReader;
+  readonly log: CollectionLog;
+  /** null for the root. */
+  readonly place: Place | null;
+  /** Links the name of a new artifact in its collection. */
+  readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
+  readonly onStep?: (step: string) => void;
+}
+
+/** Where an artifact's name is. */
+export interface Place {
+  readonly collection: WorkspaceArtifact;
+  readonly name: string;
+}
+
+/** One artifact: its working view, its versions, and the verbs of its control directory. */
+export class WorkspaceArtifact implements Artifact {
+  readonly id: string;
+  readonly tree: ArtifactTree;
+  readonly committer: Committer;
+  #place: Place | null;
+  readonly #parts: ArtifactParts;
+  readonly #listeners = new Set<(what: Invalidation) => void>();
+  #lastError = '';
+
+  constructor(parts: ArtifactParts) {
+    this.#parts = parts;
+    this.id = parts.id;
+    this.tree = parts.tree;
+    this.#place = parts.place;
+    this.committer = new Committer({
+      tree: parts.tree,
+      publisher: parts.publisher,
+      catalog: parts.catalog,
+      link: () => this.#linkName(),
+      onRebased: () => this.invalidate({ type: 'all' }),
+      ...(parts.onStep === undefined ? {} : { onStep: parts.onStep }),
+    });
+  }
+
+  get path(): string {
+    return this.place === null ? '' : joinPath(this.place.collection.path, this.place.name);
+  }
+
+  get place(): Place | null {
+    return this.#place;
+  }
+
+  /** The artifact was renamed or moved, here or by others. */
+  set place(place: Place | null) {
+    this.#place = place;
+    this.#stage.place = place === null ? null : { collectionId: place.collection.id, name: place.name };
+  }
+
+  get isCollection(): boolean {
+    return this.id === rootCollectionId || this.manifest()['type'] === 'collection';
+  }
+
+  get isNew(): boolean {
+    return this.#stage.isNew;
+  }
+
+  /** Something would be lost or is to be published: staged changes, an edited manifest, a name not linked. */
+  get isStaged(): boolean {
+    return this.#stage.exists;
+  }
+
+  get #stage() {
+    return this.tree.core.stage;
+  }
+
+  async status(limit: number = limits.statusPathsMax): Promise<ArtifactStatus> {
+    const { core } = this.tree;
+    const { base, row } = core.stage;
+    const summary = await this.#withSnapshot((view) => stagedSummary(view, limit));
+    const type = this.manifest()['type'];
+    return {
+      name: this.place?.name ?? '',
+      path: this.path,
+      artifactId: this.id,
+      type: typeof type === 'string' ? type : '',
+      base: base?.version ?? null,
+      staged: summary.staged,
+      stagedCount: summary.stagedCount,
+      stagedBytes: summary.stagedBytes,
+      bytesToUpload: summary.localBytes,
+      uploadError: row === null ? null : core.uploader.status().lastError,
+      openForWriting: openFiles(core),
+      conflicts: this.committer.conflicts,
+      committing: this.committer.progress,
+      lastError: this.#lastError === '' ? null : this.#lastError,
+    };
+  }
+
+  async commit(options: CommitOptions): Promise<CommitResult> {
+    try {
+      const result = await this.committer.commit(options);
+      this.#lastError = '';
+      return result;
+    } catch (error) {
+      this.#lastError = textOf(error);
+      throw error;
+    }
+  }
+
+  async discard(): Promise<number> {
+    await this.committer.recover();
+    return this.committer.exclusive(async () => {
+      const count = await this.#withSnapshot((view) => stagedSummary(view, 0));
+      const manifests = this.#stage.row?.manifest == null ? 0 : 1;
+      await dropStage(this.tree, this.#parts.catalog);
+      this.committer.forgetConflicts();
+      this.#lastError = '';
+      this.invalidate({ type: 'all' });
+      return count.stagedCount + manifests;
+    });
+  }
+
+  /** The new records, which the caller may have to act on. */
+  async readNewRecords(): Promise<readonly StoredRecord[]> {
+    const records = await this.#parts.log.refresh(this.id);
+    const moved = records.some(({ record }) => record.type === 'commit' || record.type === 'expire');
+    if (moved && (await followLog(this.tree, this.#parts.catalog))) this.invalidate({ type: 'all' });
+    return records;
+  }
+
+  async refresh(): Promise<boolean> {
+    return (await this.readNewRecords()).length > 0;
+  }
+
+  versions(): readonly VersionInfo[] {
+    return this.#parts.catalog.versions(this.id);
+  }
+
+  aliases(): Readonly<Record<string, number>> {
+    return this.#parts.catalog.aliases(this.id);
+  }
+
+  resolveVersion(name: string): VersionInfo {
+    const number = this.#versionNumber(name);
+    const found = number === null ? undefined : this.#parts.catalog.version(this.id, number);
+    if (found === undefined) {
+      throw new ArtifactError('NotFound', `${this.path} has no version ${name}; ${this.#whatExists()}`);
+    }
+    if (found.expired)
+      throw new ArtifactError('NotFound', `version v${found.version} of ${this.path} has expired`);
+    return found;
+  }
+
+  versionTree(version: VersionInfo): Promise<VersionTree> {
+    return this.#parts.catalog.tree(this.id, version.tree);
+  }
+
+  openVersionFile(content: FileContent): FileReader {
+    return this.#parts.reader.open(this.id, content);
+  }
+
+  async diff(
+    from: number | null,
+    to: number | 'stage',
+    limit: number = limits.statusPathsMax,
+  ): Promise<DiffResult> {
+    const left = walkAll(await this.#treeOf(from));
+    if (to !== 'stage') return diff(left, walkAll(await this.#treeOf(to)), limit);
+    return this.#withSnapshot(async (view) => {
+      const plan = await CommitPlan.make(view);
+      const changes = await plan.changes(await pretendUploaded(plan));
+      return diff(left, applied(walkAll(view.base), changes), limit);
+    });
+  }
+
+  manifest(): Manifest {
+    return this.#stage.row?.manifest ?? this.#parts.catalog.artifact(this.id)?.manifest ?? {};
+  }
+
+  setManifest(manifest: Manifest): void {
+    const text = checkManifest(manifest);
+    const { db, stage, base } = this.tree.core;
+    const state = stage.save();
+    try {
+      transaction(db.db, () => {
+        stage.ensure(base?.inoPrefixes ?? []);
+        stage.update({ manifest: JSON.parse(text) as Manifest, manifestGen: stage.gen });
+      });
+    } catch (error) {
+      stage.restore(state);
+      throw error;
+    }
+  }
+
+  lastError(): string {
+    return this.#lastError;
+  }
+
+  setLastError(text: string): void {
+    this.#lastError = text;
+  }
+
+  onInvalidate(listener: (what: Invalidation) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  invalidate(what: Invalidation): void {
+    for (const listener of this.#listeners) listener(what);
+  }
+
+  /** The first commit's second step. */
+  async #linkName(): Promise<void> {
+    if (this.isNew) await this.#parts.link(this);
+  }
+
+  async #withSnapshot<T>(body: (view: Parameters<typeof stagedSummary>[0]) => Promise<T>): Promise<T> {
+    const { core } = this.tree;
+    const { s } = core.stage;
+    const { base } = core;
+    using snapshot = core.db.snapshot();
+    return await body({ s, base, inodes: snapshot.inodes, dirents: snapshot.dirents });
+  }
+
+  async #treeOf(version: number | null): Promise<VersionTree | null> {
+    return version === null ? null : this.versionTree(this.resolveVersion(`v${version}`));
+  }
+
+  #versionNumber(name: string): number | null {
+    if (name === 'latest' || name === '')
+      return this.#parts.catalog.artifact(this.id)?.latest?.version ?? null;
+    const number = /^v?(\d{1,15})$/.exec(name)?.[1];
+    if (number !== undefined) return Number(number);
+    const aliases = this.aliases();
+    return Object.hasOwn(aliases, name) ? (aliases[name] ?? null) : null;
+  }
+
+  #whatExists(): string {
+    const versions = this.versions().filter((version) => !version.expired);
+    const newest = versions[0];
+    const oldest = versions.at(-1);
+    if (newest === undefined || oldest === undefined) return 'nothing was committed yet';
+    const range = newest === oldest ? `v${newest.version}` : `v${oldest.version} to v${newest.version}`;
+    return ['it has', range, ...Object.keys(this.aliases())].join(' ').replace('has v', 'has versions v');
+  }
+}
+
+/** For comparing without uploading: bytes that are only here differ from everything in the store. */
+async function pretendUploaded(plan: CommitPlan): Promise<Map<Ino, UploadResult>> {
+  const requests = await plan.requests();
+  const extents = (size: number) => [{ object: 'staged', offset: 0, length: size }];
+  return new Map(requests.map(({ ino, size }) => [ino, { ino, extents: extents(size) }]));
+}
+
+function checkManifest(manifest: Manifest): string {
+  if (!isObject(manifest)) throw new ArtifactError('Invalid', 'a manifest is a JSON object');
+  const text = JSON.stringify(manifest);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > limits.manifestBytesMax)
+    throw new ArtifactError(
+      'Invalid',
+      `the manifest has ${bytes} bytes; ${limits.manifestBytesMax} are allowed`,
+      {
+        hint: 'put large things into files of the artifact',
+      },
+    );
+  return text;
+}
+
+/** What a user reads in last-error. */
+function textOf(error: unknown): string {
+  if (!(error instanceof ArtifactError)) return error instanceof Error ? error.message : String(error);
+  const { hint, paths } = error.details;
+  const list =
+    isCode(error, 'Conflict') && Array.isArray(paths) ? paths.map((path) => `\n  ${String(path)}`) : [];
+  return `${error.message}${list.join('')}${hint === undefined ? '' : `\n${hint}`}`;
+}

@@ -1,0 +1,514 @@
+import { join } from 'node:path';
+import type { Catalog, VersionTree } from '../catalog/ports.js';
+import type { ContentReader, Staging, Uploader, UploadJournal } from '../content/ports.js';
+import { type Clock, compareNames, systemClock } from '../model/entry.js';
+import { ArtifactError } from '../model/errors.js';
+import { newArtifactId, rootCollectionId } from '../model/ids.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { chain, type MaybePromise } from '../util/maybe-promise.js';
+import { transaction } from '../util/sqlite.js';
+import type { Publisher } from '../workspace/commit-types.js';
+import { checkArtifactName } from '../workspace/names.js';
+import type { StoredRecord } from '../workspace/records.js';
+import { type Place, WorkspaceArtifact } from './artifact.js';
+import { CollectionLog, changedNames } from './collection-log.js';
+import { latestBase } from './drop-stage.js';
+import { WorkspaceFiles } from './files.js';
+import type { Artifact, Artifacts, FilesByPath } from './ports.js';
+import { Recovery } from './recovery.js';
+import { StageDatabase } from './stage-db/stage-database.js';
+import type { NamePlace, StageRow } from './stage-db/stage-rows.js';
+import { Stage } from './tree/stage.js';
+import { ArtifactTree } from './tree/working-tree.js';
+
+export interface ArtifactsOptions {
+  readonly workspace: Publisher & { readonly workspaceId: string };
+  readonly catalog: Catalog;
+  readonly reader: ContentReader;
+  readonly staging: Staging;
+  /** Called once, with the journal in stage.db. */
+  readonly createUploader: (journal: UploadJournal) => Uploader;
+  readonly store: ObjectStore;
+  /** Holds stage.db; one daemon at a time. */
+  readonly stateDir: string;
+  readonly clock?: Clock;
+  /** Failures in the background, which no caller is told. */
+  readonly onError?: (error: unknown, doing: string) => void;
+  /** Tests: called at each named step of a commit; may throw. */
+  readonly onStep?: (step: string) => void;
+}
+
+interface ContentParts {
+  readonly reader: ContentReader;
+  readonly staging: Staging;
+  readonly uploader: Uploader;
+}
+
+/**
+ * Opens the stage database, settles what an earlier daemon left, and reads the root collection's log. The caller
+ * owns catalog, content and store, and disposes the result before them. A store that does not answer is no
+ * failure when the catalog knows the root.
+ */
+export async function openArtifacts(options: ArtifactsOptions): Promise<WorkspaceArtifacts> {
+  const db = new StageDatabase(join(options.stateDir, 'stage.db'));
+  try {
+    return await WorkspaceArtifacts.open(options, db);
+  } catch (error) {
+    db[Symbol.dispose]();
+    throw error;
+  }
+}
+
+export class WorkspaceArtifacts implements Artifacts {
+  readonly workspaceId: string;
+  readonly storeUrl: string;
+  readonly root: WorkspaceArtifact;
+  readonly files: FilesByPath;
+  readonly #options: ArtifactsOptions;
+  readonly #db: StageDatabase;
+  readonly #content: ContentParts;
+  readonly #log: CollectionLog;
+  readonly #recovery: Recovery;
+  readonly #clock: Clock;
+  readonly #open = new Map<string, WorkspaceArtifact>();
+  readonly #opening = new Map<string, Promise<WorkspaceArtifact>>();
+  readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
+  readonly #background = new Set<Promise<void>>();
+  #closed = false;
+
+  static async open(options: ArtifactsOptions, db: StageDatabase): Promise<WorkspaceArtifacts> {
+    const { workspace, catalog } = options;
+    const { reader, staging } = options;
+    const content = { reader, staging, uploader: options.createUploader(db.uploads) };
+    const log = new CollectionLog({ publisher: workspace, catalog, intents: db.intents });
+    const recovery = new Recovery({ db, log, publisher: workspace, staging: content.staging });
+    try {
+      await log.refresh(rootCollectionId);
+    } catch (error) {
+      if (catalog.artifact(rootCollectionId) === undefined) throw error;
+      options.onError?.(error, 'reading the log of the root collection');
+    }
+    const base = latestBase(catalog, rootCollectionId);
+    const stage = new Stage(db, rootCollectionId, base, null);
+    const rootTree = stage.base === null ? null : await catalog.tree(rootCollectionId, stage.base.tree);
+    const artifacts = new WorkspaceArtifacts(options, { db, log, recovery, content }, stage, rootTree);
+    await artifacts.#recover();
+    return artifacts;
+  }
+
+  private constructor(
+    options: ArtifactsOptions,
+    parts: { db: StageDatabase; log: CollectionLog; recovery: Recovery; content: ContentParts },
+    rootStage: Stage,
+    rootBase: VersionTree | null,
+  ) {
+    this.#options = options;
+    this.#db = parts.db;
+    this.#log = parts.log;
+    this.#recovery = parts.recovery;
+    this.#content = parts.content;
+    this.#clock = options.clock ?? systemClock;
+    this.workspaceId = options.workspace.workspaceId;
+    this.storeUrl = options.store.url;
+    this.root = this.#artifact(rootCollectionId, null, this.#tree(rootStage, rootBase));
+    this.files = new WorkspaceFiles(options.store, parts.db.uploads);
+  }
+
+  children(collection: Artifact, after: string | null, limit: number): readonly string[] {
+    const names = new Set(this.#db.stages.newNames(collection.id, after ?? '', limit));
+    for (const { name } of this.#options.catalog.children(collection.id, after ?? undefined, limit))
+      names.add(name);
+    return [...names].sort(compareNames).slice(0, limit);
+  }
+
+  child(collection: Artifact, name: string): MaybePromise<WorkspaceArtifact | undefined> {
+    const id = this.#idOf(collection.id, name);
+    if (id === undefined) return undefined;
+    return this.#load(id, { collection: this.#own(collection), name });
+  }
+
+  find(path: string): MaybePromise<WorkspaceArtifact> {
+    return this.#find(
+      this.root,
+      path.split('/').filter((name) => name !== ''),
+      path,
+    );
+  }
+
+  create(
+    collection: Artifact,
+    name: string,
+    options: { type?: string; mode?: number; uid?: number; gid?: number; announce?: boolean } = {},
+  ): WorkspaceArtifact {
+    const parent = this.#own(collection);
+    checkNewName(name);
+    if (!parent.isCollection)
+      throw new ArtifactError('NotDirectory', `${parent.path} is no collection: it cannot hold artifacts`, {
+        hint: 'set "type": "collection" in its manifest',
+      });
+    if (this.#idOf(parent.id, name) !== undefined)
+      throw new ArtifactError('Exists', `${joinNames(parent, name)} exists`);
+    const artifact = this.#makeNew(parent, name, options);
+    if (options.announce === true) this.#changed(parent, name);
+    return artifact;
+  }
+
+  remove(collection: Artifact, name: string, options: { announce?: boolean } = {}): MaybePromise<void> {
+    const parent = this.#own(collection);
+    return chain(this.child(parent, name), (artifact) => {
+      if (artifact === undefined)
+        throw new ArtifactError('NotFound', `${joinNames(parent, name)} does not exist`);
+      if (!artifact.isNew)
+        throw new ArtifactError('NotPermitted', `${artifact.path} has versions, which no rmdir removes`, {
+          hint: `run "artifactfs rm ${artifact.path}"`,
+        });
+      return chain(artifact.tree.list(artifact.tree.root, null, 1), (items) => {
+        if (items.length > 0 || this.children(artifact, null, 1).length > 0)
+          throw new ArtifactError('NotEmpty', `${artifact.path} is not empty`);
+        this.#forget(artifact);
+        if (options.announce === true) this.#changed(parent, name);
+      });
+    });
+  }
+
+  rename(
+    from: Artifact,
+    fromName: string,
+    to: Artifact,
+    toName: string,
+    options: { announce?: boolean } = {},
+  ): MaybePromise<void> {
+    const source = this.#own(from);
+    const target = this.#own(to);
+    checkNewName(toName);
+    return chain(this.child(source, fromName), (artifact) => {
+      if (artifact === undefined)
+        throw new ArtifactError('NotFound', `${joinNames(source, fromName)} does not exist`);
+      if (source === target && fromName === toName) return undefined;
+      return chain(this.#checkTarget(artifact, target, toName), () =>
+        chain(this.#move(artifact, source, fromName, target, toName), () => {
+          artifact.place = { collection: target, name: toName };
+          if (options.announce !== true) return;
+          this.#changed(source, fromName);
+          this.#changed(target, toName);
+        }),
+      );
+    });
+  }
+
+  async refresh(): Promise<void> {
+    for (const artifact of [...this.#open.values()]) {
+      this.#namesChanged(artifact, await artifact.readNewRecords());
+    }
+  }
+
+  staged(): readonly WorkspaceArtifact[] {
+    return [...this.#open.values()].filter((artifact) => artifact.isStaged);
+  }
+
+  onChildrenChanged(listener: (collection: Artifact, name: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves when what was begun in the background is done: tests and shutdown wait for it. */
+  async idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.idle();
+    this.#db[Symbol.dispose]();
+  }
+
+  /** Settles intents and moves, opens every stage, and removes staging files nobody names. */
+  async #recover(): Promise<void> {
+    const { onError } = this.#options;
+    await this.#recovery.settle((error, doing) => onError?.(error, doing));
+    for (const row of this.#db.stages.all()) {
+      try {
+        const artifact = await this.#openStaged(row);
+        if (row.sealed !== null) await artifact.committer.recover();
+      } catch (error) {
+        onError?.(error, `opening the stage of artifact ${row.artifactId}`);
+      }
+    }
+    await this.#recovery.sweep();
+    this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
+  }
+
+  /** A stage's artifact wherever its name is now; also one that was removed meanwhile, so that nothing staged is lost. */
+  async #openStaged(row: StageRow): Promise<WorkspaceArtifact> {
+    const known = this.#open.get(row.artifactId);
+    if (known !== undefined) return known;
+    return await this.#load(row.artifactId, await this.#placeOf(row));
+  }
+
+  /** As it was when the stage began, or was linked since under that name. */
+  async #placeOf({ place }: StageRow): Promise<Place | null> {
+    if (place === null) return null;
+    const { collectionId, name } = place;
+    const known = this.#open.get(collectionId);
+    if (known !== undefined) return { collection: known, name };
+    const row = this.#db.stages.byArtifact(collectionId);
+    const collection = row === undefined ? await this.#load(collectionId, null) : await this.#openStaged(row);
+    return { collection, name };
+  }
+
+  #find(from: WorkspaceArtifact, names: readonly string[], path: string): MaybePromise<WorkspaceArtifact> {
+    const [name, ...rest] = names;
+    if (name === undefined) return from;
+    if (!from.isCollection)
+      throw new ArtifactError('NotDirectory', `${from.path} is no collection: there is no artifact ${path}`);
+    return chain(this.child(from, name), (child) => {
+      if (child === undefined)
+        throw new ArtifactError('NotFound', `there is no artifact ${joinNames(from, name)}`, {
+          hint: 'list what exists with "artifactfs ls"',
+        });
+      return this.#find(child, rest, path);
+    });
+  }
+
+  #idOf(collectionId: string, name: string): string | undefined {
+    return (
+      this.#db.stages.newNamed(collectionId, name) ??
+      this.#options.catalog.child(collectionId, name)?.artifactId
+    );
+  }
+
+  #own(artifact: Artifact): WorkspaceArtifact {
+    if (artifact instanceof WorkspaceArtifact) return artifact;
+    throw new ArtifactError('Internal', `${artifact.path} is not an artifact of this workspace`);
+  }
+
+  #load(id: string, place: Place | null): MaybePromise<WorkspaceArtifact> {
+    const known = this.#open.get(id);
+    if (known !== undefined) {
+      if (place !== null && !known.isNew) known.place = place;
+      return known;
+    }
+    const opening = this.#opening.get(id) ?? this.#openArtifact(id, place);
+    this.#opening.set(id, opening);
+    return opening;
+  }
+
+  async #openArtifact(id: string, place: Place | null): Promise<WorkspaceArtifact> {
+    try {
+      const { catalog } = this.#options;
+      const isStaged = this.#db.stages.byArtifact(id) !== undefined;
+      if (catalog.artifact(id) === undefined && !isStaged) {
+        const records = await this.#log.refresh(id);
+        if (records.length === 0)
+          throw new ArtifactError(
+            'Corrupt',
+            `artifact ${place?.name ?? id} (${id}) is linked but has no log`,
+          );
+      }
+      const stage = new Stage(this.#db, id, latestBase(catalog, id), namePlace(place));
+      const base = stage.base === null ? null : await catalog.tree(id, stage.base.tree);
+      return this.#artifact(id, place, this.#tree(stage, base));
+    } finally {
+      this.#opening.delete(id);
+    }
+  }
+
+  #artifact(id: string, place: Place | null, tree: ArtifactTree): WorkspaceArtifact {
+    const { workspace, catalog, onStep } = this.#options;
+    const artifact = new WorkspaceArtifact({
+      id,
+      tree,
+      catalog,
+      publisher: workspace,
+      reader: this.#content.reader,
+      log: this.#log,
+      place,
+      link: (made) => this.#link(made),
+      ...(onStep === undefined ? {} : { onStep }),
+    });
+    this.#open.set(id, artifact);
+    return artifact;
+  }
+
+  #tree(
+    stage: Stage,
+    base: VersionTree | null,
+    newRoot?: { mode: number; uid: number; gid: number },
+  ): ArtifactTree {
+    return new ArtifactTree({
+      db: this.#db,
+      stage,
+      base,
+      ...this.#content,
+      clock: this.#clock,
+      ...(newRoot === undefined ? {} : { newRoot }),
+    });
+  }
+
+  #makeNew(
+    parent: WorkspaceArtifact,
+    name: string,
+    options: { type?: string; mode?: number; uid?: number; gid?: number },
+  ): WorkspaceArtifact {
+    const id = newArtifactId();
+    const stage = new Stage(this.#db, id, null, { collectionId: parent.id, name });
+    const { mode = 0o755, uid = process.getuid?.() ?? 0, gid = process.getgid?.() ?? 0 } = options;
+    const tree = this.#tree(stage, null, { mode, uid, gid });
+    const { root } = tree.core;
+    transaction(this.#db.db, () => {
+      const { s } = stage.ensure([], true);
+      if (options.type !== undefined)
+        stage.update({ manifest: { type: options.type }, manifestGen: stage.gen });
+      root.staged = true;
+      root.gen = stage.gen;
+      this.#db.inodes.put(s, root);
+    });
+    return this.#artifact(id, { collection: parent, name }, tree);
+  }
+
+  /** Drops an artifact that was never committed, with all that is staged. */
+  #forget(artifact: WorkspaceArtifact): void {
+    const { stage } = artifact.tree.core;
+    transaction(this.#db.db, () => {
+      this.#db.inodes.deleteAll(stage.s);
+      this.#db.dirents.deleteAll(stage.s);
+      this.#db.sealed.deleteAll(stage.s);
+      stage.remove(null);
+    });
+    this.#open.delete(artifact.id);
+  }
+
+  /** A new artifact that is empty gives way, as an empty directory does. */
+  #checkTarget(artifact: WorkspaceArtifact, target: WorkspaceArtifact, name: string): MaybePromise<void> {
+    if (!target.isCollection)
+      throw new ArtifactError('NotPermitted', `${target.path} is no collection: it cannot hold artifacts`);
+    for (let at: WorkspaceArtifact | undefined = target; at !== undefined; at = at.place?.collection) {
+      if (at === artifact) throw new ArtifactError('Loop', `${artifact.path} cannot be moved into itself`);
+    }
+    return chain(this.child(target, name), (existing) => {
+      if (existing === undefined) return undefined;
+      if (!existing.isNew) throw new ArtifactError('Exists', `${existing.path} exists`);
+      return this.remove(target, name);
+    });
+  }
+
+  #move(
+    artifact: WorkspaceArtifact,
+    from: WorkspaceArtifact,
+    fromName: string,
+    to: WorkspaceArtifact,
+    toName: string,
+  ): MaybePromise<void> {
+    if (artifact.isNew) {
+      const { stage } = artifact.tree.core;
+      transaction(this.#db.db, () => stage.update({ place: { collectionId: to.id, name: toName } }));
+      return undefined;
+    }
+    if (to.isNew) throw notCommitted(to);
+    if (from === to) return this.#renameLinked(artifact, from, fromName, toName);
+    return this.#recovery.move({
+      artifactId: artifact.id,
+      fromId: from.id,
+      fromName,
+      toId: to.id,
+      toName,
+    });
+  }
+
+  async #renameLinked(
+    artifact: WorkspaceArtifact,
+    collection: WorkspaceArtifact,
+    from: string,
+    to: string,
+  ): Promise<void> {
+    const records = await this.#log.append(collection.id, (names) => {
+      if (names(from) !== artifact.id)
+        throw new ArtifactError(
+          'Conflict',
+          `${joinNames(collection, from)} was renamed or removed by somebody else`,
+          {
+            paths: [from],
+          },
+        );
+      if (names(to) !== undefined) throw new ArtifactError('Exists', `${joinNames(collection, to)} exists`);
+      return { type: 'rename', from, to, artifactId: artifact.id };
+    });
+    this.#namesChanged(collection, records, new Set([from, to]));
+  }
+
+  async #link(artifact: WorkspaceArtifact): Promise<void> {
+    const { collection, name } = artifact.place ?? { collection: this.root, name: artifact.id };
+    if (collection.isNew) throw notCommitted(collection);
+    const records = await this.#log.append(collection.id, (names) => {
+      const owner = names(name);
+      if (owner === artifact.id) return null;
+      if (owner !== undefined)
+        throw new ArtifactError(
+          'Conflict',
+          `the name ${joinNames(collection, name)} was taken by somebody else meanwhile`,
+          { paths: [name], hint: 'rename the directory and commit again' },
+        );
+      return { type: 'link', name, artifactId: artifact.id };
+    });
+    this.#linked(artifact);
+    this.#namesChanged(collection, records, new Set([name]));
+  }
+
+  #linked(artifact: WorkspaceArtifact): void {
+    const { core } = artifact.tree;
+    const { stage } = core;
+    const { row } = stage;
+    if (row === null) return;
+    transaction(this.#db.db, () => {
+      const isEmpty = row.manifest === null && this.#db.inodes.isEmpty(row.s) && row.sealed === null;
+      if (isEmpty) stage.remove(row.base);
+      else stage.update({ isNew: false });
+    });
+  }
+
+  /** `own`: names that the caller, who came through the kernel, knows of. */
+  #namesChanged(
+    collection: WorkspaceArtifact,
+    records: readonly StoredRecord[],
+    own: ReadonlySet<string> = new Set(),
+  ): void {
+    for (const name of changedNames(records)) {
+      const id = this.#options.catalog.child(collection.id, name)?.artifactId;
+      const artifact = id === undefined ? undefined : this.#open.get(id);
+      if (artifact !== undefined && !artifact.isNew) artifact.place = { collection, name };
+      if (!own.has(name)) this.#changed(collection, name);
+    }
+  }
+
+  #changed(collection: WorkspaceArtifact, name: string): void {
+    for (const listener of this.#listeners) listener(collection, name);
+  }
+
+  #inBackground(work: Promise<void>, doing: string): void {
+    const tracked = work
+      .catch((error: unknown) => this.#options.onError?.(error, doing))
+      .finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
+  }
+}
+
+/** '@' in a name would read as NAME@VERSION. */
+function checkNewName(name: string): void {
+  checkArtifactName(name);
+  if (name.includes('@'))
+    throw new ArtifactError('InvalidName', `the artifact name ${JSON.stringify(name)} holds an '@'`, {
+      hint: 'NAME@VERSION names a version of an artifact',
+    });
+}
+
+const namePlace = (place: Place | null): NamePlace | null =>
+  place === null ? null : { collectionId: place.collection.id, name: place.name };
+
+const joinNames = (collection: Artifact, name: string): string =>
+  collection.path === '' ? name : `${collection.path}/${name}`;
+
+const notCommitted = (collection: Artifact) =>
+  new ArtifactError('NotPermitted', `the collection ${collection.path} was not committed yet`, {
+    hint: `commit ${collection.path} first`,
+  });

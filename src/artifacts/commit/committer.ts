@@ -1,0 +1,318 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Catalog } from '../../catalog/ports.js';
+import type { UploadResult } from '../../content/ports.js';
+import type { Ino } from '../../model/entry.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
+import { limits } from '../../model/limits.js';
+import { crashPoint } from '../../util/crash-point.js';
+import { transaction } from '../../util/sqlite.js';
+import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
+import type { ChangeSummary } from '../../workspace/records.js';
+import type { PathChange } from '../../workspace/trees.js';
+import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
+import type { StageBase } from '../stage-db/stage-rows.js';
+import type { ArtifactTree } from '../tree/working-tree.js';
+import { CommitPlan } from './plan.js';
+import { retire } from './retire.js';
+import { type Seal, seal, unseal } from './seal.js';
+
+export interface CommitParts {
+  readonly tree: ArtifactTree;
+  readonly publisher: Publisher;
+  readonly catalog: Catalog;
+  /** Links the name of a new artifact in its collection; does nothing for one that is linked. */
+  readonly link: () => Promise<void>;
+  /** After the base has changed by more than what was staged here. */
+  readonly onRebased: () => void;
+  /** Tests: called at each step by name; may throw. */
+  readonly onStep?: (step: string) => void;
+}
+
+const rowsPerTransaction = 500;
+const filesPerTurn = 100;
+
+/**
+ * Publishes the stage of one artifact. The order makes every crash harmless: bytes into the store, what will be
+ * published into stage.db, the intent, the record, and then one transaction that retires the stage and the intent.
+ */
+export class Committer {
+  readonly #parts: CommitParts;
+  #progress: CommitProgress | null = null;
+  /** Paths of the last conflict, until a commit succeeds or the stage is dropped. */
+  #conflicts: readonly string[] = [];
+
+  constructor(parts: CommitParts) {
+    this.#parts = parts;
+  }
+
+  get progress(): CommitProgress | null {
+    return this.#progress;
+  }
+
+  get conflicts(): readonly string[] {
+    return this.#conflicts;
+  }
+
+  async commit(options: CommitOptions): Promise<CommitResult> {
+    checkMessage(options.message);
+    return this.exclusive(async () => {
+      await this.#finishEarlier();
+      try {
+        const result = await this.#run(options);
+        this.#conflicts = [];
+        return result;
+      } catch (error) {
+        if (isCode(error, 'Conflict')) this.#conflicts = pathsOf(error);
+        throw error;
+      }
+    });
+  }
+
+  /** Runs `body` when no commit runs, and lets none begin meanwhile. Throws `Busy`. */
+  async exclusive<T>(body: () => Promise<T>): Promise<T> {
+    if (this.#progress !== null)
+      throw new ArtifactError('Busy', 'a commit of this artifact is under way', {
+        hint: 'wait until it is done',
+      });
+    this.#report(nothingDone);
+    try {
+      return await body();
+    } finally {
+      this.#progress = null;
+    }
+  }
+
+  /** The stage is gone: nothing conflicts with it any more. */
+  forgetConflicts(): void {
+    this.#conflicts = [];
+  }
+
+  /** Settles what a killed daemon or an unknown outcome left. True: a commit turned out to be published. */
+  recover(): Promise<boolean> {
+    return this.exclusive(() => this.#finishEarlier());
+  }
+
+  async #run(options: CommitOptions): Promise<CommitResult> {
+    const { core, content } = this.#parts.tree;
+    const sealed = await content.quiet(() => seal(core));
+    if (sealed === undefined) throw nothingStaged();
+    content.cleaner.holdForCommit();
+    let isPublished = false;
+    try {
+      this.#step('sealed');
+      const prepared = await this.#prepare(sealed, options);
+      if (prepared === null) {
+        // What is left of a new artifact's first commit: its name.
+        this.#giveUp();
+        if (!core.stage.isNew) throw nothingStaged();
+        await this.#parts.link();
+        return linkedOnly(sealed);
+      }
+      const result = await this.#publish(sealed, prepared, options);
+      isPublished = true;
+      this.#step('published');
+      await this.#retire(sealed.commitId, result, prepared.localFiles);
+      await this.#parts.link();
+      this.#step('linked');
+      return resultOf(sealed, result, prepared.bytesUploaded);
+    } catch (error) {
+      if (!isPublished && !this.#mayBePublished(sealed.commitId, error)) this.#giveUp();
+      throw error;
+    } finally {
+      if (core.stage.sealed === null) content.cleaner.releaseCommit();
+    }
+  }
+
+  /** Uploads, and stores what will be published. null: the stage does not differ from its base. */
+  async #prepare(sealed: Seal, options: CommitOptions): Promise<Prepared | null> {
+    const { core } = this.#parts.tree;
+    using _ = sealed;
+    const { inodes, dirents } = sealed.snapshot;
+    const plan = await CommitPlan.make({ s: sealed.s, inodes, dirents, base: core.base });
+    const root = plan.root();
+    const requests = await plan.requests();
+    if (requests.length === 0 && root === undefined && sealed.manifest === null && sealed.base !== null) {
+      const changes = await plan.changes(new Map());
+      if (changes.length === 0) return null;
+    }
+    this.#step('planned');
+    let bytesUploaded = 0;
+    const results = await core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      onProgress: (progress) => {
+        bytesUploaded = progress.bytesDone;
+        this.#report({ phase: 'upload', ...progress }, options);
+      },
+    });
+    this.#step('uploaded');
+    const uploads = new Map(results.map((result) => [result.ino, result]));
+    const changes = await plan.changes(uploads);
+    await this.#saveSealed(sealed, plan, uploads);
+    this.#step('saved');
+    return { changes, root, bytesUploaded, localFiles: plan.localFiles() };
+  }
+
+  async #saveSealed(sealed: Seal, plan: CommitPlan, uploads: ReadonlyMap<Ino, UploadResult>): Promise<void> {
+    const { db } = this.#parts.tree.core;
+    const rows = [...plan.sealed(uploads)];
+    for (let from = 0; from < rows.length; from += rowsPerTransaction) {
+      transaction(db.db, () => {
+        for (const row of rows.slice(from, from + rowsPerTransaction)) db.sealed.put(sealed.s, row);
+      });
+      await nextTurn();
+    }
+    await db.sync();
+  }
+
+  #publish(sealed: Seal, prepared: Prepared, options: CommitOptions): Promise<PublishResult> {
+    const { core } = this.#parts.tree;
+    this.#report({ ...(this.#progress ?? nothingDone), phase: 'publish' }, options);
+    const request: PublishRequest = {
+      artifactId: core.stage.artifactId,
+      commitId: sealed.commitId,
+      stageId: sealed.stageId,
+      base: sealed.base,
+      changes: prepared.changes,
+      ...(prepared.root === undefined ? {} : { root: prepared.root }),
+      inoPrefixes: sealed.inoPrefixes,
+      message: options.message,
+      ...(sealed.manifest === null ? {} : { manifest: sealed.manifest }),
+      inputs: options.inputs ?? [],
+      onConflict: options.onConflict ?? 'fail',
+    };
+    return this.#parts.publisher.publish(
+      request,
+      core.db.intents,
+      options.signal === undefined ? {} : { signal: options.signal },
+    );
+  }
+
+  /** From here on the version exists; a failure is finished by `recover`. */
+  async #retire(
+    commitId: string,
+    result: PublishResult,
+    localFiles: Iterable<readonly [Ino, readonly number[]]>,
+  ): Promise<void> {
+    const { tree, catalog } = this.#parts;
+    const { core } = tree;
+    const { artifactId, sealed } = core.stage;
+    catalog.apply(artifactId, result.records);
+    this.#step('applied');
+    const base = baseOf(result);
+    const versionTree = await catalog.tree(artifactId, result.tree);
+    await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
+    this.#step('retired');
+    tree.content.cleaner.releaseCommit();
+    if (sealed !== null) tree.content.announceSince(sealed);
+    if (result.rebased) this.#parts.onRebased();
+    let count = 0;
+    for (const [ino, files] of localFiles) {
+      tree.content.dropSealed(ino, files);
+      if (++count % filesPerTurn === 0) await nextTurn();
+    }
+    this.#step('cleaned');
+  }
+
+  async #finishEarlier(): Promise<boolean> {
+    const { core, content } = this.#parts.tree;
+    const { row } = core.stage;
+    if (row === null || row.sealed === null || row.commitId === null) return false;
+    const intent = core.db.intents.find(row.commitId);
+    if (intent !== undefined) {
+      const result = await this.#parts.publisher.resolve(intent, core.db.intents);
+      if (result !== null) {
+        const before = core.db.inodes.stagingFilesByInode(row.s);
+        await this.#retire(row.commitId, result, before);
+        return true;
+      }
+    }
+    this.#giveUp();
+    content.cleaner.releaseCommit();
+    return false;
+  }
+
+  /** An intent in a slot, which the protocol has not given up: there may be, or come, a version. */
+  #mayBePublished(commitId: string, error: unknown): boolean {
+    if (isCode(error, 'OutcomeUnknown')) return true;
+    const intent = this.#parts.tree.core.db.intents.find(commitId);
+    return intent !== undefined && intent.state !== 'prepared';
+  }
+
+  #giveUp(): void {
+    const { core, content } = this.#parts.tree;
+    const { sealed } = core.stage;
+    unseal(core);
+    if (sealed !== null) content.announceSince(sealed);
+  }
+
+  #report(progress: CommitProgress, options?: CommitOptions): void {
+    this.#progress = progress;
+    options?.onProgress?.(progress);
+  }
+
+  #step(step: string): void {
+    crashPoint(`commit:${step}`);
+    this.#parts.onStep?.(step);
+  }
+}
+
+interface Prepared {
+  readonly changes: readonly PathChange[];
+  readonly root: PublishRequest['root'];
+  readonly bytesUploaded: number;
+  readonly localFiles: readonly (readonly [Ino, readonly number[]])[];
+}
+
+const nothingDone = { filesDone: 0, filesTotal: 0, bytesDone: 0, bytesTotal: 0, phase: 'scan' as const };
+
+const nothingStaged = () =>
+  new ArtifactError(
+    'NothingStaged',
+    'nothing has changed since the last version: there is nothing to commit',
+  );
+
+function checkMessage(message: string): void {
+  const bytes = Buffer.byteLength(message);
+  if (bytes > limits.messageBytesMax)
+    throw new ArtifactError(
+      'TooLarge',
+      `the message has ${bytes} bytes; ${limits.messageBytesMax} are allowed`,
+    );
+}
+
+function pathsOf(error: ArtifactError): readonly string[] {
+  const { paths } = error.details;
+  return Array.isArray(paths) ? paths.map(String) : [];
+}
+
+function baseOf(result: PublishResult): StageBase {
+  const last = result.records.at(-1);
+  if (last === undefined) throw new ArtifactError('Internal', 'a published version without its record');
+  return { seq: last.record.seq, hash: last.hash, version: result.version, tree: result.tree };
+}
+
+function resultOf(sealed: Seal, result: PublishResult, bytesUploaded: number): CommitResult {
+  const record = result.records.at(-1)?.record;
+  const summary: ChangeSummary = record?.type === 'commit' ? record.summary : noChanges;
+  return {
+    version: result.version,
+    commitId: sealed.commitId,
+    summary,
+    bytesUploaded,
+    rebased: result.rebased,
+    openFiles: sealed.openFiles,
+  };
+}
+
+function linkedOnly(sealed: Seal): CommitResult {
+  return {
+    version: sealed.base?.version ?? 0,
+    commitId: sealed.commitId,
+    summary: noChanges,
+    bytesUploaded: 0,
+    rebased: false,
+    openFiles: sealed.openFiles,
+  };
+}
+
+const noChanges: ChangeSummary = { added: 0, changed: 0, removed: 0 };

@@ -1,0 +1,72 @@
+import { newCommitId } from '../../model/ids.js';
+import { transaction } from '../../util/sqlite.js';
+import type { Manifest } from '../../workspace/records.js';
+import type { StageSnapshot } from '../stage-db/stage-database.js';
+import type { StageBase } from '../stage-db/stage-rows.js';
+import type { TreeCore } from '../tree/tree-core.js';
+
+/** A stage at the moment a commit began. Later changes carry a higher generation. */
+export interface Seal extends Disposable {
+  readonly s: number;
+  readonly stageId: string;
+  readonly commitId: string;
+  readonly sealed: number;
+  readonly base: StageBase | null;
+  readonly inoPrefixes: readonly number[];
+  readonly manifest: Manifest | null;
+  readonly snapshot: StageSnapshot;
+  /** Paths of files that are open for writing. */
+  readonly openFiles: readonly string[];
+}
+
+/** In a moment in which no write runs. undefined: nothing is staged. */
+export function seal(core: TreeCore): Seal | undefined {
+  const { stage, db } = core;
+  if (stage.row === null) return undefined;
+  const commitId = newCommitId();
+  const sealed = stage.gen;
+  const state = stage.save();
+  try {
+    transaction(db.db, () => stage.update({ sealed, gen: sealed + 1, commitId }));
+  } catch (error) {
+    stage.restore(state);
+    throw error;
+  }
+  const { s, stageId, base, inoPrefixes, manifest } = stage.row;
+  const snapshot = db.snapshot();
+  return {
+    s,
+    stageId,
+    commitId,
+    sealed,
+    base,
+    inoPrefixes,
+    manifest,
+    snapshot,
+    openFiles: openFiles(core),
+    [Symbol.dispose]: () => snapshot[Symbol.dispose](),
+  };
+}
+
+/** The commit did not take place: what was sealed is the stage again. */
+export function unseal(core: TreeCore): void {
+  const { stage, db } = core;
+  const { row } = stage;
+  if (row === null || row.sealed === null) return;
+  const state = stage.save();
+  try {
+    transaction(db.db, () => {
+      if (row.commitId !== null) db.forgetIntent(row.commitId);
+      db.sealed.deleteAll(row.s);
+      stage.update({ sealed: null, commitId: null });
+    });
+  } catch (error) {
+    stage.restore(state);
+    throw error;
+  }
+}
+
+export function openFiles(core: TreeCore): string[] {
+  const open = core.table.all().filter((node) => node.openForWriting > 0 && node.hasName);
+  return open.map((node) => core.pathOf(node)).sort();
+}

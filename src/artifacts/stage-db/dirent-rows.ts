@@ -1,0 +1,90 @@
+import type { Ino } from '../../model/entry.js';
+import type { Database, Statement } from '../../util/sqlite.js';
+
+/** A staged name; ino null: the base version's name is removed. */
+export interface DirentRow {
+  name: string;
+  ino: number | null;
+  gen: number;
+}
+
+/** Reads staged names; a snapshot has one over a connection of its own. */
+export class DirentReader {
+  readonly #one: Statement<[number, number, string], DirentRow>;
+  readonly #after: Statement<[number, number, string, number], DirentRow>;
+  readonly #of: Statement<[number, number], DirentRow>;
+
+  constructor(db: Database) {
+    this.#one = db.prepare('SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? AND name = ?');
+    this.#after = db.prepare(
+      'SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? AND name > ? ORDER BY name LIMIT ?',
+    );
+    this.#of = db.prepare('SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? ORDER BY name');
+  }
+
+  get(s: number, parent: Ino, name: string): DirentRow | undefined {
+    return this.#one.get(s, parent, name);
+  }
+
+  /** In name order. */
+  after(s: number, parent: Ino, after: string, limit: number): DirentRow[] {
+    return this.#after.all(s, parent, after, limit);
+  }
+
+  of(s: number, parent: Ino): DirentRow[] {
+    return this.#of.all(s, parent);
+  }
+}
+
+/** Writes staged names. Callers hold a transaction. */
+export class DirentRows extends DirentReader {
+  readonly #put: Statement<[number, number, string, number | null, number]>;
+  readonly #delete: Statement<[number, number, string]>;
+  readonly #deleteOf: Statement<[number, number]>;
+  readonly #deleteAll: Statement<[number]>;
+  readonly #child: Statement<[number, number], { ino: number }>;
+  readonly #changedSince: Statement<[number, number], { name: string }>;
+  readonly #all: Statement<[number], { parent: number; name: string; ino: number | null; gen: number }>;
+
+  constructor(db: Database) {
+    super(db);
+    this.#put = db.prepare(
+      'INSERT OR REPLACE INTO dirent (s, parent, name, ino, gen) VALUES (?, ?, ?, ?, ?)',
+    );
+    this.#delete = db.prepare('DELETE FROM dirent WHERE s = ? AND parent = ? AND name = ?');
+    this.#deleteOf = db.prepare('DELETE FROM dirent WHERE s = ? AND parent = ?');
+    this.#deleteAll = db.prepare('DELETE FROM dirent WHERE s = ?');
+    this.#child = db.prepare('SELECT ino FROM dirent WHERE s = ? AND parent = ? AND ino IS NOT NULL LIMIT 1');
+    this.#changedSince = db.prepare('SELECT name FROM dirent WHERE s = ? AND gen > ? LIMIT 1');
+    this.#all = db.prepare('SELECT parent, name, ino, gen FROM dirent WHERE s = ?');
+  }
+
+  put(s: number, parent: Ino, name: string, ino: Ino | null, gen: number): void {
+    this.#put.run(s, parent, name, ino, gen);
+  }
+
+  delete(s: number, parent: Ino, name: string): void {
+    this.#delete.run(s, parent, name);
+  }
+
+  /** All staged names in a directory that is being removed. */
+  deleteOf(s: number, parent: Ino): void {
+    this.#deleteOf.run(s, parent);
+  }
+
+  deleteAll(s: number): void {
+    this.#deleteAll.run(s);
+  }
+
+  hasChild(s: number, parent: Ino): boolean {
+    return this.#child.get(s, parent) !== undefined;
+  }
+
+  changedSince(s: number, gen: number): boolean {
+    return this.#changedSince.get(s, gen) !== undefined;
+  }
+
+  all(s: number): { parent: number; name: string; ino: number | null; gen: number }[] {
+    return this.#all.all(s);
+  }
+}

@@ -1,0 +1,221 @@
+import { ExtentMap } from '../../content/extent-map.js';
+import type { Entry, Ino, Kind, Time } from '../../model/entry.js';
+import type { CreateInit, Inode } from '../ports.js';
+import type { InodeRow } from '../stage-db/inode-rows.js';
+
+/** Extended attributes as stored: name -> value in base64. */
+export type Xattrs = Readonly<Record<string, string>>;
+
+/**
+ * An inode of the working view in memory. Only the tree changes it, and only through `Change` (so that a failed
+ * transaction can be undone).
+ *
+ * INVARIANT: `staged` is true exactly when stage.db has a row for it. A staged node that has a name is linked to the
+ * root by staged names only, so a directory without a row has no staged name in it.
+ */
+export class Node implements Inode {
+  readonly ino: Ino;
+  readonly kind: Kind;
+  mode = 0;
+  uid = 0;
+  gid = 0;
+  nlink = 1;
+  size = 0;
+  rdev = 0;
+  atime: Time = zero;
+  mtime: Time = zero;
+  ctime: Time = zero;
+  /** atime was set explicitly: it goes into the version. */
+  atimeSet = false;
+  target = '';
+  xattrs: Xattrs | null = null;
+  extra: Readonly<Record<string, unknown>> | null = null;
+  sha256: string | null = null;
+
+  staged = false;
+  gen = 0;
+  contentGen = 0;
+  /** Path in the base version: of the directory that is still shown, of the name a file came from; null: new. */
+  base: string | null = null;
+  baseNlink = 0;
+  /** Staging file for writes while `fileGen` is the stage's generation; 0: none yet. */
+  file = 0;
+  fileGen = 0;
+  /** Rows in extent_log. */
+  logged = 0;
+
+  /** One name of the inode; of a directory the only one. null: none known. */
+  parent: Node | null = null;
+  name = '';
+
+  /** References of callers, of children in memory, and of running writes: 0 means it may leave memory. */
+  holds = 0;
+  openForWriting = 0;
+  readers = 0;
+  writesRunning = 0;
+
+  #map: ExtentMap | null = null;
+  #loadMap: (() => ExtentMap) | null = null;
+
+  constructor(ino: Ino, kind: Kind) {
+    this.ino = ino;
+    this.kind = kind;
+  }
+
+  static fromEntry(entry: Entry): Node {
+    const node = new Node(entry.ino, entry.kind);
+    node.takeEntry(entry);
+    return node;
+  }
+
+  static fromRow(row: InodeRow, loadMap: () => ExtentMap): Node {
+    const node = new Node(row.ino, row.kind);
+    node.takeRow(row, loadMap);
+    return node;
+  }
+
+  static created(ino: Ino, init: CreateInit, now: Time): Node {
+    const node = new Node(ino, init.kind);
+    node.mode = init.mode & 0o7777;
+    node.uid = init.uid;
+    node.gid = init.gid;
+    node.nlink = init.kind === 'dir' ? 2 : 1;
+    node.rdev = init.kind === 'char' || init.kind === 'block' ? (init.rdev ?? 0) : 0;
+    node.target = init.kind === 'symlink' ? (init.target ?? '') : '';
+    node.size = Buffer.byteLength(node.target);
+    node.atime = now;
+    node.mtime = now;
+    node.ctime = now;
+    node.#map = new ExtentMap();
+    return node;
+  }
+
+  /** Becomes what the base version says; whatever was staged of it is gone. */
+  takeEntry(entry: Entry): void {
+    this.mode = entry.mode;
+    this.uid = entry.uid;
+    this.gid = entry.gid;
+    this.nlink = entry.nlink;
+    this.size = entry.size;
+    this.rdev = entry.rdev ?? 0;
+    this.mtime = entry.mtime;
+    this.ctime = entry.ctime;
+    this.atime = entry.atime ?? entry.mtime;
+    this.atimeSet = entry.atime !== undefined;
+    this.target = entry.target ?? '';
+    this.xattrs = entry.xattrs ?? null;
+    this.extra = entry.extra ?? null;
+    this.sha256 = entry.sha256 ?? null;
+    this.base = entry.dir === '' ? entry.name : `${entry.dir}/${entry.name}`;
+    this.baseNlink = entry.nlink;
+    this.staged = false;
+    this.gen = 0;
+    this.contentGen = 0;
+    this.file = 0;
+    this.fileGen = 0;
+    this.logged = 0;
+    const extents = entry.extents ?? [];
+    this.setMapLoader(() => ExtentMap.fromEntryExtents(extents));
+  }
+
+  takeRow(row: InodeRow, loadMap: () => ExtentMap): void {
+    this.mode = row.mode;
+    this.uid = row.uid;
+    this.gid = row.gid;
+    this.nlink = row.nlink;
+    this.size = row.size;
+    this.rdev = row.rdev;
+    this.atime = { s: row.atime_s, ns: row.atime_ns };
+    this.mtime = { s: row.mtime_s, ns: row.mtime_ns };
+    this.ctime = { s: row.ctime_s, ns: row.ctime_ns };
+    this.atimeSet = row.atime_set !== 0;
+    this.target = row.target ?? '';
+    this.xattrs = row.xattrs === null ? null : (JSON.parse(row.xattrs) as Xattrs);
+    this.extra = row.extra === null ? null : (JSON.parse(row.extra) as Record<string, unknown>);
+    this.sha256 = row.sha256;
+    this.base = row.base;
+    this.baseNlink = row.base_nlink;
+    this.staged = true;
+    this.gen = row.gen;
+    this.contentGen = row.content_gen;
+    this.file = row.file;
+    this.fileGen = row.file_gen;
+    this.logged = row.logged;
+    this.setMapLoader(loadMap);
+  }
+
+  /** Where the bytes are. Changed in place by content operations only. */
+  get map(): ExtentMap {
+    if (this.#map === null) {
+      this.#map = this.#loadMap === null ? new ExtentMap() : this.#loadMap();
+      this.#loadMap = null;
+    }
+    return this.#map;
+  }
+
+  set map(map: ExtentMap) {
+    this.#map = map;
+    this.#loadMap = null;
+  }
+
+  setMapLoader(load: () => ExtentMap): void {
+    this.#map = null;
+    this.#loadMap = load;
+  }
+
+  get allocated(): number {
+    return this.kind === 'file' && this.size > 0 ? this.map.bytes() : 0;
+  }
+
+  get hasName(): boolean {
+    return this.nlink > 0;
+  }
+
+  saveState(): NodeState {
+    return {
+      mode: this.mode,
+      uid: this.uid,
+      gid: this.gid,
+      nlink: this.nlink,
+      size: this.size,
+      atime: this.atime,
+      mtime: this.mtime,
+      ctime: this.ctime,
+      atimeSet: this.atimeSet,
+      xattrs: this.xattrs,
+      sha256: this.sha256,
+      staged: this.staged,
+      gen: this.gen,
+      contentGen: this.contentGen,
+      base: this.base,
+      file: this.file,
+      fileGen: this.fileGen,
+      logged: this.logged,
+    };
+  }
+}
+
+/** What `Change` puts back when its transaction fails; the extent map is read again instead. */
+export type NodeState = Pick<
+  Node,
+  | 'mode'
+  | 'uid'
+  | 'gid'
+  | 'nlink'
+  | 'size'
+  | 'atime'
+  | 'mtime'
+  | 'ctime'
+  | 'atimeSet'
+  | 'xattrs'
+  | 'sha256'
+  | 'staged'
+  | 'gen'
+  | 'contentGen'
+  | 'base'
+  | 'file'
+  | 'fileGen'
+  | 'logged'
+>;
+
+const zero: Time = { s: 0, ns: 0 };

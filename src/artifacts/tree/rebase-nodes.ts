@@ -1,0 +1,102 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { VersionTree } from '../../catalog/ports.js';
+import { type Entry, splitPath } from '../../model/entry.js';
+import { isPromise } from '../../util/maybe-promise.js';
+import { Node } from './node.js';
+import type { TreeCore } from './tree-core.js';
+
+/** Base path of a node in the tree that becomes the base; null: it has none; undefined: the node stays as it is. */
+export type PathInBase = (node: Node) => string | null | undefined;
+
+/** Entries of the coming base by path; undefined: it has nothing there. */
+export type Entries = Map<string, Entry | undefined>;
+
+const lookupsPerTurn = 500;
+
+/**
+ * Fetches what `rebaseNodes` will ask of `tree` - the entries of all nodes in memory and of the directories above -
+ * and runs `apply` in the turn of the event loop in which nothing is missing: nodes may come while others are fetched.
+ */
+export async function withEntries<T>(
+  core: TreeCore,
+  tree: VersionTree | null,
+  pathOf: PathInBase,
+  apply: (entries: Entries) => T,
+): Promise<T> {
+  const entries: Entries = new Map();
+  for (;;) {
+    const missing = tree === null ? new Set<string>() : missingPaths(core, pathOf, entries);
+    if (tree === null || missing.size === 0) return apply(entries);
+    let count = 0;
+    for (const path of missing) {
+      const { dir, name } = splitPath(path);
+      const entry = tree.lookup(dir, name);
+      entries.set(path, isPromise(entry) ? await entry : entry);
+      if (++count % lookupsPerTurn === 0) await nextTurn();
+    }
+  }
+}
+
+function missingPaths(core: TreeCore, pathOf: PathInBase, entries: Entries): Set<string> {
+  const missing = new Set<string>();
+  for (const node of core.table.all()) {
+    let path = pathOf(node) ?? '';
+    while (path !== '' && !entries.has(path) && !missing.has(path)) {
+      missing.add(path);
+      path = splitPath(path).dir;
+    }
+  }
+  return missing;
+}
+
+/**
+ * Makes every node in memory that is not staged what the new base says of its path. One that is not there any more
+ * (or is another file) loses its name: open files go on reading what they had.
+ */
+export function rebaseNodes(core: TreeCore, pathOf: PathInBase, entries: Entries): void {
+  const directories = new Map<string, Node>([['', core.root]]);
+  const alive: { node: Node; path: string }[] = [];
+  for (const node of core.table.all()) {
+    const path = pathOf(node);
+    if (path === undefined) continue;
+    if (node === core.root) {
+      if (!node.staged && core.base !== null) node.takeEntry(core.base.root);
+    } else if (node.staged) {
+      if (node.kind === 'dir' && path !== null) directories.set(path, node);
+    } else {
+      const entry = path === null ? undefined : entries.get(path);
+      if (path === null || entry?.ino !== node.ino || entry.kind !== node.kind) {
+        loseName(core, node);
+        continue;
+      }
+      node.takeEntry(entry);
+      alive.push({ node, path });
+      if (node.kind === 'dir') directories.set(path, node);
+    }
+  }
+  for (const { node, path } of alive) {
+    const { dir, name } = splitPath(path);
+    core.table.locate(node, directoryAt(core, dir, directories, entries), name);
+  }
+}
+
+/** An open file whose name is gone with the old base; it leaves the table, so that its number may come back. */
+function loseName(core: TreeCore, node: Node): void {
+  if (node.kind === 'file') void node.map;
+  node.nlink = 0;
+  core.table.remove(node);
+  if (node.holds === 0) core.dispose(node);
+}
+
+function directoryAt(core: TreeCore, path: string, directories: Map<string, Node>, entries: Entries): Node {
+  const known = directories.get(path);
+  if (known !== undefined) return known;
+  const entry = entries.get(path);
+  if (entry === undefined) return core.root;
+  const node = Node.fromEntry(entry);
+  const { dir, name } = splitPath(path);
+  core.table.locate(node, directoryAt(core, dir, directories, entries), name);
+  core.table.add(node);
+  directories.set(path, node);
+  return node;
+}

@@ -1,0 +1,199 @@
+import type { VersionTree } from '../../catalog/ports.js';
+import type { ContentReader, Staging, Uploader } from '../../content/ports.js';
+import { type Clock, type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
+import { ArtifactError } from '../../model/errors.js';
+import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
+import { transaction } from '../../util/sqlite.js';
+import type { InodeRow } from '../stage-db/inode-rows.js';
+import type { StageDatabase } from '../stage-db/stage-database.js';
+import { Change } from './change.js';
+import { InodeTable } from './inode-table.js';
+import { Node } from './node.js';
+import type { Stage } from './stage.js';
+
+export interface TreeParts {
+  readonly db: StageDatabase;
+  readonly stage: Stage;
+  readonly base: VersionTree | null;
+  readonly staging: Staging;
+  readonly uploader: Uploader;
+  readonly reader: ContentReader;
+  readonly clock: Clock;
+  /** Owner and mode of the root of an artifact without versions. */
+  readonly newRoot?: { mode: number; uid: number; gid: number };
+}
+
+/** Bound on how often an operation waits for ranges of the base that leave memory again before it runs. */
+const fetchRoundsMax = 100;
+
+/**
+ * The state that all operations of one working view share: names of the base version overlaid by staged ones,
+ * inodes in memory, and the way to change them. Names are settled asynchronously where the base must be fetched; a
+ * change itself runs in one turn of the event loop, so nothing can come between its checks and its transaction.
+ */
+export class TreeCore {
+  readonly db: StageDatabase;
+  readonly stage: Stage;
+  readonly table = new InodeTable();
+  readonly staging: Staging;
+  readonly uploader: Uploader;
+  readonly reader: ContentReader;
+  readonly clock: Clock;
+  readonly root: Node;
+  /** Replaced, with `stage.base`, by `switchBase` only. */
+  base: VersionTree | null;
+  /** Called with an inode that has no name and no holder left. */
+  dispose: (node: Node) => void = () => {};
+
+  constructor(parts: TreeParts) {
+    this.db = parts.db;
+    this.stage = parts.stage;
+    this.base = parts.base;
+    this.staging = parts.staging;
+    this.uploader = parts.uploader;
+    this.reader = parts.reader;
+    this.clock = parts.clock;
+    this.root = this.#loadRoot(parts);
+    this.table.hold(this.root);
+    this.table.add(this.root);
+  }
+
+  /** Runs `body` as one transaction over stage.db and the nodes in memory. */
+  change(body: (change: Change) => void): void {
+    const change = new Change(this);
+    try {
+      transaction(this.db.db, () => {
+        this.stage.ensure(this.base?.inoPrefixes ?? []);
+        body(change);
+        change.store();
+      });
+    } catch (error) {
+      change.undo();
+      throw error;
+    }
+    change.committed();
+  }
+
+  /** Answers `run` of what `look` finds; when the base has to be fetched first, looks again afterwards. */
+  settled<L, T>(look: () => MaybePromise<L>, run: (found: L) => T, rounds = 0): MaybePromise<T> {
+    const found = look();
+    if (!isPromise(found)) return run(found);
+    if (rounds >= fetchRoundsMax)
+      throw new ArtifactError('Internal', 'the base version does not stay in memory');
+    return found.then(() => this.settled(look, run, rounds + 1));
+  }
+
+  lookup(parent: Node, name: string): MaybePromise<Node | undefined> {
+    const staged = this.#stagedName(parent, name);
+    if (staged !== undefined) return staged ?? undefined;
+    const entry = this.#baseName(parent, name);
+    if (!isPromise(entry)) return entry === undefined ? undefined : this.nodeOfEntry(entry, parent);
+    const { base } = this;
+    const dir = parent.base;
+    return entry.then((found) => {
+      if (this.base !== base || parent.base !== dir) return this.lookup(parent, name);
+      const stagedNow = this.#stagedName(parent, name);
+      if (stagedNow !== undefined) return stagedNow ?? undefined;
+      return found === undefined ? undefined : this.nodeOfEntry(found, parent);
+    });
+  }
+
+  /** False only when the base version is known not to have the name there. */
+  mayBeInBase(parent: Node, name: string): boolean {
+    const entry = this.#baseName(parent, name);
+    if (!isPromise(entry)) return entry !== undefined;
+    entry.catch(() => {});
+    return true;
+  }
+
+  /** The node of a base entry that is shown under its own name in `parent`. */
+  nodeOfEntry(entry: Entry, parent: Node): Node {
+    let node = this.table.get(entry.ino);
+    if (node === undefined) {
+      // Only a file with several names can be staged without a staged name in this place.
+      const row = entry.nlink > 1 && entry.kind !== 'dir' ? this.#row(entry.ino) : undefined;
+      node = row === undefined ? Node.fromEntry(entry) : this.#fromRow(row);
+      this.table.locate(node, parent, entry.name);
+      this.table.add(node);
+    } else if (node.parent === null && node !== this.root) {
+      this.table.locate(node, parent, entry.name);
+    }
+    return node;
+  }
+
+  /** The node of a staged name. */
+  nodeOfRow(ino: Ino, parent: Node, name: string): Node {
+    let node = this.table.get(ino);
+    if (node === undefined) {
+      const row = this.#row(ino);
+      if (row === undefined)
+        throw new ArtifactError('Corrupt', `stage.db: no inode ${ino} for ${this.pathOf(parent, name)}`);
+      node = this.#fromRow(row);
+      this.table.locate(node, parent, name);
+      this.table.add(node);
+    } else if (node.parent === null && node !== this.root) {
+      this.table.locate(node, parent, name);
+    }
+    return node;
+  }
+
+  /** Path inside the artifact, of the node or of a name in it; for messages and object names where none is known. */
+  pathOf(node: Node, name = ''): string {
+    let path = name;
+    for (let at = node; at !== this.root; at = at.parent) {
+      path = joinPath(at.name === '' ? `inode-${at.ino}` : at.name, path);
+      if (at.parent === null) break;
+    }
+    return path;
+  }
+
+  reloadMap(node: Node): void {
+    const row = this.#row(node.ino);
+    if (row !== undefined) node.setMapLoader(() => this.db.inodes.extents(this.stage.s, row));
+  }
+
+  retain(node: Node): void {
+    this.table.hold(node);
+  }
+
+  release(node: Node): void {
+    this.table.drop(node);
+    this.disposeIfUnused(node);
+  }
+
+  disposeIfUnused(node: Node): void {
+    if (node.nlink > 0 || node.holds > 0) return;
+    this.table.remove(node);
+    this.dispose(node);
+  }
+
+  /** undefined: no staged name; null: staged as removed. */
+  #stagedName(parent: Node, name: string): Node | null | undefined {
+    if (!parent.staged) return undefined;
+    const dirent = this.db.dirents.get(this.stage.s, parent.ino, name);
+    if (dirent === undefined) return undefined;
+    return dirent.ino === null ? null : this.nodeOfRow(dirent.ino, parent, name);
+  }
+
+  #baseName(parent: Node, name: string): MaybePromise<Entry | undefined> {
+    if (parent.base === null || this.base === null || !parent.hasName) return undefined;
+    return this.base.lookup(parent.base, name);
+  }
+
+  #row(ino: Ino): InodeRow | undefined {
+    return this.stage.exists ? this.db.inodes.get(this.stage.s, ino) : undefined;
+  }
+
+  #fromRow(row: InodeRow): Node {
+    const { s } = this.stage;
+    return Node.fromRow(row, () => this.db.inodes.extents(s, row));
+  }
+
+  #loadRoot(parts: TreeParts): Node {
+    const row = this.#row(rootIno);
+    if (row !== undefined) return this.#fromRow(row);
+    if (this.base !== null) return Node.fromEntry(this.base.root);
+    const { mode, uid, gid } = parts.newRoot ?? { mode: 0o755, uid: 0, gid: 0 };
+    return Node.created(rootIno, { kind: 'dir', mode, uid, gid }, this.clock());
+  }
+}

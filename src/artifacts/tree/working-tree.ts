@@ -1,0 +1,143 @@
+import type { FileReader } from '../../content/ports.js';
+import { ArtifactError } from '../../model/errors.js';
+import type { MaybePromise } from '../../util/maybe-promise.js';
+import { checkFileName } from '../../workspace/names.js';
+import type {
+  AttributeChanges,
+  CreateInit,
+  DirectoryItem,
+  Inode,
+  RenameFlags,
+  WorkingTree,
+} from '../ports.js';
+import { setAttributes, setXattr, xattr } from './attribute-ops.js';
+import { ContentOps } from './content-ops.js';
+import { list } from './listing.js';
+import * as names from './name-ops.js';
+import { Node } from './node.js';
+import { TreeCore, type TreeParts } from './tree-core.js';
+
+/** The working view of one artifact. A thin front: every operation is in a file of its kind beside this one. */
+export class ArtifactTree implements WorkingTree {
+  readonly core: TreeCore;
+  readonly content: ContentOps;
+
+  constructor(parts: TreeParts) {
+    this.core = new TreeCore(parts);
+    this.content = new ContentOps(this.core);
+  }
+
+  get root(): Inode {
+    return this.core.root;
+  }
+
+  lookup(parent: Inode, name: string): MaybePromise<Inode | undefined> {
+    checkFileName(name);
+    return this.core.lookup(this.#directory(parent), name);
+  }
+
+  list(parent: Inode, after: string | null, limit: number): MaybePromise<DirectoryItem[]> {
+    return list(this.core, this.#directory(parent), after, limit);
+  }
+
+  parentOf(directory: Inode): Inode {
+    return this.#node(directory).parent ?? this.core.root;
+  }
+
+  /** Path inside the artifact; '' for the root. */
+  pathOf(inode: Inode): string {
+    return this.core.pathOf(this.#node(inode));
+  }
+
+  create(parent: Inode, name: string, init: CreateInit): MaybePromise<Inode> {
+    return names.create(this.core, this.#directory(parent), name, init);
+  }
+
+  link(inode: Inode, parent: Inode, name: string): MaybePromise<void> {
+    return names.link(this.core, this.#node(inode), this.#directory(parent), name);
+  }
+
+  unlink(parent: Inode, name: string): MaybePromise<void> {
+    return names.unlink(this.core, this.#directory(parent), name);
+  }
+
+  rmdir(parent: Inode, name: string): MaybePromise<void> {
+    return names.rmdir(this.core, this.#directory(parent), name);
+  }
+
+  rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void> {
+    return names.rename(this.core, this.#directory(from), fromName, this.#directory(to), toName, flags);
+  }
+
+  setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void> {
+    return setAttributes(this.core, this.content, this.#node(inode), changes);
+  }
+
+  open(inode: Inode): FileReader {
+    return this.content.open(this.#node(inode));
+  }
+
+  write(inode: Inode, offset: number, data: Uint8Array, killPrivileges = false): MaybePromise<number> {
+    return this.content.write(this.#node(inode), offset, data, killPrivileges);
+  }
+
+  async sync(inode: Inode): Promise<void> {
+    const node = this.#node(inode);
+    if (node.kind === 'file') await this.#syncFiles(node.map.localFiles());
+    await this.core.db.sync();
+  }
+
+  async syncAll(): Promise<void> {
+    const { db, stage } = this.core;
+    for (const [, files] of db.inodes.stagingFilesByInode(stage.s)) await this.#syncFiles(files);
+    await db.sync();
+  }
+
+  xattr(inode: Inode, name: string): Uint8Array | undefined {
+    return xattr(this.#node(inode), name);
+  }
+
+  xattrs(inode: Inode): readonly string[] {
+    return Object.keys(this.#node(inode).xattrs ?? {});
+  }
+
+  setXattr(inode: Inode, name: string, value: Uint8Array | null): MaybePromise<void> {
+    setXattr(this.core, this.#node(inode), name, value);
+  }
+
+  retain(inode: Inode): void {
+    this.core.retain(this.#node(inode));
+  }
+
+  release(inode: Inode): void {
+    this.core.release(this.#node(inode));
+  }
+
+  opened(inode: Inode): void {
+    const node = this.#node(inode);
+    node.openForWriting++;
+    this.core.retain(node);
+  }
+
+  closed(inode: Inode): void {
+    const node = this.#node(inode);
+    node.openForWriting--;
+    this.core.release(node);
+  }
+
+  async #syncFiles(files: Iterable<number>): Promise<void> {
+    for (const file of files) await this.core.staging.sync(file);
+  }
+
+  #node(inode: Inode): Node {
+    if (inode instanceof Node) return inode;
+    throw new ArtifactError('Internal', `inode ${inode.ino} is not one of a working tree`);
+  }
+
+  #directory(inode: Inode): Node {
+    const node = this.#node(inode);
+    if (node.kind !== 'dir')
+      throw new ArtifactError('NotDirectory', `${this.core.pathOf(node)} is no directory`);
+    return node;
+  }
+}
