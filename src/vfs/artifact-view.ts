@@ -102,6 +102,8 @@ export class ArtifactView implements ArtifactOwner {
     if (node === undefined) return;
     if (node instanceof WorkingDirectory) node.changes++;
     this.#notices.entry(node, name);
+    // For a name it does not know the kernel does nothing, and would keep the listing without the new one.
+    this.#notices.inode(node);
   }
 
   #inodeChanged(node: Node | undefined): void {

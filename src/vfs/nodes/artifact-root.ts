@@ -197,9 +197,8 @@ export class ArtifactRoot extends WorkingDirectory {
    */
   #artifactNamed(name: string): MaybePromise<Artifact | undefined> {
     this.#checkReserved(name);
-    if (!this.#artifact.isCollection) return undefined;
     return chain(super.lookup(name), (own) => {
-      if (own !== undefined) return undefined;
+      if (own !== undefined || !this.#artifact.isCollection) return undefined;
       return chain(this.#child(name), (child) => {
         if (child !== undefined) return child;
         return chain(this.#version(name), (version) => {

@@ -1,6 +1,6 @@
 import type { Artifacts } from '../../../src/artifacts/ports.js';
 import type { Kind } from '../../../src/model/entry.js';
-import { ArtifactError } from '../../../src/model/errors.js';
+import { ArtifactError, type ErrorCode } from '../../../src/model/errors.js';
 import { createFileSystem } from '../../../src/vfs/create-file-system.js';
 import type {
   Attributes,
@@ -72,8 +72,13 @@ export class User {
     let at: NodeId = rootNodeId;
     let entry: NodeEntry | undefined;
     for (const name of path.split('/').filter((n) => n !== '')) {
-      const next = await this.fs.lookup(this.context, at, name);
-      if (entry !== undefined) this.fs.forget(entry.nodeId, 1);
+      const parent: NodeEntry | undefined = entry;
+      let next: NodeEntry | undefined;
+      try {
+        next = await this.fs.lookup(this.context, at, name);
+      } finally {
+        if (parent !== undefined) this.forget(parent);
+      }
       if (next === undefined) throw new ArtifactError('NotFound', path);
       entry = next;
       at = next.nodeId;
@@ -241,7 +246,7 @@ export class User {
 }
 
 /** The code of the failure, or 'ok'. */
-export async function outcome(action: () => unknown): Promise<string> {
+export async function outcome(action: () => unknown): Promise<ErrorCode | 'ok'> {
   try {
     await action();
     return 'ok';
