@@ -35,18 +35,16 @@ export async function resolvePath(artifacts: Artifacts, path: string): Promise<R
   };
 }
 
-/** A name may contain '@' itself, so the whole of it is tried first. */
+/** No name holds an '@': what follows one is a version. */
 async function findChild(
   artifacts: Artifacts,
   collection: Artifact,
   name: string,
 ): Promise<{ artifact: Artifact; ref: string } | undefined> {
-  const whole = await artifacts.child(collection, name);
-  if (whole !== undefined) return { artifact: whole, ref: '' };
-  const at = name.lastIndexOf('@');
-  if (at <= 0 || at === name.length - 1) return undefined;
-  const artifact = await artifacts.child(collection, name.slice(0, at));
-  return artifact === undefined ? undefined : { artifact, ref: name.slice(at + 1) };
+  const at = name.indexOf('@');
+  if (at === 0 || at === name.length - 1) return undefined;
+  const artifact = await artifacts.child(collection, at < 0 ? name : name.slice(0, at));
+  return artifact === undefined ? undefined : { artifact, ref: at < 0 ? '' : name.slice(at + 1) };
 }
 
 const namesComparedMax = 1000;

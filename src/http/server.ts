@@ -1,6 +1,6 @@
 import { chmod, rm } from 'node:fs/promises';
 import swagger from '@fastify/swagger';
-import { type FastifyError, fastify } from 'fastify';
+import { type FastifyError, fastify, type RouteOptions } from 'fastify';
 import { limits } from '../model/limits.js';
 import { errorBody, httpStatus } from './error-body.js';
 import { fromFastify } from './fastify-errors.js';
@@ -23,8 +23,14 @@ export interface ApiServer extends AsyncDisposable {
   readonly operations: Operations;
 }
 
-/** The control API, described by GET /openapi.json. Everybody who can connect may do everything. */
-export async function createApiServer(services: ApiServices, version: string): Promise<ApiServer> {
+/**
+ * The control API, described by GET /openapi.json. Everybody who can connect may do everything. `onRoute` is told each route.
+ */
+export async function createApiServer(
+  services: ApiServices,
+  version: string,
+  onRoute?: (route: RouteOptions) => void,
+): Promise<ApiServer> {
   const operations = new Operations();
   const server: Server = fastify({
     logger: false,
@@ -40,6 +46,7 @@ export async function createApiServer(services: ApiServices, version: string): P
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
   }).withTypeProvider<TypeBoxProvider>();
   answerErrors(server, services);
+  if (onRoute !== undefined) server.addHook('onRoute', onRoute);
   await server.register(swagger, {
     openapi: {
       openapi: '3.1.0',
