@@ -52,7 +52,7 @@ export interface ObjectStore extends AsyncDisposable {
     body: Body,
     options?: CallOptions,
   ): Promise<PartInfo>;
-  /** Server-side copy of a range into a part; `Unsupported` where the store cannot. */
+  /** Server-side copy of a range into a part; `Unsupported` where the store cannot, or not with this key. */
   copyPart(
     key: string,
     uploadId: string,
@@ -62,6 +62,10 @@ export interface ObjectStore extends AsyncDisposable {
   ): Promise<PartInfo>;
   /** `NotFound` when the upload is unknown (completed, aborted or expired). */
   listParts(key: string, uploadId: string, options?: CallOptions): Promise<PartInfo[]>;
+  /**
+   * `parts` in order of their numbers. `NotFound` when the upload is unknown, except where an earlier call made the
+   * object of it. `Unsupported` when a part that was sent is left out and the store cannot do that: abort, send again.
+   */
   completeMultipart(
     key: string,
     uploadId: string,

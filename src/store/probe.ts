@@ -28,13 +28,15 @@ export async function probeStore(
   const race = `${folder}/race`;
   let leftovers: string[] = [];
   try {
-    const [, refused, oneWinner, copyPart, found] = await Promise.all([
+    const tests = [
       checkContent(store, first, [body, second], options),
       createWins(store, first, second, options).then((won) => !won),
       hasOneWinner(store, race, racers, options),
       canCopyPart(store, first, body.length, options),
       findLeftovers(store, first, options),
-    ]);
+    ] as const;
+    await Promise.allSettled(tests); // nothing may be under way when the keys are deleted
+    const [, refused, oneWinner, copyPart, found] = await Promise.all(tests);
     leftovers = found;
     return { writable, createIfAbsent: refused && oneWinner, copyPart, presign: known.presign };
   } finally {
@@ -90,7 +92,9 @@ async function hasOneWinner(
   bodies: readonly Buffer[],
   options: CallOptions | undefined,
 ): Promise<boolean> {
-  const wins = await Promise.all(bodies.map((body) => createWins(store, key, body, options)));
+  const races = bodies.map((body) => createWins(store, key, body, options));
+  await Promise.allSettled(races);
+  const wins = await Promise.all(races);
   if (wins.filter(Boolean).length !== 1) return false;
   await checkContent(
     store,

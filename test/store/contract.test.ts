@@ -96,6 +96,7 @@ const {
   ARTIFACTFS_TEST_S3_ACCESS_KEY: accessKeyId,
   ARTIFACTFS_TEST_S3_SECRET_KEY: secretAccessKey,
   ARTIFACTFS_TEST_S3_BUCKET: bucket = 'artifactfs-test',
+  ARTIFACTFS_TEST_S3_LEAVES_OUT_PARTS: leavesOutParts,
 } = process.env;
 if (endpoint === undefined || accessKeyId === undefined || secretAccessKey === undefined)
   console.log(
@@ -108,5 +109,6 @@ else
       const s3 = { endpoint, accessKeyId, secretAccessKey };
       return { store: await openStore(`s3://${bucket}/contract-${randomUUID()}`, { s3 }) };
     },
-    overHttp,
+    // ARTIFACTFS_TEST_S3_LEAVES_OUT_PARTS=no: a service such as Ceph 16 that wants every part listed.
+    { ...overHttp, leavesOutParts: leavesOutParts !== 'no' },
   );

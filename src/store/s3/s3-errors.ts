@@ -85,7 +85,8 @@ export function describeFailure(error: unknown): S3Failure {
   return {
     name: text.find((item) => item in byName) ?? (typeof code === 'string' ? code : (text[0] ?? 'Error')),
     status: $metadata?.httpStatusCode,
-    message: typeof message === 'string' ? message : String(error),
+    // The SDK's word for an answer without one.
+    message: typeof message !== 'string' ? String(error) : message === 'UnknownError' ? '' : message,
   };
 }
 
@@ -111,7 +112,7 @@ export function s3Error(
   const hint = hintFor(code, failure);
   return new ArtifactError(
     code,
-    `${what} in ${where} failed: ${status}${failure.name}: ${failure.message}`,
+    `${what} in ${where} failed: ${status}${failure.name}${failure.message === '' ? '' : `: ${failure.message}`}`,
     { s3: failure.name, ...(hint === undefined ? {} : { hint }) },
     leanCause(error, failure),
   );

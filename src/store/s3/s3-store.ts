@@ -4,6 +4,7 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   type GetObjectCommandOutput,
@@ -195,6 +196,9 @@ export class S3Store implements ObjectStore {
       checkRange(source.key, source);
       const upload = parseUploadId(uploadId);
       const from = `${this.#bucket}/${this.#prefix}${source.key}`;
+      // Some services decode the name twice: they would copy another object, or none.
+      if (from.includes('%'))
+        throw new ArtifactError('Unsupported', `object ${source.key} cannot be copied by its name`);
       try {
         const { CopyPartResult: copied } = await this.#client.send(
           new UploadPartCopyCommand({
@@ -264,10 +268,10 @@ export class S3Store implements ObjectStore {
           }),
           abortOf(options),
         );
-        return { etag: etagOf(answer.ETag) };
+        // Some services send an empty ETag here.
+        return { etag: answer.ETag ? etagOf(answer.ETag) : (await this.head(key, options)).etag };
       } catch (error) {
-        if (describeFailure(error).name !== 'NoSuchUpload') throw error;
-        return this.#completedBefore(key, uploadId, parts, options, error);
+        return this.#afterFailedComplete(key, uploadId, parts, options, error);
       }
     });
   }
@@ -312,24 +316,14 @@ export class S3Store implements ObjectStore {
 
   async deleteMany(keys: readonly string[], options?: CallOptions): Promise<void> {
     for (const key of keys) checkKey(key);
-    for (let start = 0; start < keys.length; start += limits.storeDeleteKeysMax) {
-      const batch = keys.slice(start, start + limits.storeDeleteKeysMax);
-      await this.#run('deleting', options, async () => {
-        const { Errors = [] } = await this.#client.send(
-          new DeleteObjectsCommand({
-            Bucket: this.#bucket,
-            Delete: { Objects: batch.map((key) => ({ Key: this.#prefix + key })), Quiet: true },
-          }),
-          abortOf(options),
+    const inBatches = keys.filter(fitsXml);
+    for (let start = 0; start < inBatches.length; start += limits.storeDeleteKeysMax)
+      await this.#deleteBatch(inBatches.slice(start, start + limits.storeDeleteKeysMax), options);
+    for (const key of keys)
+      if (!fitsXml(key))
+        await this.#onKey(`deleting ${key}`, key, options, (target) =>
+          this.#client.send(new DeleteObjectCommand(target), abortOf(options)),
         );
-        const failed = Errors.find(({ Code }) => Code !== 'NoSuchKey');
-        if (failed !== undefined)
-          throw Object.assign(new Error(`${failed.Key}: ${failed.Message}`), {
-            name: failed.Code,
-            $metadata: { httpStatusCode: failed.Code === 'AccessDenied' ? 403 : 500 },
-          });
-      });
-    }
   }
 
   presignGet(key: string, expiresSeconds: number): Promise<string> {
@@ -365,6 +359,21 @@ export class S3Store implements ObjectStore {
     };
   }
 
+  #deleteBatch(keys: readonly string[], options: CallOptions | undefined): Promise<void> {
+    return this.#run('deleting', options, async () => {
+      const { Errors = [] } = await this.#client.send(
+        new DeleteObjectsCommand({
+          Bucket: this.#bucket,
+          Delete: { Objects: keys.map((key) => ({ Key: this.#prefix + key })), Quiet: true },
+        }),
+        abortOf(options),
+      );
+      const failed = Errors.find(({ Code }) => Code !== 'NoSuchKey');
+      if (failed !== undefined)
+        throw Object.assign(new Error(`${failed.Key}: ${failed.Message}`), { name: failed.Code });
+    });
+  }
+
   /** A HEAD has no error document, so a GET has to tell whether the key or the bucket is missing. */
   async #proveMissing(key: string, options: CallOptions | undefined): Promise<void> {
     try {
@@ -374,7 +383,41 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  /** An upload that is unknown because an earlier try completed it, and only the answer was lost, is a success. */
+  /**
+   * What a refusal to complete means. An upload that is gone because an earlier try completed it, and only the answer
+   * was lost, is a success. Some services tell of a missing upload by a 500, and cannot leave out a part.
+   */
+  async #afterFailedComplete(
+    key: string,
+    uploadId: string,
+    parts: readonly PartInfo[],
+    options: CallOptions | undefined,
+    error: unknown,
+  ): Promise<PutResult> {
+    const { name, status } = describeFailure(error);
+    if (name !== 'NoSuchUpload' && name !== 'InvalidPart' && status !== 500) throw error;
+    const held = await this.#partsOf(key, uploadId, options);
+    if (held === null) return this.#completedBefore(key, uploadId, parts, options, error);
+    const etags = new Map(held.map(({ part, etag }) => [part, etag]));
+    const asSent = parts.every(({ part, etag }) => etags.get(part) === etag);
+    if (name === 'InvalidPart' && asSent && held.length > parts.length)
+      throw new ArtifactError('Unsupported', `${this.#where} cannot leave out a part of ${key}`, {}, error);
+    throw error;
+  }
+
+  async #partsOf(
+    key: string,
+    uploadId: string,
+    options: CallOptions | undefined,
+  ): Promise<PartInfo[] | null> {
+    try {
+      return await this.listParts(key, uploadId, options);
+    } catch (error) {
+      if (isCode(error, 'NotFound')) return null;
+      throw error;
+    }
+  }
+
   async #completedBefore(
     key: string,
     uploadId: string,
@@ -446,3 +489,6 @@ function parseUploadId(uploadId: string): { id: string; crc32: boolean } {
   const crc32 = uploadId.startsWith(crc32Upload);
   return { id: crc32 ? uploadId.slice(crc32Upload.length) : uploadId, crc32 };
 }
+
+/** XML has no way to write control characters and two others. */
+const fitsXml = (key: string): boolean => !/[\p{Cc}\ufffe\uffff]/u.test(key);
