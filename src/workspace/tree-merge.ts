@@ -69,6 +69,7 @@ export class TreeMerge {
   async findStructureConflicts(): Promise<void> {
     for (const path of this.#added()) if (!this.#hasPlace(path)) this.conflicts.add(path);
     for await (const child of this.#orphans()) this.conflicts.add(entryPath(child));
+    await this.#findStrangers();
   }
 
   /** What I added without a directory to be in is dropped; a directory of mine that is gone but theirs use comes back. */
@@ -182,7 +183,8 @@ export class TreeMerge {
     const before = this.#baseDirs.get(dir);
     // One of the same name that is not in my base, or that I replaced too, is where my files go.
     if (before?.kind !== 'dir' || place.ino === before.ino || this.#replaced.has(dir)) return true;
-    return this.input.onConflict === 'mine';
+    // With a policy there is a place, though not the one that was meant: nobody loses anything.
+    return this.input.onConflict !== 'fail';
   }
 
   /** Directories whose name I gave to another file or directory. */
@@ -208,6 +210,20 @@ export class TreeMerge {
   async *#orphans(): AsyncGenerator<Entry> {
     for await (const child of this.input.head.children(this.#removedDirectories())) {
       if (this.decisions.get(entryPath(child)) !== null) yield child;
+    }
+  }
+
+  /** What theirs put into a directory whose name I gave to another directory. */
+  async #findStrangers(): Promise<void> {
+    const replaced = [...this.decisions].filter(([path, entry]) => {
+      const head = this.headAt.get(path);
+      return entry?.kind === 'dir' && head?.kind === 'dir' && entry.ino !== head.ino;
+    });
+    if (replaced.length === 0) return;
+    const mine = new Set(this.input.changes.map(entryPath));
+    for await (const child of this.input.head.children(new Set(replaced.map(([path]) => path)))) {
+      const path = entryPath(child);
+      if (!mine.has(path)) this.conflicts.add(path);
     }
   }
 
