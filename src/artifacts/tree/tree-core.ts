@@ -193,7 +193,12 @@ export class TreeCore {
     const row = this.#row(rootIno);
     if (row !== undefined) return this.#fromRow(row);
     if (this.base !== null) return Node.fromEntry(this.base.root);
-    const { mode, uid, gid } = parts.newRoot ?? { mode: 0o755, uid: 0, gid: 0 };
+    const { mode, uid, gid } = parts.newRoot ?? { mode: 0o755, ...ownerOfMount() };
     return Node.created(rootIno, { kind: 'dir', mode, uid, gid }, this.clock());
   }
+}
+
+/** The root collection is nobody's work, so it belongs to whoever mounts it. */
+function ownerOfMount(): { uid: number; gid: number } {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
