@@ -35,7 +35,7 @@ export interface LoggerOptions {
   readonly destination: string | number | LineSink;
 }
 
-export interface LineSink {
+interface LineSink {
   write(line: string): void;
 }
 

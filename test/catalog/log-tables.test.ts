@@ -74,7 +74,7 @@ const otherBody: fc.Arbitrary<RecordBody> = fc.oneof(
 
 /** Commits are numbered as they come; everything else is anything. */
 const anyLog = fc
-  .array(fc.oneof(fc.constant('commit' as const), otherBody), { minLength: 1, maxLength: 40 })
+  .array(fc.oneof(fc.constant('commit' as const), otherBody), { minLength: 1, maxLength: 60, size: 'max' })
   .map((steps) => {
     let next = 0;
     return logOf(steps.map((step) => (step === 'commit' ? commitBody(next++) : step)));
@@ -109,7 +109,7 @@ function expectSame(catalog: ReturnType<typeof openEmpty>, replayed: ReplayState
 
 describe('applying records', () => {
   test('leads to what replay says, in any portions, some of them twice', () => {
-    const portions = fc.array(fc.tuple(fc.nat(40), fc.nat(5)), { maxLength: 8 });
+    const portions = fc.array(fc.tuple(fc.nat(60), fc.nat(5)), { maxLength: 8 });
     fc.assert(
       fc.property(anyLog, portions, (log, cuts) => {
         using catalog = openEmpty();

@@ -99,6 +99,27 @@ describe('a version tree against an array of entries', () => {
     expect(seen).toEqual(entries.map((entry) => entry.name));
   });
 
+  test.each([1, 2, 7])('walks directories of %i files over many pages', async (files) => {
+    const trees = new FakeTrees();
+    const entries = Array.from({ length: 1700 }, (_, i) => {
+      const dir = `d/${String(Math.floor(i / files)).padStart(5, '0')}`;
+      return plainEntry(dir, `f${i % files}`);
+    });
+    const tree = await inMemory(trees).tree(artifactId, trees.publish(entries, [1100]));
+    expect(await collect(tree.walk(''))).toEqual(entries);
+    expect(await collect(tree.walk('d'))).toEqual(entries);
+    expect(await collect(tree.walk('d/00001'))).toEqual(entries.slice(files, 2 * files));
+  });
+
+  test('goes on after the last name of a range without fetching that range', async () => {
+    const trees = new FakeTrees();
+    const entries = [plainEntry('', 'a'), plainEntry('', 'b'), plainEntry('', 'c')];
+    const ref = trees.publish(entries, [2]);
+    const tree = await inMemory(trees).tree(artifactId, ref);
+    expect(await tree.list('', 'b', 10)).toEqual(entries.slice(2));
+    expect(trees.fetched).toEqual([trees.rangesOf(ref)[1]?.sha256]);
+  });
+
   test('walks a subtree without loading the siblings that sort in between', async () => {
     const trees = new FakeTrees();
     const entries = [
