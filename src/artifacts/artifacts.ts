@@ -127,6 +127,10 @@ export class WorkspaceArtifacts implements Artifacts {
     return this.#load(id, { collection: this.#own(collection), name });
   }
 
+  childId(collection: Artifact, name: string): string | undefined {
+    return this.#idOf(collection.id, name);
+  }
+
   find(path: string): MaybePromise<WorkspaceArtifact> {
     return this.#find(
       this.root,

@@ -212,6 +212,8 @@ export interface Artifacts extends AsyncDisposable {
   /** Committed and new ones together, in name order. */
   children(collection: Artifact, after: string | null, limit: number): readonly string[];
   child(collection: Artifact, name: string): MaybePromise<Artifact | undefined>;
+  /** The id behind a name without opening the artifact: what a listing shows. */
+  childId(collection: Artifact, name: string): string | undefined;
   /** By path of names. NotFound, NotDirectory (a component is no collection). */
   find(path: string): MaybePromise<Artifact>;
   /** A new artifact in the stage; the first commit makes v0 and links the name for everybody. */

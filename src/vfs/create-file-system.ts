@@ -4,14 +4,13 @@ import type { MaybePromise } from '../util/maybe-promise.js';
 import { ArtifactFileSystem } from './artifact-file-system.js';
 import type { SpaceStatistics } from './node.js';
 import type { WorkspaceTexts } from './nodes/workspace-control.js';
-import type { ChildIds } from './realm.js';
 import { Views } from './views.js';
 
 export type { SpaceStatistics } from './node.js';
 export type { WorkspaceTexts } from './nodes/workspace-control.js';
 
 export interface FileSystemOptions {
-  readonly artifacts: Artifacts & ChildIds;
+  readonly artifacts: Artifacts;
   /** Space of the local file system that holds the state directory; asked for at most once a second. */
   readonly statistics: () => MaybePromise<SpaceStatistics>;
   /** Texts of `.artifactfs/`. */

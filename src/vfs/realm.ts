@@ -4,14 +4,9 @@ import type { Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Node } from './node.js';
 
-/** What is listed of an artifact without opening it: with its id a listing shows the inode number that stat shows. */
-export interface ChildIds {
-  childId?(collection: Artifact, name: string): string | undefined;
-}
-
 /** What nodes ask of the mount as a whole. */
 export interface Realm {
-  readonly artifacts: Artifacts & ChildIds;
+  readonly artifacts: Artifacts;
   /** When the mount began: the time of files that have none. */
   readonly startTime: Time;
   /** The directory of the artifact's working view. */

@@ -6,12 +6,12 @@ import { ArtifactView } from './artifact-view.js';
 import { KernelNotices } from './kernel-notices.js';
 import type { Node } from './node.js';
 import { type WorkspaceTexts, workspaceControl } from './nodes/workspace-control.js';
-import type { ChildIds, Realm } from './realm.js';
+import type { Realm } from './realm.js';
 import { VersionView } from './version-view.js';
 
 /** The artifacts and versions of which the kernel knows something. */
 export class Views implements Realm {
-  readonly artifacts: Artifacts & ChildIds;
+  readonly artifacts: Artifacts;
   readonly startTime: Time;
   readonly notices = new KernelNotices();
   readonly #clock: Clock;
@@ -20,7 +20,7 @@ export class Views implements Realm {
   readonly #versionViews = new Map<string, VersionView | Promise<VersionView>>();
   #workspaceControl: Node | null = null;
 
-  constructor(artifacts: Artifacts & ChildIds, clock: Clock, texts: WorkspaceTexts) {
+  constructor(artifacts: Artifacts, clock: Clock, texts: WorkspaceTexts) {
     this.artifacts = artifacts;
     this.startTime = clock();
     this.#clock = clock;

@@ -214,7 +214,7 @@ export class ArtifactRoot extends WorkingDirectory {
   }
 
   #childId(name: string): string | undefined {
-    return this.#realm.artifacts.childId?.(this.#artifact, name);
+    return this.#realm.artifacts.childId(this.#artifact, name);
   }
 
   #namesChanged(name: string): void {
