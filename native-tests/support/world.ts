@@ -140,12 +140,16 @@ export class Machine {
     let exited: number | string | null = null;
     daemon.on('exit', (code, signal) => (exited = signal ?? code ?? 'gone'));
     const deadline = Date.now() + 30_000;
-    while (!this.isMounted()) {
+    while (!(await this.#isUsable())) {
       if (exited !== null) throw new Error(`mount ended (${exited}): ${this.#output}`);
       if (Date.now() > deadline) throw new Error(`not mounted after 30 s: ${this.#output}`);
       await sleep(10);
     }
-    await this.sh('ls "$MNT"');
+  }
+
+  /** A mount left behind by a dead daemon is mounted, but answers ENOTCONN. */
+  async #isUsable(): Promise<boolean> {
+    return this.isMounted() && (await this.try('ls "$MNT"')).code === 0;
   }
 
   isMounted(): boolean {

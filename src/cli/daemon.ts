@@ -88,9 +88,7 @@ export async function mountInBackground(context: VerbContext): Promise<number> {
 
 function firstReport(child: ChildProcess, output: string): Promise<Report> {
   return new Promise((resolve, reject) => {
-    child.once('message', (message) => resolve(message as Report));
-    child.once('error', reject);
-    child.once('exit', (code, signal) => {
+    const exited = (code: number | null, signal: NodeJS.Signals | null) => {
       const said = readFileSync(output, 'utf8').trim();
       reject(
         new ArtifactError(
@@ -98,6 +96,13 @@ function firstReport(child: ChildProcess, output: string): Promise<Report> {
           `the daemon ended (${signal ?? `exit ${code}`}) before the mount was ready${said === '' ? '' : `:\n${said}`}`,
         ),
       );
+    };
+    child.once('exit', exited);
+    child.once('error', reject);
+    child.once('message', (message) => {
+      // A daemon that reports a failure ends next: what it wrote is removed by then.
+      child.off('exit', exited);
+      resolve(message as Report);
     });
   });
 }
