@@ -1,13 +1,11 @@
 import { beforeEach, expect, test } from 'vitest';
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
-import { newArtifacts } from '../support/artifacts.js';
-import { outcome, User } from '../support/user.js';
+import { outcome } from '../support/user.js';
+import { World } from '../support/world.js';
 
-let artifacts = newArtifacts();
-let user = new User(artifacts);
+let { user } = {} as Awaited<ReturnType<typeof World.open>>;
 beforeEach(async () => {
-  artifacts = newArtifacts();
-  user = new User(artifacts);
+  ({ user } = await World.open());
   await user.mkdir('m');
   await user.mkdir('m/d');
   await user.write('m/d/f', 'text of v0');

@@ -1,13 +1,11 @@
 import { beforeEach, expect, test } from 'vitest';
 import { O_APPEND, O_EXCL, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
-import { newArtifacts } from '../support/artifacts.js';
 import { contextOf, outcome, User } from '../support/user.js';
+import { Holds, slowDown, World } from '../support/world.js';
 
-let artifacts = newArtifacts();
-let user = new User(artifacts);
+let { user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
 beforeEach(async () => {
-  artifacts = newArtifacts();
-  user = new User(artifacts);
+  ({ user, artifacts } = await World.open());
   await user.mkdir('m');
 });
 
@@ -75,7 +73,7 @@ test('W5: O_TRUNC empties the file when it is opened', async () => {
 test('W6: an append by a program goes to the end of the file, wherever the kernel believed it to be', async () => {
   await user.write('m/f', 'one');
   for (const slow of [false, true]) {
-    artifacts.find('m').tree.slow = slow;
+    if (slow) slowDown((await artifacts.find('m')).tree);
     const a = await user.open('m/f', O_WRONLY | O_APPEND);
     const b = await user.open('m/f', O_WRONLY | O_APPEND);
     await Promise.all([user.writeAt(a.handle, 3, 'AA'), user.writeAt(b.handle, 3, 'BB')]);
@@ -97,24 +95,24 @@ test('W7: pages written back through an append handle stay at their offsets', as
 
 test('W8: an unlinked file lives until its last handle is closed', async () => {
   await user.write('m/f', 'kept');
-  const { tree } = artifacts.find('m');
+  const { retained } = new Holds((await artifacts.find('m')).tree);
   const { handle } = await user.open('m/f', O_RDWR);
   await user.unlink('m/f');
   expect(await user.exists('m/f')).toBe(false);
   await user.writeAt(handle, 4, '!');
   expect(await user.readAll(handle)).toBe('kept!');
-  expect([...tree.retained.keys()].map((i) => i.kind)).toEqual(['file']);
+  expect([...retained.keys()].map((i) => i.kind)).toEqual(['file']);
   await user.close(handle);
-  expect(tree.retained.size).toBe(0);
+  expect(retained.size).toBe(0);
 });
 
 test('W9: a handle for writing tells the artifact, until it is closed', async () => {
-  const { tree } = artifacts.find('m');
+  const { opened } = new Holds((await artifacts.find('m')).tree);
   const { handle } = await user.openCreating('m/f');
   const reader = await user.open('m/f', 0);
-  expect(tree.openForWriting.size).toBe(1);
+  expect(opened.size).toBe(1);
   await user.close(handle);
-  expect(tree.openForWriting.size).toBe(0);
+  expect(opened.size).toBe(0);
   await user.close(reader.handle);
 });
 
