@@ -1,5 +1,6 @@
 import { type Entry, entryPath, splitPath } from '../model/entry.js';
 import { isSameEntry } from './entry-compare.js';
+import { mergeEntry } from './merge-entry.js';
 import type { TreeMerge } from './tree-merge.js';
 
 /**
@@ -46,15 +47,16 @@ interface Names {
 
 async function fixFiles(merge: TreeMerge): Promise<void> {
   const files = countNames(merge);
+  const sides = sidesOf(merge);
   const incomplete = new Map<number, Names>();
   for (const [ino, names] of files) {
     const hasOthers = names.head + names.difference > names.paths.length;
     if (hasOthers && isFileChanged(merge, names)) incomplete.set(ino, names);
-    else if (!hasOthers) applyToNames(merge, ino, names);
+    else if (!hasOthers) applyToNames(merge, sides, ino, names);
   }
   if (incomplete.size === 0) return;
   await findOthers(merge, incomplete);
-  for (const [ino, names] of incomplete) applyToNames(merge, ino, names);
+  for (const [ino, names] of incomplete) applyToNames(merge, sides, ino, names);
 }
 
 function countNames(merge: TreeMerge): Map<number, Names> {
@@ -101,24 +103,51 @@ async function findOthers(merge: TreeMerge, files: ReadonlyMap<number, Names>): 
 }
 
 /** Gives all names of a file the attributes it has now, and their number. */
-function applyToNames(merge: TreeMerge, ino: number, names: Names): void {
+function applyToNames(merge: TreeMerge, sides: Sides, ino: number, names: Names): void {
   const paths = [...names.paths, ...names.others.map(entryPath)];
-  const model = modelOf(merge, ino, names);
-  if (model === null) return;
+  // The one name of a file was merged as a path already.
+  const model = paths.length > 1 ? modelOf(merge, sides, ino, names) : null;
   for (const path of paths) {
     const entry = merge.finalAt(path);
     if (entry === null) continue;
-    const wanted: Entry = { ...model, dir: entry.dir, name: entry.name, nlink: paths.length };
+    const wanted: Entry = { ...(model ?? entry), dir: entry.dir, name: entry.name, nlink: paths.length };
     if (!isSameEntry(entry, wanted)) merge.decisions.set(path, wanted);
   }
 }
 
-/** What both sides made of it, else what the head says, else what I say. */
-function modelOf(merge: TreeMerge, ino: number, names: Names): Entry | null {
-  const isInHead = (path: string) => merge.headAt.get(path)?.ino === ino;
-  const merged = names.paths.find((path) => merge.decisions.has(path) && isInHead(path));
-  if (merged !== undefined) return merge.finalAt(merged);
-  const inHead = names.paths.find(isInHead);
-  if (inHead !== undefined) return merge.finalAt(inHead);
-  return names.others[0] ?? merge.finalAt(names.paths[0] ?? '');
+/** One entry for each file, at whatever path: in my base, as I left it, and in the head. */
+interface Sides {
+  readonly base: ReadonlyMap<number, Entry>;
+  readonly mine: ReadonlyMap<number, Entry>;
+  readonly head: ReadonlyMap<number, Entry>;
+}
+
+function sidesOf(merge: TreeMerge): Sides {
+  const base = new Map<number, Entry>();
+  const mine = new Map<number, Entry>();
+  const head = new Map<number, Entry>();
+  for (const change of merge.input.changes) {
+    if (change.before !== null) base.set(change.before.ino, change.before);
+    if (change.after !== null) mine.set(change.after.ino, change.after);
+    const inHead = merge.headAt.get(entryPath(change));
+    if (inHead !== undefined) head.set(inHead.ino, inHead);
+  }
+  return { base, mine, head };
+}
+
+/** The file as both sides made it: its names may be others than mine, so its paths alone do not tell. */
+function modelOf(merge: TreeMerge, sides: Sides, ino: number, names: Names): Entry | null {
+  const base = sides.base.get(ino);
+  const mine = sides.mine.get(ino);
+  const head = sides.head.get(ino) ?? names.others[0];
+  if (mine === undefined || head === undefined || base === undefined) {
+    const merged = names.paths.find(
+      (path) => merge.decisions.has(path) && merge.headAt.get(path)?.ino === ino,
+    );
+    return merged === undefined ? (mine ?? head ?? null) : merge.finalAt(merged);
+  }
+  const merged = mergeEntry(base, mine, head);
+  if (merged !== 'conflict') return merged;
+  for (const path of names.paths) merge.conflicts.add(path);
+  return merge.input.onConflict === 'theirs' ? head : mine;
 }

@@ -19,10 +19,9 @@ export async function rebase(input: RebaseInput): Promise<Rebased> {
   if (input.onConflict === 'mine') await merge.structureAsMine();
   else if (input.onConflict === 'theirs') await merge.structureAsTheirs();
   else await merge.findStructureConflicts();
-  const conflicts = [...merge.conflicts].sort(compareNames);
-  if (input.onConflict === 'fail' && conflicts.length > 0)
-    return { changes: [], root: input.head.metarange.root, conflicts };
-  merge.renumberStrays();
-  await fixLinks(merge);
-  return { ...merge.result(), conflicts };
+  if (input.onConflict !== 'fail' || merge.conflicts.size === 0) {
+    merge.renumberStrays();
+    await fixLinks(merge);
+  }
+  return { ...merge.result(), conflicts: [...merge.conflicts].sort(compareNames) };
 }
