@@ -85,7 +85,7 @@ export class Change {
     }
   }
 
-  /** One name less. Without a name the inode leaves the stage, and lives on in memory while it is held. */
+  /** One name less; before the name is removed or given away, as a touched node is staged under it. Without a name the inode leaves the stage, and lives on in memory while it is held. */
   unlink(node: Node, parent: Node, name: string): void {
     if (node.nlink > 1 && node.kind !== 'dir') {
       this.touch(node);

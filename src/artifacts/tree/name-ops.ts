@@ -100,8 +100,8 @@ export function rmdir(core: TreeCore, parent: Node, name: string): MaybePromise<
 function removeName(core: TreeCore, parent: Node, name: string, node: Node): void {
   core.change((change) => {
     change.touch(parent);
-    change.removeName(parent, name);
     change.unlink(node, parent, name);
+    change.removeName(parent, name);
     if (node.kind === 'dir') parent.nlink--;
     parent.mtime = change.now;
     parent.ctime = change.now;
@@ -179,9 +179,9 @@ function move(
     change.touch(from);
     change.touch(to);
     change.touch(source);
+    if (target !== undefined) change.unlink(target, to, toName);
     change.removeName(from, fromName);
     change.putName(to, toName, source.ino);
-    if (target !== undefined) change.unlink(target, to, toName);
     if (target?.kind === 'dir') to.nlink--;
     if (source.kind === 'dir') {
       from.nlink--;

@@ -11,6 +11,7 @@ import type { Artifact, Inode } from '../../../src/artifacts/ports.js';
 import { openCatalog } from '../../../src/catalog/open-catalog.js';
 import { createContent } from '../../../src/content/create-content.js';
 import type { Clock } from '../../../src/model/entry.js';
+import { ArtifactError } from '../../../src/model/errors.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
 import type { ObjectStore } from '../../../src/store/object-store.js';
 import { dataObject, objectKey, packObject } from '../../../src/workspace/keys.js';
@@ -116,7 +117,8 @@ export class Shell {
     const { tree } = this.artifact;
     let inode: Inode | undefined = tree.root;
     for (const name of path === '' ? [] : path.split('/')) {
-      inode = inode?.kind === 'dir' ? await tree.lookup(inode, name) : undefined;
+      if (inode.kind !== 'dir') throw new ArtifactError('NotDirectory', path);
+      inode = await tree.lookup(inode, name);
       if (inode === undefined) return undefined;
     }
     return inode;
@@ -124,13 +126,15 @@ export class Shell {
 
   async get(path: string): Promise<Inode> {
     const inode = await this.find(path);
-    if (inode === undefined) throw new Error(`no ${path}`);
+    if (inode === undefined) throw new ArtifactError('NotFound', path);
     return inode;
   }
 
   async #place(path: string): Promise<[Inode, string]> {
     const slash = path.lastIndexOf('/');
-    return [await this.get(slash < 0 ? '' : path.slice(0, slash)), path.slice(slash + 1)];
+    const parent = await this.get(slash < 0 ? '' : path.slice(0, slash));
+    if (parent.kind !== 'dir') throw new ArtifactError('NotDirectory', path);
+    return [parent, path.slice(slash + 1)];
   }
 
   async mkdir(path: string, mode = 0o755): Promise<Inode> {

@@ -1,0 +1,113 @@
+import type { Artifact, Inode } from '../../../src/artifacts/ports.js';
+import type { VersionTree } from '../../../src/catalog/ports.js';
+import { ExtentMap } from '../../../src/content/extent-map.js';
+import { joinPath } from '../../../src/model/entry.js';
+import { readAll } from './daemon.js';
+import { line } from './model.js';
+
+interface Seen {
+  readonly path: string;
+  readonly ino: number;
+  readonly kind: string;
+  readonly mode: number;
+  readonly nlink: number;
+  readonly target: string;
+  readonly data: string;
+  readonly xattrs: [string, string][];
+}
+
+/** The working view, in the words of the model. Also checks that looking up says the same as listing. */
+export async function describeTree(artifact: Artifact): Promise<string[]> {
+  const { tree } = artifact;
+  const seen: Seen[] = [];
+  const visit = async (inode: Inode, path: string): Promise<void> => {
+    seen.push({
+      path,
+      ino: inode.ino,
+      kind: inode.kind,
+      mode: inode.mode,
+      nlink: inode.nlink,
+      target: inode.target,
+      data: inode.kind === 'file' ? (await readAll(artifact, inode)).toString('latin1') : '',
+      xattrs: tree
+        .xattrs(inode)
+        .map((name): [string, string] => [name, Buffer.from(tree.xattr(inode, name) ?? '').toString()])
+        .sort(),
+    });
+    if (inode.kind !== 'dir') return;
+    let after: string | null = null;
+    for (;;) {
+      // Small pages, so that the merge of both lists is exercised.
+      const items = await tree.list(inode, after, 2);
+      for (const item of items) {
+        const found = await tree.lookup(inode, item.name);
+        if (found !== item.inode)
+          throw new Error(`${joinPath(path, item.name)}: listed, but looked up otherwise`);
+        if (item.inode.kind === 'dir' && tree.parentOf(item.inode) !== inode)
+          throw new Error(`${joinPath(path, item.name)} does not know its parent`);
+        await visit(item.inode, joinPath(path, item.name));
+      }
+      if (items.length < 2) return;
+      after = items.at(-1)?.name ?? null;
+    }
+  };
+  await visit(tree.root, '');
+  return linesOf(seen);
+}
+
+/** A version, in the words of the model. */
+export async function describeVersion(artifact: Artifact, tree: VersionTree): Promise<string[]> {
+  const seen: Seen[] = [];
+  const entries = [tree.root];
+  for await (const entry of tree.walk('')) entries.push(entry);
+  for (const entry of entries) {
+    let data = '';
+    if (entry.kind === 'file') {
+      const map = ExtentMap.fromEntryExtents(entry.extents ?? []);
+      const reader = artifact.openVersionFile({
+        size: () => entry.size,
+        pieces: (offset, length) => map.pieces(offset, length),
+      });
+      data = Buffer.from(await reader.read(0, entry.size)).toString('latin1');
+      reader.close();
+    }
+    seen.push({
+      path: joinPath(entry.dir, entry.name),
+      ino: entry.ino,
+      kind: entry.kind,
+      mode: entry.mode,
+      nlink: entry.nlink,
+      target: entry.target ?? '',
+      data,
+      xattrs: Object.entries(entry.xattrs ?? {})
+        .map(([name, value]): [string, string] => [name, Buffer.from(value, 'base64').toString()])
+        .sort(),
+    });
+  }
+  return linesOf(seen);
+}
+
+/** Times and numbers of everything, for comparing two machines. */
+export async function exactTree(artifact: Artifact): Promise<string[]> {
+  const { tree } = artifact;
+  const lines: string[] = [];
+  const visit = async (inode: Inode, path: string): Promise<void> => {
+    const { ino, kind, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, target } = inode;
+    lines.push(
+      `${path} ${JSON.stringify({ ino, kind, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, target })}`,
+    );
+    if (inode.kind !== 'dir') return;
+    for (const item of await tree.list(inode, null, 1000)) await visit(item.inode, joinPath(path, item.name));
+  };
+  await visit(tree.root, '');
+  return lines.sort();
+}
+
+function linesOf(seen: readonly Seen[]): string[] {
+  const first = new Map<number, string>();
+  for (const { ino, path } of seen) {
+    const known = first.get(ino);
+    if (known === undefined || path < known) first.set(ino, path);
+  }
+  return seen.map((item) => line(item.path, { ...item, same: first.get(item.ino) ?? '' })).sort();
+}
