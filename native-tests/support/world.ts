@@ -124,7 +124,6 @@ export class Machine {
 
   /** Mounts with a daemon in the foreground, so that the test owns its process; resolves when usable. */
   async mount(...flags: string[]): Promise<void> {
-    const before = this.#mountId();
     const daemon = spawn(
       process.execPath,
       [cli, 'mount', '--foreground', '--store', this.store, ...flags, this.mnt],
@@ -141,29 +140,16 @@ export class Machine {
     let exited: number | string | null = null;
     daemon.on('exit', (code, signal) => (exited = signal ?? code ?? 'gone'));
     const deadline = Date.now() + 30_000;
-    while (!(await this.#isUsable(before))) {
+    // A mount that a dead daemon left behind looks mounted, too: only the new daemon's word counts.
+    while (!this.#output.includes('"msg":"ready"')) {
       if (exited !== null) throw new Error(`mount ended (${exited}): ${this.#output}`);
       if (Date.now() > deadline) throw new Error(`not mounted after 30 s: ${this.#output}`);
       await sleep(10);
     }
   }
 
-  /** A mount that is left behind by a dead daemon does not count: `before` is its id. */
-  async #isUsable(before: string | undefined): Promise<boolean> {
-    const now = this.#mountId();
-    return now !== undefined && now !== before && (await this.try('ls "$MNT"')).code === 0;
-  }
-
-  #mountId(): string | undefined {
-    const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-    return lines
-      .filter((line) => line.includes(` ${this.mnt} `))
-      .at(-1)
-      ?.split(' ')[0];
-  }
-
   isMounted(): boolean {
-    return this.#mountId() !== undefined;
+    return readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${this.mnt} `);
   }
 
   /** kill -9 of the daemon, then the dead mount is taken away, as a restart would find it or an operator would do. */
