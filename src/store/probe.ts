@@ -40,7 +40,7 @@ export async function probeStore(
     leftovers = found;
     return { writable, createIfAbsent: refused && oneWinner, copyPart, presign: known.presign };
   } finally {
-    await cleanUp(store, [first, race, ...leftovers]);
+    await cleanUpProbe(store, [first, race, ...leftovers]);
   }
 }
 
@@ -75,7 +75,7 @@ async function findLeftovers(
 }
 
 /** What cannot be deleted now stays for a later probe, and a store that denies deletion can still be committed to. */
-async function cleanUp(store: ObjectStore, keys: readonly string[]): Promise<void> {
+export async function cleanUpProbe(store: ObjectStore, keys: readonly string[]): Promise<void> {
   for (let attempt = 1; attempt <= cleanUpAttemptsMax; attempt++) {
     try {
       return await store.deleteMany(keys);

@@ -304,9 +304,9 @@ export class FileStore implements ObjectStore {
       try {
         return await operation(path);
       } catch (error) {
-        if (!isMissing(error) && errnoOf(error) !== 'EISDIR') throw error;
-        await this.#requireRoot();
-        throw notFound(key, error);
+        const missing = isMissing(error) || errnoOf(error) === 'EISDIR';
+        if (missing || isCode(error, 'NotFound')) await this.#requireRoot();
+        throw missing ? notFound(key, error) : error;
       }
     });
   }

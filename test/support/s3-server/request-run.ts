@@ -86,6 +86,7 @@ export class RequestRun {
       answer = await this.#apply(parsed, payload);
     } catch (error) {
       counters.errors++;
+      if (effect?.kind === 'loseAnswer') return resetConnection(this.#request);
       return this.#sendError(error, parsed.operation);
     }
     if (effect?.kind === 'loseAnswer') {
