@@ -32,7 +32,7 @@ export interface S3Options {
  *
  * Where the CRC32 is verified and nobody can change bytes on the way (TLS, loopback), the slower SHA-256 is left out.
  */
-export type ChecksumPolicy = 'auto' | 'required' | 'crc32';
+type ChecksumPolicy = 'auto' | 'required' | 'crc32';
 
 export interface S3Location {
   readonly bucket: string;

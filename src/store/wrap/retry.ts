@@ -14,6 +14,8 @@ export interface RetryOptions {
   readonly delayMsMax?: number;
   /** In [0, 1); for tests. */
   readonly random?: () => number;
+  /** Rejects at the signal; for tests. */
+  readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
 }
 
 /**
@@ -26,6 +28,7 @@ export class RetryStore extends WrappedStore {
   readonly #delayMsMin: number;
   readonly #delayMsMax: number;
   readonly #random: () => number;
+  readonly #sleep: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
 
   constructor(inner: ObjectStore, options: RetryOptions = {}) {
     super(inner);
@@ -33,6 +36,7 @@ export class RetryStore extends WrappedStore {
     this.#delayMsMin = options.delayMsMin ?? limits.storeRetryDelayMsMin;
     this.#delayMsMax = options.delayMsMax ?? limits.storeRetryDelayMsMax;
     this.#random = options.random ?? Math.random;
+    this.#sleep = options.sleep ?? sleep;
   }
 
   protected override async around<T>(call: StoreCall, run: () => Promise<T>): Promise<T> {
@@ -81,10 +85,13 @@ export class RetryStore extends WrappedStore {
     throwIfAborted(signal);
     const bound = Math.min(this.#delayMsMax, this.#delayMsMin * 2 ** (attempt - 1));
     try {
-      await setTimeout(bound * this.#random(), undefined, signal === undefined ? {} : { signal });
+      await this.#sleep(bound * this.#random(), signal);
     } catch (cause) {
       if (signal?.aborted === true) throw interrupted(signal, cause);
       throw cause;
     }
   }
 }
+
+const sleep = (ms: number, signal: AbortSignal | undefined): Promise<unknown> =>
+  setTimeout(ms, undefined, signal === undefined ? {} : { signal });

@@ -88,13 +88,13 @@ const objectHeaders = (object: StoredObject) => ({
 const checksumHeaders = (context: Context, object: StoredObject): Record<string, string> =>
   header(context, 'x-amz-checksum-mode') === 'ENABLED' ? crcHeaders(object) : {};
 
-export const crcHeaders = (object: StoredObject | undefined): Record<string, string> =>
+const crcHeaders = (object: StoredObject | undefined): Record<string, string> =>
   object?.crc32 === undefined
     ? {}
     : { 'x-amz-checksum-crc32': object.crc32, 'x-amz-checksum-type': object.crc32Type ?? 'FULL_OBJECT' };
 
 /** [start, end) of a Range header, or null for the whole: a header that is none is ignored, as HTTP says. */
-export function parseRange(text: string, size: number): [number, number] | null {
+function parseRange(text: string, size: number): [number, number] | null {
   const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/.exec(text.trim()) ?? [];
   if (first === '' && last === '') return null;
   const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);

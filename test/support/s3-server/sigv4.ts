@@ -163,7 +163,7 @@ export function decode(text: string): string {
   }
 }
 
-export const uriEncode = (text: string): string =>
+const uriEncode = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
 const canonicalPath = (path: string): string =>

@@ -21,7 +21,8 @@ export async function* pacedBody(
   request: IncomingMessage,
   bytesPerSecond: () => number,
 ): AsyncIterable<Buffer> {
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // A body that is refused in its middle must not take the connection with it: the answer is still to be sent.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     await pace(request.socket, chunk.length, bytesPerSecond());
     yield chunk;
   }
