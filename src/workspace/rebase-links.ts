@@ -1,6 +1,7 @@
 import { type Entry, entryPath, splitPath } from '../model/entry.js';
 import { isSameEntry } from './entry-compare.js';
 import { mergeEntry } from './merge-entry.js';
+import { Slices } from './slices.js';
 import type { TreeMerge } from './tree-merge.js';
 
 /**
@@ -46,7 +47,7 @@ interface Names {
 }
 
 async function fixFiles(merge: TreeMerge): Promise<void> {
-  const files = countNames(merge);
+  const files = await countNames(merge);
   const sides = sidesOf(merge);
   const incomplete = new Map<number, Names>();
   for (const [ino, names] of files) {
@@ -59,7 +60,8 @@ async function fixFiles(merge: TreeMerge): Promise<void> {
   for (const [ino, names] of incomplete) applyToNames(merge, sides, ino, names);
 }
 
-function countNames(merge: TreeMerge): Map<number, Names> {
+async function countNames(merge: TreeMerge): Promise<Map<number, Names>> {
+  const slices = new Slices();
   const files = new Map<number, Names>();
   const of = (ino: number): Names => {
     const known = files.get(ino);
@@ -81,6 +83,7 @@ function countNames(merge: TreeMerge): Map<number, Names> {
       of(entry.ino).difference++;
       of(entry.ino).paths.push(path);
     }
+    if (slices.due()) await slices.turn();
   }
   return files;
 }

@@ -20,7 +20,7 @@ export async function rebase(input: RebaseInput): Promise<Rebased> {
   else if (input.onConflict === 'theirs') await merge.structureAsTheirs();
   else await merge.findStructureConflicts();
   if (input.onConflict !== 'fail' || merge.conflicts.size === 0) {
-    merge.renumberStrays();
+    await merge.renumberStrays();
     await fixLinks(merge);
   }
   return { ...merge.result(), conflicts: [...merge.conflicts].sort(compareNames) };

@@ -33,18 +33,15 @@ export class TreeMerge {
   }
 
   async load(): Promise<void> {
-    const keys = new Map<string, EntryKey>();
     const parents = new Map<string, EntryKey>();
     for (const change of this.input.changes) {
-      keys.set(entryPath(change), change);
       for (let dir = change.dir; !parents.has(dir); dir = splitPath(dir).dir)
         parents.set(dir, splitPath(dir));
       if (this.#slices.due()) await this.#slices.turn();
     }
-    for (const [path, key] of parents) keys.set(path, key);
-    this.headAt = await this.input.head.find([...keys.values()].sort(compareEntries));
-    this.#baseDirs =
-      (await this.input.base?.find([...parents.values()].sort(compareEntries))) ?? new Map<string, Entry>();
+    const directories = [...parents.values()].sort(compareEntries);
+    this.headAt = await this.input.head.find(mergeKeys(this.input.changes, directories));
+    this.#baseDirs = (await this.input.base?.find(directories)) ?? new Map<string, Entry>();
   }
 
   /** Every path of mine by itself. */
@@ -124,7 +121,7 @@ export class TreeMerge {
    * A number belongs to one file. Where mine would put one at a path the head does not have it at, while the head has
    * moved that file elsewhere, or still shows that directory, mine becomes a file of its own with a fresh number.
    */
-  renumberStrays(): void {
+  async renumberStrays(): Promise<void> {
     const known = new Set<number>();
     const stays = new Set<number>();
     for (const { dir, name, before } of this.input.changes) {
@@ -133,6 +130,7 @@ export class TreeMerge {
       const head = this.headAt.get(path);
       const isStillThere = this.finalAt(path)?.ino === head?.ino;
       if (head !== undefined && !(head.kind === 'dir' && isStillThere)) stays.add(head.ino);
+      if (this.#slices.due()) await this.#slices.turn();
     }
     const fresh = new Map<number, number>();
     for (const [path, entry] of this.decisions) {
@@ -247,6 +245,23 @@ export class TreeMerge {
       if (before === null && after !== null && kept.has(after.ino))
         this.decisions.delete(joinPath(dir, name));
   }
+}
+
+/** Two lists in tree order as one, without repeats. */
+function mergeKeys(a: readonly EntryKey[], b: readonly EntryKey[]): EntryKey[] {
+  const merged: EntryKey[] = [];
+  let next = 0;
+  for (const key of a) {
+    for (; next < b.length; next++) {
+      const other = b[next];
+      if (other === undefined || compareEntries(other, key) >= 0) break;
+      merged.push(other);
+    }
+    const other = b[next];
+    if (other !== undefined && compareEntries(other, key) === 0) next++;
+    merged.push(key);
+  }
+  return [...merged, ...b.slice(next)];
 }
 
 const byDepth = (a: string, b: string): number => depth(a) - depth(b);
