@@ -23,5 +23,7 @@ async function runAll(commands: readonly Command[]): Promise<void> {
 }
 
 test('any sequence of operations, commits and discards leaves what a naive file system has', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(command, { maxLength: 40 }), runAll), { numRuns: 120 });
-}, 60_000);
+  await fc.assert(fc.asyncProperty(fc.array(command, { maxLength: 60 }), runAll), {
+    numRuns: Number(process.env['MODEL_RUNS'] ?? 120),
+  });
+}, 600_000);

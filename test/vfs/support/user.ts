@@ -152,9 +152,12 @@ export class User {
     return this.inParent(path, (p, name) => this.fs.removeDirectory(this.context, p, name));
   }
   rename(from: string, to: string, flags = { noReplace: false, exchange: false }): Promise<void> {
-    return this.inParent(from, (fp, fn) =>
-      this.inParent(to, (tp, tn) => this.fs.rename(this.context, fp, fn, tp, tn, flags)),
-    );
+    return this.inParent(from, async (fp, fn) => {
+      // The kernel walks the old path to its end before it begins with the new one.
+      const { attributes } = await this.fs.getAttributes(this.context, fp);
+      if (attributes.kind !== 'dir') throw new ArtifactError('NotDirectory', from);
+      await this.inParent(to, (tp, tn) => this.fs.rename(this.context, fp, fn, tp, tn, flags));
+    });
   }
   readlink(path: string): Promise<string> {
     return this.with(path, (id) => this.fs.readLink(this.context, id));

@@ -18,7 +18,6 @@ import { User } from './user.js';
 const worlds: World[] = [];
 afterEach(async () => {
   for (const world of worlds.splice(0)) await world.close();
-  removeTemporaryDirectories();
   expect(unexpected.splice(0)).toEqual([]);
 });
 
@@ -62,6 +61,7 @@ export class World {
 
   async close(): Promise<void> {
     for (const machine of this.#machines.splice(0)) await machine.close();
+    removeTemporaryDirectories();
   }
 }
 
