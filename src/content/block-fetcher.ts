@@ -199,7 +199,7 @@ export class BlockFetcher {
 
   #fromStore(blocks: ObjectBlocks, start: number, end: number, urgent: boolean) {
     const length = end - start;
-    return this.#queue.run(length, urgent, async () => {
+    const get = async () => {
       this.#gets++;
       const bytes = await this.#store.get(blocks.key, { offset: start, length });
       if (bytes.length !== length) {
@@ -209,9 +209,12 @@ export class BlockFetcher {
         );
       }
       this.#getBytes += length;
-      if (blocks.disk !== null) this.#disk.store(blocks.disk, start, bytes);
       return bytes;
-    });
+    };
+    // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
+    const keep = (bytes: Buffer) =>
+      blocks.disk === null ? undefined : this.#disk.store(blocks.disk, start, bytes, !urgent);
+    return this.#queue.run(length, urgent, get, keep);
   }
 
   /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */

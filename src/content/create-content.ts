@@ -18,7 +18,7 @@ export interface ContentOptions {
   readonly journal: UploadJournal;
   /** `staging/` and `cache/` are made in it; it must exist and belong to this daemon alone. */
   readonly stateDirectory: string;
-  /** For cached blocks, read-ahead and parts under way together; at least `limits.contentMemoryBytesMin` is taken. */
+  /** The whole daemon's budget; a quarter of it is for cached blocks, read-ahead and parts under way. */
   readonly memoryBytesMax: number;
   /** For staged files and cached blocks together. */
   readonly diskBytesMax: number;
@@ -43,13 +43,13 @@ export interface Content extends AsyncDisposable {
 /** The byte side of a mount. Closing it leaves staged files, cache and journal for the next start. */
 export function createContent(options: ContentOptions): Content {
   const { store, keys, journal, stateDirectory } = options;
-  const memoryBytes = Math.max(options.memoryBytesMax, limits.contentMemoryBytesMin);
+  const shares = memoryShares(options.memoryBytesMax);
   const budget = new DiskBudget(options.diskBytesMax);
   const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
-  const memory = new MemoryCache(memoryBytes / 2);
-  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, memoryBytes / 4);
-  const fetcher = new BlockFetcher(store, memory, disk, memoryBytes / 4);
-  const readAhead = new ReadAheadBudget(memoryBytes / 4);
+  const memory = new MemoryCache(shares.cacheBytes);
+  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWriteBytes);
+  const fetcher = new BlockFetcher(store, memory, disk, shares.fetchBytes);
+  const readAhead = new ReadAheadBudget(shares.cacheBytes / 2);
   const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, objectKey: keys.objectKey });
   const uploader = new ContentUploader({
     store,
@@ -57,7 +57,7 @@ export function createContent(options: ContentOptions): Content {
     staging: files,
     journal,
     reader,
-    memoryBytesMax: memoryBytes / 4,
+    memoryBytesMax: shares.uploadBytes,
     onPack: (key, bytes) => disk.keep(key, bytes),
   });
   return {
@@ -66,7 +66,7 @@ export function createContent(options: ContentOptions): Content {
     uploader,
     statistics: () => ({
       memoryBytes: memory.bytes,
-      memoryBytesMax: memoryBytes / 2,
+      memoryBytesMax: shares.cacheBytes,
       stagedBytes: budget.stagedBytes,
       diskBytesMax: budget.bytesMax,
       disk: disk.statistics(),
@@ -77,6 +77,20 @@ export function createContent(options: ContentOptions): Content {
       await disk[Symbol.asyncDispose]();
       files[Symbol.dispose]();
     },
+  };
+}
+
+/**
+ * What each part may hold of the daemon's budget. Together it is a quarter: buffers that are done with live on until V8
+ * collects them, SQLite and the program itself take theirs, and the kernel caches the same bytes once more anyhow.
+ */
+function memoryShares(bytes: number) {
+  const share = (parts: number, least: number) => Math.max(Math.floor((bytes * parts) / 32), least);
+  return {
+    cacheBytes: share(3, limits.packBytesTarget),
+    fetchBytes: share(2, 2 * limits.getBytesMax),
+    cacheWriteBytes: share(1, 2 * limits.getBytesMax),
+    uploadBytes: share(2, limits.packBytesTarget),
   };
 }
 

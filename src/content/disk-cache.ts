@@ -1,13 +1,15 @@
 import { mkdirSync, read, renameSync, utimes, write } from 'node:fs';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
-import { Semaphore } from '../util/semaphore.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { DiskBudget } from './disk-budget.js';
 import { BlockTable, cacheName, decodeIndex, encodeHeader, entryBytes, headerBytes } from './disk-index.js';
+import { findCached } from './disk-scan.js';
 import { OpenFiles } from './open-files.js';
+import { WriteBehind } from './write-behind.js';
 
 const { blockBytes } = limits;
 const readAsync = promisify(read);
@@ -58,9 +60,7 @@ export class DiskCache implements AsyncDisposable {
   /** In order of use: the first is the oldest. */
   #entries = new Map<string, Entry>();
   readonly #removals = new Map<string, Promise<void>>();
-  readonly #writers = new Semaphore(2);
-  readonly #pendingBytesMax: number;
-  #pendingBytes = 0;
+  readonly #writes: WriteBehind;
   readonly #work = new Set<Promise<void>>();
   #closed = false;
   readonly #counts = { badBlocks: 0, hitBytes: 0, skippedBytes: 0, writeErrors: 0 };
@@ -69,14 +69,14 @@ export class DiskCache implements AsyncDisposable {
   constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
     this.#directory = directory;
     this.#budget = budget;
-    this.#pendingBytesMax = pendingBytesMax;
+    this.#writes = new WriteBehind(pendingBytesMax);
     this.#files = new OpenFiles((file) => join(directory, file), limits.cacheOpenFilesMax);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     budget.attachCache(
       () => this.#makeRoom(0, null),
       (bytes) => this.#reclaim(bytes),
     );
-    this.#track(this.#scan().catch((error: unknown) => this.#failed(error)));
+    this.#track(this.#scan());
   }
 
   statistics(): DiskCacheStatistics {
@@ -140,27 +140,35 @@ export class DiskCache implements AsyncDisposable {
     return bytes;
   }
 
-  /** Keeps whole blocks (the last may end early) in the background. The bytes must not change. */
-  store(object: DiskObject, start: number, bytes: Buffer): void {
-    if (object.dead || this.#closed) return;
-    const fits = this.#pendingBytes + bytes.length <= this.#pendingBytesMax;
-    if (!fits || !this.#use(object) || !this.#makeRoom(bytes.length, object.name)) {
-      this.#counts.skippedBytes += bytes.length;
-      return;
+  /**
+   * Keeps whole blocks (the last may end early) in the background. The bytes must not change. When too much waits to be
+   * written, they are skipped; a caller that is `patient` waits for its turn first, but not for ever.
+   */
+  store(object: DiskObject, start: number, bytes: Buffer, patient = false): MaybePromise<void> {
+    if (patient && !this.#writes.accepts(bytes.length)) return this.#storeLater(object, start, bytes);
+    if (object.dead) return undefined;
+    const { length } = bytes;
+    if (!this.#writes.accepts(length) || !this.#use(object) || !this.#makeRoom(length, object.name)) {
+      this.#counts.skippedBytes += length;
+      return undefined;
     }
-    this.#pendingBytes += bytes.length;
-    const done = this.#writers.run(() => this.#write(object, start, bytes));
-    this.#track(
-      done.catch((error: unknown) => this.#failed(error)).finally(() => (this.#pendingBytes -= bytes.length)),
-    );
+    this.#track(this.#writes.run(length, () => this.#write(object, start, bytes)));
+    return undefined;
+  }
+
+  async #storeLater(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
+    await this.#writes.room(bytes.length);
+    return this.store(object, start, bytes);
   }
 
   /** Keeps a whole object that this mount has just sent. */
   keep(key: string, bytes: Buffer): void {
-    const kept = this.open(key).then((object) => {
+    const kept = this.open(key).then(async (object) => {
       this.noteSize(object, bytes.length);
       const step = limits.getBytesMax;
-      for (let at = 0; at < bytes.length; at += step) this.store(object, at, bytes.subarray(at, at + step));
+      for (let at = 0; at < bytes.length; at += step) {
+        await this.store(object, at, bytes.subarray(at, at + step), true);
+      }
     });
     this.#track(kept);
   }
@@ -170,7 +178,7 @@ export class DiskCache implements AsyncDisposable {
     if (object.dead || object.table.size === size) return;
     object.table.size = size;
     if (object.table.bytes === 0) return;
-    this.#track(this.#writeHeader(object).catch((error: unknown) => this.#failed(error)));
+    this.#track(this.#writeHeader(object));
   }
 
   /**
@@ -189,7 +197,7 @@ export class DiskCache implements AsyncDisposable {
     this.#entries.set(name, { bytes: this.#added(size), object });
     const index = Buffer.concat([encodeHeader(key, size), table.encode(0, Math.ceil(size / blockBytes))]);
     const done = writeFile(join(this.#directory, `${name}.idx`), index, { mode: 0o600 });
-    this.#track(done.catch((error: unknown) => this.#failed(error)));
+    this.#track(done);
     this.#makeRoom(0, null);
   }
 
@@ -200,6 +208,8 @@ export class DiskCache implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    await this.settled();
+    this.#writes.close();
     await this.settled();
     this.#files.closeAll();
   }
@@ -266,7 +276,7 @@ export class DiskCache implements AsyncDisposable {
       headerBytes + block * entryBytes,
       object.table.encode(block, 1),
     );
-    this.#track(cleared.catch((error: unknown) => this.#failed(error)));
+    this.#track(cleared);
   }
 
   /** Makes the object the one used last. False: another record of the same object has taken its place. */
@@ -323,33 +333,16 @@ export class DiskCache implements AsyncDisposable {
     this.#added(-entry.bytes);
   }
 
-  /**
-   * Finds what earlier runs left, oldest first. Runs beside everything else: an object opened before it was found is
-   * already in `#entries`.
-   */
+  /** Takes in what earlier runs left. Runs beside everything else: what was opened meanwhile is used more recently. */
   async #scan(): Promise<void> {
-    const found: { name: string; bytes: number; usedMs: number }[] = [];
-    const names = new Set(await readdir(this.#directory));
-    for (const file of names) {
-      const name = file.replace(/\.(data|idx)$/, '');
-      if (name === file || this.#entries.has(name) || this.#closed) continue;
-      const [index, data] = await Promise.all([this.#stat(`${name}.idx`), this.#stat(`${name}.data`)]);
-      if (this.#entries.has(name)) continue;
-      if (index === null || data === null) await rm(join(this.#directory, file), { force: true });
-      else if (file.endsWith('.data')) {
-        found.push({ name, bytes: data.blocks * 512, usedMs: index.mtimeMs });
-      }
-    }
-    const older = found.filter(({ name }) => !this.#entries.has(name)).sort((a, b) => a.usedMs - b.usedMs);
+    const found = await findCached(this.#directory, (name) => this.#closed || this.#entries.has(name));
     const merged = new Map<string, Entry>();
-    for (const { name, bytes } of older) merged.set(name, { bytes, object: null });
+    for (const { name, bytes } of found) {
+      if (!this.#entries.has(name)) merged.set(name, { bytes: this.#added(bytes), object: null });
+    }
     for (const [name, entry] of this.#entries) merged.set(name, entry);
     this.#entries = merged;
-    for (const { bytes } of older) this.#added(bytes);
-  }
-
-  #stat(file: string) {
-    return stat(join(this.#directory, file)).catch(() => null);
+    this.#makeRoom(0, null);
   }
 
   #added(bytes: number): number {
@@ -362,8 +355,11 @@ export class DiskCache implements AsyncDisposable {
     this.#lastError = messageOf(error);
   }
 
+  /** Work that nobody waits for but `settled`; a failure is counted. */
   #track(work: Promise<void>): void {
-    const tracked = work.finally(() => this.#work.delete(tracked));
+    const tracked = work
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => this.#work.delete(tracked));
     this.#work.add(tracked);
   }
 }

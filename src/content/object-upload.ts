@@ -205,6 +205,7 @@ export class ObjectUpload {
     signal?: AbortSignal,
   ): Promise<void> {
     if (this.#abandoned) throw this.#givenUp();
+    signal?.throwIfAborted();
     await this.listed();
     const uploadId = await this.#create();
     const { body, checksum, blockCrcs } = await this.#load(part, length);

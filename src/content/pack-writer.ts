@@ -43,7 +43,7 @@ export class PackWriter {
   async add(plan: UploadPlan, staging: StagingFiles): Promise<void> {
     const target = this.#buffer.subarray(this.#end, this.#end + plan.bytes);
     let done = 0;
-    for (const { file, offset, length } of plan.local) {
+    for (const { file, offset, length } of plan.local()) {
       const reading = staging.readInto(file, offset, target.subarray(done, done + length));
       if (reading !== undefined) await reading;
       done += length;

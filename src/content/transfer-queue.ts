@@ -1,3 +1,5 @@
+import type { MaybePromise } from '../util/maybe-promise.js';
+
 /** A transfer waiting for its turn, or running. */
 export interface Transfer<T> {
   readonly promise: Promise<T>;
@@ -31,18 +33,31 @@ export class TransferQueue {
     return this.#count;
   }
 
-  run<T>(bytes: number, urgent: boolean, body: () => Promise<T>): Transfer<T> {
+  /**
+   * Runs `body` when its turn comes. What `after` answers delays the next transfer, but not the result: so a slow taker
+   * of the bytes slows down the queue and nobody who waits.
+   */
+  run<T>(
+    bytes: number,
+    urgent: boolean,
+    body: () => Promise<T>,
+    after: (value: T) => MaybePromise<void> = () => {},
+  ): Transfer<T> {
     let start = () => {};
     const started = new Promise<void>((resolve) => {
       start = resolve;
     });
     const waiting: Waiting = { bytes, start };
     (urgent ? this.#urgent : this.#ahead).add(waiting);
-    const promise = started.then(body).finally(() => {
-      this.#count--;
-      this.#bytes -= bytes;
-      this.#next();
-    });
+    const promise = started.then(body);
+    promise
+      .then(after)
+      .catch(() => {})
+      .finally(() => {
+        this.#count--;
+        this.#bytes -= bytes;
+        this.#next();
+      });
     this.#next();
     const hurry = () => {
       if (this.#ahead.delete(waiting)) this.#urgent.add(waiting);

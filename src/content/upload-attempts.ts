@@ -64,12 +64,13 @@ export class UploadAttempts {
     const { keys, journal, reader, streams } = this.#parts;
     const n = journal.nextObjectNumber(owner.stageId);
     const object = keys.dataObject(owner.stageId, n, splitPath(plan.request.path).name);
-    const file = plan.local[0]?.file ?? -1;
+    const file = plan.local()[0]?.file ?? -1;
     // The journal has one row for a file; without one, a crash leaves the parts to the store's own cleaning.
     const taken = file < 0 || streams.has(file) || this.#hasPieces(file);
+    const sent = plan.sent();
     const source = reader.open(owner.artifactId, {
       size: () => plan.bytes,
-      pieces: (offset, length) => plan.sent.pieces(offset, length),
+      pieces: (offset, length) => sent.pieces(offset, length),
     });
     const upload = new ObjectUpload(
       { ...this.#parts, journal: taken ? null : journal },
@@ -107,10 +108,11 @@ export class UploadAttempts {
 }
 
 const layoutOf = ({ artifactId, stageId }: UploadOwner, plan: UploadPlan) =>
-  `${artifactId}/${stageId} ${plan.layout}`;
+  `${artifactId}/${stageId} ${plan.layout()}`;
 
 /** The one staging file a plan reads; null when there are none or several. */
 function onlyFile(plan: UploadPlan): number | null {
-  const first = plan.local[0]?.file ?? null;
-  return plan.local.every(({ file }) => file === first) ? first : null;
+  const local = plan.local();
+  const first = local[0]?.file ?? null;
+  return local.every(({ file }) => file === first) ? first : null;
 }

@@ -10,109 +10,120 @@ export interface LocalPiece {
   readonly length: number;
 }
 
-/** What has to be sent for one file, and what its extents are then. */
-export interface UploadPlan {
+/**
+ * What has to be sent for one file, and what its extents are then. There may be a million of them at a time, so what
+ * can be worked out again from the request is not kept.
+ */
+export class UploadPlan {
   readonly request: UploadRequest;
   /** nothing: everything is in the store. pack: a few bytes. object: an object of its own. */
   readonly kind: 'nothing' | 'pack' | 'object';
   /** Bytes to send. */
   readonly bytes: number;
-  /** Where they come from, by their place in what is sent. */
-  readonly sent: ExtentMap;
-  /** The staged pieces among them, in order. */
-  readonly local: readonly LocalPiece[];
   /** The file's bytes are the pieces of `local` and nothing else. */
   readonly wholeIsLocal: boolean;
-  /** The staging file that has the same bytes at the same offsets as what is sent. */
-  readonly identity: number | null;
+  /** Too many pieces: everything but the largest holes is sent, what is in the store already as well. */
+  readonly #rewritten: boolean;
+
+  constructor(request: UploadRequest) {
+    this.request = request;
+    const pieces = this.#map().pieces(0, request.size);
+    const localBytes = localPieces(pieces).reduce((sum, { length }) => sum + length, 0);
+    this.#rewritten = extentsAfter(pieces, request.size) > limits.extentsPerFileMax;
+    this.wholeIsLocal = localBytes === request.size;
+    this.bytes = this.#rewritten ? runBytes(dataRuns(pieces, request.size)) : localBytes;
+    if (this.#rewritten) this.kind = 'object';
+    else this.kind = localBytes === 0 ? 'nothing' : localBytes < limits.packFileBytesMax ? 'pack' : 'object';
+  }
+
+  /** The staged pieces of the file, in order. */
+  local(): LocalPiece[] {
+    return localPieces(this.#map().pieces(0, this.request.size));
+  }
+
+  /** The staging file that has the same bytes at the same offsets as the file; null when there is none. */
+  identity(): number | null {
+    const local = this.local();
+    const [first] = local;
+    return this.wholeIsLocal && local.length === 1 && first?.offset === 0 ? first.file : null;
+  }
+
   /** Two plans with the same text send the same bytes, if no staging file among them was written to meanwhile. */
-  readonly layout: string;
+  layout(): string {
+    return `${this.request.size} ${JSON.stringify(this.#map())}`;
+  }
+
+  /** Where the bytes to send come from, by their place in what is sent. */
+  sent(): ExtentMap {
+    const map = this.#map();
+    const sent = new ExtentMap();
+    let end = 0;
+    if (this.#rewritten) {
+      for (const { start, length } of this.#runs()) {
+        for (const piece of map.pieces(start, length)) {
+          sent.set(end + piece.start - start, piece.length, piece.source);
+        }
+        end += length;
+      }
+      return sent;
+    }
+    for (const { file, offset, length } of this.local()) {
+      sent.set(end, length, { type: 'local', file, offset });
+      end += length;
+    }
+    return sent;
+  }
+
   /** The file's extents when the bytes were sent to `object` from `at` on. */
-  extentsAt(object: string, at: number): Extent[];
+  extentsAt(object: string, at: number): Extent[] {
+    const { size } = this.request;
+    let next = at;
+    const taken = (length: number): Extent => {
+      const extent = { object, offset: next, length };
+      next += length;
+      return extent;
+    };
+    if (!this.#rewritten) {
+      return this.#map().toEntryExtents(size, (_file, _offset, length) => [taken(length)]);
+    }
+    const extents: Extent[] = [];
+    let done = 0;
+    for (const { start, length } of this.#runs()) {
+      pushExtent(extents, { object: null, offset: 0, length: start - done });
+      pushExtent(extents, taken(length));
+      done = start + length;
+    }
+    pushExtent(extents, { object: null, offset: 0, length: size - done });
+    return extents;
+  }
+
+  #map(): ExtentMap {
+    return ExtentMap.of(this.request.extents);
+  }
+
+  #runs(): Run[] {
+    return dataRuns(this.#map().pieces(0, this.request.size), this.request.size);
+  }
 }
 
-export function planUpload(request: UploadRequest): UploadPlan {
-  const map = ExtentMap.of(request.extents);
-  const pieces = map.pieces(0, request.size);
-  const local = localPieces(pieces);
-  const localBytes = local.reduce((sum, { length }) => sum + length, 0);
-  if (extentsAfter(pieces, request.size) > limits.extentsPerFileMax) return planRewrite(request, map, pieces);
-  const sent = new ExtentMap();
-  let end = 0;
-  for (const { file, offset, length } of local) {
-    sent.set(end, length, { type: 'local', file, offset });
-    end += length;
-  }
-  const [first] = local;
-  const wholeIsLocal = localBytes === request.size;
-  const single = wholeIsLocal && local.length === 1 && first?.offset === 0;
-  return {
-    request,
-    kind: localBytes === 0 ? 'nothing' : localBytes < limits.packFileBytesMax ? 'pack' : 'object',
-    bytes: localBytes,
-    layout: layoutOf(map, request.size),
-    sent,
-    local,
-    wholeIsLocal,
-    identity: single ? first.file : null,
-    extentsAt: (object, at) => {
-      let next = at;
-      return map.toEntryExtents(request.size, (_file, _offset, length) => {
-        const extent = { object, offset: next, length };
-        next += length;
-        return [extent];
-      });
-    },
-  };
+interface Run {
+  readonly start: number;
+  readonly length: number;
 }
+
+const runBytes = (runs: readonly Run[]) => runs.reduce((sum, { length }) => sum + length, 0);
 
 /**
- * A file in too many pieces becomes one object. Its largest holes stay holes, so that a huge sparse file does not
- * become a huge full one; the others are sent as zeros.
+ * The file between its largest holes: at most half as many runs as a file may have extents. Large holes stay, so that a
+ * huge sparse file does not become a huge full one; the others are sent as zeros.
  */
-function planRewrite(request: UploadRequest, map: ExtentMap, pieces: readonly MapExtent[]): UploadPlan {
-  const runs = dataRuns(pieces, request.size);
-  const sent = new ExtentMap();
-  let end = 0;
-  for (const { start, length } of runs) {
-    for (const piece of map.pieces(start, length)) {
-      sent.set(end + piece.start - start, piece.length, piece.source);
-    }
-    end += length;
-  }
-  return {
-    request,
-    kind: 'object',
-    bytes: end,
-    layout: layoutOf(map, request.size),
-    sent,
-    local: localPieces(pieces),
-    wholeIsLocal: false,
-    identity: null,
-    extentsAt: (object, at) => {
-      const extents: Extent[] = [];
-      let done = 0;
-      let offset = at;
-      for (const { start, length } of runs) {
-        if (start > done) pushExtent(extents, { object: null, offset: 0, length: start - done });
-        pushExtent(extents, { object, offset, length });
-        offset += length;
-        done = start + length;
-      }
-      if (request.size > done) pushExtent(extents, { object: null, offset: 0, length: request.size - done });
-      return extents;
-    },
-  };
-}
-
-/** The file between its largest holes: at most half as many runs as a file may have extents. */
-function dataRuns(pieces: readonly MapExtent[], size: number): { start: number; length: number }[] {
+function dataRuns(pieces: readonly MapExtent[], size: number): Run[] {
   const holes = holesOf(pieces, size);
   const kept = holes
     .toSorted((a, b) => b.length - a.length)
     .slice(0, limits.extentsPerFileMax / 2 - 1)
     .sort((a, b) => a.start - b.start);
-  const runs: { start: number; length: number }[] = [];
+  const runs: Run[] = [];
   let at = 0;
   for (const { start, length } of [...kept, { start: size, length: 0 }]) {
     if (start > at) runs.push({ start: at, length: start - at });
@@ -121,8 +132,8 @@ function dataRuns(pieces: readonly MapExtent[], size: number): { start: number; 
   return runs;
 }
 
-function holesOf(pieces: readonly MapExtent[], size: number): { start: number; length: number }[] {
-  const holes: { start: number; length: number }[] = [];
+function holesOf(pieces: readonly MapExtent[], size: number): Run[] {
+  const holes: Run[] = [];
   let at = 0;
   for (const { start, length } of pieces) {
     if (start > at) holes.push({ start: at, length: start - at });
@@ -131,8 +142,6 @@ function holesOf(pieces: readonly MapExtent[], size: number): { start: number; l
   if (size > at) holes.push({ start: at, length: size - at });
   return holes;
 }
-
-const layoutOf = (map: ExtentMap, size: number) => `${size} ${JSON.stringify(map)}`;
 
 const extentsAfter = (pieces: readonly MapExtent[], size: number) =>
   pieces.length + holesOf(pieces, size).length;

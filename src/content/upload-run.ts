@@ -15,7 +15,7 @@ import type { ContentKeys, StreamUploads } from './stream-uploads.js';
 import type { StreamedFile } from './streamed-file.js';
 import type { TransferQueue } from './transfer-queue.js';
 import type { UploadAttempts, UploadOwner } from './upload-attempts.js';
-import { type LocalPiece, planUpload, type UploadPlan } from './upload-plan.js';
+import { type LocalPiece, UploadPlan } from './upload-plan.js';
 
 export interface RunParts {
   readonly store: ObjectStore;
@@ -56,7 +56,7 @@ export class UploadRun {
     this.#plans = requests
       .map((request) => ({ place: splitPath(request.path), request }))
       .sort((a, b) => compareEntries(a.place, b.place))
-      .map(({ request }) => planUpload(request));
+      .map(({ request }) => new UploadPlan(request));
     this.#bytesTotal = this.#plans.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#onProgress = options.onProgress ?? (() => {});
     this.#signal =
@@ -172,8 +172,9 @@ export class UploadRun {
   async #sendObject(plan: UploadPlan): Promise<UploadResult> {
     const { base } = plan.request;
     const comparable = base?.sha256 !== undefined && base.size === plan.request.size && plan.wholeIsLocal;
-    if (plan.identity !== null) {
-      const target = { ...this.#owner, file: plan.identity, path: plan.request.path };
+    const identity = plan.identity();
+    if (identity !== null) {
+      const target = { ...this.#owner, file: identity, path: plan.request.path };
       const streamed = await this.#parts.streams.seal(target, plan.request.size);
       try {
         return await this.#sendStreamed(plan, streamed, comparable);
@@ -181,7 +182,7 @@ export class UploadRun {
         this.#parts.streams.release(streamed);
       }
     }
-    const hashing = plan.wholeIsLocal ? this.#hash(plan.local) : Promise.resolve(null);
+    const hashing = plan.wholeIsLocal ? this.#hash(plan.local()) : Promise.resolve(null);
     if (comparable && (await hashing) === base.sha256) return resultOf(plan, base.extents, base.sha256);
     const [upload, sha256] = await both(this.#sendPieces(plan), hashing);
     return resultOf(plan, plan.extentsAt(upload.object, 0), sha256);

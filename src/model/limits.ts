@@ -43,6 +43,8 @@ export const limits = {
   // local disk
   stagingOpenFilesMax: 256,
   cacheOpenFilesMax: 128,
+  cacheWriteWaitMsMax: 2_000, // how long read-ahead may wait for a disk that does not follow,
+  cacheWriteWaitShare: 0.05, // and the part of the time it may do so always
   syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
   unlinkSyncBytesMax: 16 << 20,
   reclaimBytesMin: 64 << 20,
@@ -55,7 +57,6 @@ export const limits = {
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
   hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are
-  contentMemoryBytesMin: 64 << 20,
   // requests to the store
   storeAttemptsMax: 5,
   storeRetryDelayMsMin: 50,
@@ -96,6 +97,7 @@ export const limits = {
   apiBodyBytesMax: 1 << 20,
   apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's
   apiHeadersMsMax: 10_000,
+  apiCloseMsMax: 3_000,
   apiListMax: 10_000, // items of one answer
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
