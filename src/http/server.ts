@@ -40,7 +40,7 @@ export async function createApiServer(
     http: { headersTimeout: limits.apiHeadersMsMax, maxHeaderSize: limits.apiHeaderBytesMax },
     routerOptions: { maxParamLength: limits.apiHeaderBytesMax },
     exposeHeadRoutes: false,
-    forceCloseConnections: true,
+    forceCloseConnections: 'idle',
     return503OnClosing: true,
     // What is not in a schema is refused by name, and "12" stays text where text is wanted.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
@@ -82,7 +82,10 @@ export async function createApiServer(
     listen: (socketPath) => listen(server, socketPath),
     [Symbol.asyncDispose]: async () => {
       operations.cancelAll();
+      // Answers under way are sent; who does not take them is not waited for.
+      const patience = setTimeout(() => server.server.closeAllConnections(), limits.apiCloseMsMax);
       await server.close();
+      clearTimeout(patience);
     },
   };
 }

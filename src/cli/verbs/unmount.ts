@@ -10,8 +10,6 @@ import type { Verb } from '../verb.js';
 
 /** A daemon that is asked to stop waits up to its --stop-timeout; longer than the longest of these nothing takes. */
 const stopMsMax = 3_700_000;
-/** From the end of its work to the end of its process. */
-const exitMsMax = 2_000;
 
 export const unmount: Verb = {
   command: 'unmount <path>',
@@ -63,29 +61,11 @@ async function stop(context: VerbContext, daemon: DaemonRecord, force: boolean):
     }
     if (!isCode(error, 'NotFound')) throw error;
   }
-  await until(
-    stopMsMax,
-    daemon,
-    async () => !(await runningDaemons(context.env)).some(({ pid }) => pid === daemon.pid),
-  );
-  await until(exitMsMax, daemon, async () => !isAlive(daemon.pid)).catch(() => undefined);
-}
-
-async function until(ms: number, daemon: DaemonRecord, done: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!(await done())) {
+  const deadline = Date.now() + stopMsMax;
+  // Its record is the last thing that it takes away.
+  while ((await runningDaemons(context.env)).some(({ pid }) => pid === daemon.pid)) {
     if (Date.now() > deadline) throw new ArtifactError('TimedOut', `process ${daemon.pid} does not end`);
     await sleep(20);
-  }
-}
-
-/** Also true for a zombie whose parent never asks for it. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
