@@ -4,6 +4,7 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { throwIfAborted } from '../store/keys.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
+import { crashPoint } from '../util/crash-point.js';
 import type { Intent, IntentJournal } from './commit-types.js';
 import { corrupt, shown } from './fields.js';
 import { logKey } from './keys.js';
@@ -80,6 +81,7 @@ export class LogAppender {
     }
     const intent = new TrackedIntent(journal, { commitId, artifactId, stageId, baseSeq });
     intent.prepare();
+    crashPoint('append-prepared');
     try {
       return await this.#append(request, decide, intent, options);
     } catch (error) {
@@ -144,7 +146,9 @@ export class LogAppender {
       const seq = sinceSeq + since.length + 1;
       const prev = head?.hash ?? '';
       const bytes = encodeRecord({ seq, prev, commitId, host, user, time: this.#timeAfter(head) }, body);
+      crashPoint('append-decided');
       intent.enterSlot(seq, bytes);
+      crashPoint('append-slot-saved');
       const found = await this.#settle(artifactId, seq, bytes, commitId, options);
       if (found !== null) return [...since, decodeRecord(recordName(artifactId, seq), found, seq, prev)];
       intent.prepare();
@@ -171,6 +175,7 @@ export class LogAppender {
       if (attempt > 0 && options.signal?.aborted === true) break;
       try {
         await store.putIfAbsent(logKey(artifactId, seq), bytes, options);
+        crashPoint('append-slot-put');
       } catch (error) {
         cause = error;
         if (isCode(error, 'Busy')) continue;
@@ -180,6 +185,7 @@ export class LogAppender {
         const found = await readSlot(store, artifactId, seq);
         if (found === null) continue;
         const owner = slotOwner(found, commitId);
+        crashPoint('append-slot-read');
         if (owner !== 'unreadable') return owner === 'mine' ? found : null;
         cause = corrupt(recordName(artifactId, seq), `is not JSON: ${shown(found.toString())}`);
       } catch (error) {

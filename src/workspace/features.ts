@@ -5,7 +5,7 @@ import { ArtifactError } from '../model/errors.js';
  * records) may name more: an unknown reader feature means its content cannot be read, an unknown writer feature that
  * it must not be changed, an unknown gc feature that nothing may be deleted.
  */
-export const knownFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
+const knownFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
 
 export interface FeatureSet {
   readonly reader: readonly string[];
@@ -13,7 +13,7 @@ export interface FeatureSet {
   readonly gc: readonly string[];
 }
 
-export const unknownFeatures = (named: FeatureSet): FeatureSet => ({
+const unknownFeatures = (named: FeatureSet): FeatureSet => ({
   reader: named.reader.filter((feature) => !knownFeatures.reader.includes(feature)),
   writer: named.writer.filter((feature) => !knownFeatures.writer.includes(feature)),
   gc: named.gc.filter((feature) => !knownFeatures.gc.includes(feature)),

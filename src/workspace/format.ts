@@ -29,7 +29,7 @@ export async function openFormat(
   return createFormat(store, options);
 }
 
-export function encodeFormat(format: WorkspaceFormat): Buffer {
+function encodeFormat(format: WorkspaceFormat): Buffer {
   const { formatVersion, workspaceId, reader, writer, gc } = format;
   const json = {
     kind: formatKind,
@@ -42,7 +42,7 @@ export function encodeFormat(format: WorkspaceFormat): Buffer {
   return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
 }
 
-export function decodeFormat(where: string, bytes: Buffer): WorkspaceFormat {
+function decodeFormat(where: string, bytes: Buffer): WorkspaceFormat {
   const fields = new Fields(where, parseJson(where, bytes.toString()));
   fields.literal('kind', formatKind);
   fields.formatVersion(1);

@@ -26,8 +26,8 @@ export const formatKey = 'format.json';
 /** What the store's own probe leaves behind when it is killed; never part of a workspace. */
 const probePrefix = '.probe/';
 
-export const artifactsPrefix = 'a/';
-export const artifactPrefix = (artifactId: string): string => `${artifactsPrefix}${artifactId}/`;
+const artifactsPrefix = 'a/';
+const artifactPrefix = (artifactId: string): string => `${artifactsPrefix}${artifactId}/`;
 export const logPrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}log/`;
 
 export const logKey = (artifactId: string, seq: number): string =>

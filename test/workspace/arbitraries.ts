@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Entry, Time } from '../../src/model/entry.js';
 
 /** Names as directories hold them: any well-formed text, and texts that trip over JSON, paths and sorting. */
-export const anyName = fc.oneof(
+const anyName = fc.oneof(
   { weight: 3, arbitrary: fc.stringMatching(/^[a-d]{1,3}$/) },
   fc
     .string({ unit: 'binary', minLength: 1, maxLength: 8 })

@@ -4,7 +4,7 @@ import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { Body, ByteRange, CallOptions, ObjectInfo, ObjectStore } from '../../src/store/object-store.js';
 
 /** A small seeded generator: one number names a whole interleaving. */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = (seed + 1) * 0x9e3779b9;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
