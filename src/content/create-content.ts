@@ -5,6 +5,7 @@ import { BlockFetcher, type FetchStatistics } from './block-fetcher.js';
 import { BlockReader } from './block-reader.js';
 import { DiskBudget } from './disk-budget.js';
 import { DiskCache, type DiskCacheStatistics } from './disk-cache.js';
+import { FreeSpace } from './free-space.js';
 import { MemoryCache } from './object-blocks.js';
 import type { ContentReader, Staging, Uploader, UploadJournal } from './ports.js';
 import { ReadAheadBudget } from './read-ahead.js';
@@ -44,7 +45,7 @@ export interface Content extends AsyncDisposable {
 export function createContent(options: ContentOptions): Content {
   const { store, keys, journal, stateDirectory } = options;
   const shares = memoryShares(options.memoryBytesMax);
-  const budget = new DiskBudget(options.diskBytesMax);
+  const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory));
   const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
   const memory = new MemoryCache(shares.cacheBytes);
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWriteBytes);

@@ -1,4 +1,5 @@
 import { ArtifactError } from '../model/errors.js';
+import type { FreeSpace } from './free-space.js';
 
 /**
  * One allowance for everything this mount keeps on the local disk. Staged bytes are the user's and come first: they
@@ -6,13 +7,16 @@ import { ArtifactError } from '../model/errors.js';
  */
 export class DiskBudget {
   readonly bytesMax: number;
+  readonly #space: FreeSpace | null;
   #staged = 0;
   #cached = 0;
   #evict: (bytes: number) => Promise<number> = () => Promise.resolve(0);
   #onPressure: () => void = () => {};
 
-  constructor(bytesMax: number) {
+  /** Without `space` only the budget counts. */
+  constructor(bytesMax: number, space: FreeSpace | null = null) {
     this.bytesMax = bytesMax;
+    this.#space = space;
   }
 
   get stagedBytes(): number {
@@ -25,7 +29,8 @@ export class DiskBudget {
 
   /** What the cache may hold now. */
   get cacheBytesMax(): number {
-    return Math.max(0, this.bytesMax - this.#staged);
+    const onDisk = this.#cached + this.#spareBytes;
+    return Math.max(0, Math.min(this.bytesMax - this.#staged, onDisk));
   }
 
   /** `onPressure` is called when the cache holds more than it may; `evict` frees at least so many bytes if it can. */
@@ -44,6 +49,14 @@ export class DiskBudget {
     );
   }
 
+  /** Throws `NoSpace` when `bytes` more would touch what the databases need. Freeing cache may help. */
+  admitOnDisk(bytes: number): void {
+    if (bytes <= this.#spareBytes) return this.#space?.take(bytes);
+    throw new ArtifactError('NoSpace', 'the local disk is full', {
+      hint: 'free space under the state directory, or commit and discard what is staged',
+    });
+  }
+
   addStaged(bytes: number): void {
     this.#staged += bytes;
     if (this.#cached > this.cacheBytesMax) this.#onPressure();
@@ -56,6 +69,12 @@ export class DiskBudget {
 
   /** Asks the cache to give up at least `bytes`, because the disk itself is full. True when it freed something. */
   async reclaim(bytes: number): Promise<boolean> {
-    return (await this.#evict(bytes)) > 0;
+    const freed = await this.#evict(bytes);
+    this.#space?.forget();
+    return freed > 0;
+  }
+
+  get #spareBytes(): number {
+    return this.#space?.spareBytes ?? Number.POSITIVE_INFINITY;
   }
 }

@@ -172,6 +172,7 @@ export class StagingFiles implements Staging, Disposable {
       throw error;
     };
     try {
+      this.#budget.admitOnDisk(data.length);
       const entry = this.#acquire(file, true);
       if (large) return this.#writeLarge(file, entry, offset, data).then(() => undefined, full);
       this.#writeSmall(file, entry, offset, data);
@@ -184,6 +185,7 @@ export class StagingFiles implements Staging, Disposable {
   /** The disk is full while the cache holds bytes: those go first. */
   async #retry(file: number, offset: number, data: Uint8Array, failure: ArtifactError): Promise<void> {
     if (!(await this.#budget.reclaim(Math.max(data.length, limits.reclaimBytesMin)))) throw failure;
+    this.#budget.admitOnDisk(data.length);
     const entry = this.#acquire(file, true);
     await this.#writeLarge(file, entry, offset, data);
   }

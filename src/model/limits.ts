@@ -82,6 +82,11 @@ export const limits = {
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
+  // the local disk: what staged bytes and cache leave free for the databases
+  diskHeadroomShare: 0.02,
+  diskHeadroomBytesMin: 2 << 20,
+  diskHeadroomBytesMax: 64 << 20,
+  freeSpaceAgeMsMax: 250,
   // the working view
   inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
   extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time
