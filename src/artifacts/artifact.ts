@@ -29,6 +29,8 @@ export interface ArtifactParts {
   readonly place: Place | null;
   /** Links the name of a new artifact in its collection. */
   readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
+  readonly closing: AbortSignal;
+  readonly checkManifest: (artifact: WorkspaceArtifact, manifest: Manifest) => void;
   readonly onStep?: (step: string) => void;
 }
 
@@ -59,6 +61,8 @@ export class WorkspaceArtifact implements Artifact {
       catalog: parts.catalog,
       link: () => this.#linkName(),
       onRebased: () => this.invalidate({ type: 'all' }),
+      closing: parts.closing,
+      checkManifest: (manifest) => parts.checkManifest(this, manifest),
       ...(parts.onStep === undefined ? {} : { onStep: parts.onStep }),
     });
   }

@@ -9,7 +9,7 @@ import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { transaction } from '../util/sqlite.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { checkArtifactName } from '../workspace/names.js';
-import type { StoredRecord } from '../workspace/records.js';
+import type { Manifest, StoredRecord } from '../workspace/records.js';
 import { type Place, WorkspaceArtifact } from './artifact.js';
 import { CollectionLog, changedNames } from './collection-log.js';
 import { latestBase } from './drop-stage.js';
@@ -32,6 +32,11 @@ export interface ArtifactsOptions {
   /** Holds stage.db; one daemon at a time. */
   readonly stateDir: string;
   readonly clock?: Clock;
+  /**
+   * Throws `Invalid` when a collection whose manifest is `collection` does not take an artifact with `manifest`
+   * (its JSON Schema). Asked before every record that holds a manifest.
+   */
+  readonly checkManifest?: (collection: Manifest, manifest: Manifest) => void;
   /** Failures in the background, which no caller is told. */
   readonly onError?: (error: unknown, doing: string) => void;
   /** Tests: called at each named step of a commit; may throw. */
@@ -74,7 +79,7 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #opening = new Map<string, Promise<WorkspaceArtifact>>();
   readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
   readonly #background = new Set<Promise<void>>();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   static async open(options: ArtifactsOptions, db: StageDatabase): Promise<WorkspaceArtifacts> {
     const { workspace, catalog } = options;
@@ -221,8 +226,9 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new ArtifactError('Interrupted', 'the daemon is closing'));
+    for (const artifact of this.#open.values()) await artifact.committer.idle();
     await this.idle();
     this.#db[Symbol.dispose]();
   }
@@ -329,6 +335,10 @@ export class WorkspaceArtifacts implements Artifacts {
       log: this.#log,
       place,
       link: (made) => this.#link(made),
+      closing: this.#closing.signal,
+      checkManifest: ({ place }, manifest) => {
+        if (place !== null) this.#options.checkManifest?.(place.collection.manifest(), manifest);
+      },
       ...(onStep === undefined ? {} : { onStep }),
     });
     this.#open.set(id, artifact);

@@ -85,7 +85,8 @@ function deleteRows(core: TreeCore, base: StageBase | null): void {
       db.inodes.deleteAll(stage.s);
       db.dirents.deleteAll(stage.s);
       db.sealed.deleteAll(stage.s);
-      if (stage.isNew) stage.update({ base, manifest: typeOnly(stage.row?.manifest), gen: stage.gen + 1 });
+      if (stage.isNew)
+        stage.update({ base, manifest: typeOnly(stage.row?.manifest), conflicts: [], gen: stage.gen + 1 });
       else stage.remove(base);
       if (base === null) resetNewRoot(core);
     });

@@ -62,15 +62,11 @@ export class Recovery {
     await this.#unlinkOld(move);
   }
 
-  /** Removes staging files that no stage names. Before anything is written. */
+  /** Removes staging files that no stage names, before anything is written; `resume` then drops their uploads. */
   async sweep(): Promise<void> {
     const { db, staging } = this.#parts;
     const named = db.inodes.stagingFiles();
-    for (const file of await staging.files()) {
-      if (named.has(file)) continue;
-      staging.remove(file);
-      db.uploads.remove(file);
-    }
+    for (const file of await staging.files()) if (!named.has(file)) staging.remove(file);
   }
 
   async #finishMove(move: MoveRow): Promise<void> {

@@ -3,8 +3,6 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { Artifact, Inode } from '../../src/artifacts/ports.js';
 import { ArtifactError } from '../../src/model/errors.js';
-import { MemoryStore } from '../../src/store/memory/memory-store.js';
-import type { Body, PutResult } from '../../src/store/object-store.js';
 import {
   type Machine,
   openMachine,
@@ -15,6 +13,7 @@ import {
   temporaryDirectory,
   unexpected,
 } from './support/daemon.js';
+import { GatedStore } from './support/gated-store.js';
 import { describe, Model, ModelError, type ModelNode, resize, writeAt } from './support/model.js';
 import { describeTree, describeVersion, exactTree } from './support/observe.js';
 
@@ -52,8 +51,12 @@ type Step =
   | { op: 'crash'; at: string; during: Op[] }
   | { op: 'discard' | 'restart' | 'forget' | 'fail' };
 
-const name = fc.constantFrom('a', 'b', 'c');
-const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join('/'));
+// Few names, so that operations often meet the same ones.
+const name = fc.constantFrom('a', 'a', 'a', 'b', 'b', 'c');
+const depth = fc.constantFrom(1, 1, 1, 2, 2, 3);
+const path = depth
+  .chain((count) => fc.array(name, { minLength: count, maxLength: count }))
+  .map((names) => names.join('/'));
 const offset = fc.constantFrom(0, 1, 3, 10, 4096);
 const length = fc.integer({ min: 0, max: 6 });
 const slot = fc.integer({ min: 0, max: 2 });
@@ -118,28 +121,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-/** Holds back the record of a commit until it is told to go on, or makes it fail. */
-class GatedStore extends MemoryStore {
-  gate: Promise<void> | null = null;
-
-  /** Tests of crashes: called before and after a record is stored; never resolves where the daemon dies. */
-  atRecord: (when: string) => Promise<void> = () => Promise.resolve();
-
-  override async putIfAbsent(...args: Parameters<MemoryStore['putIfAbsent']>): Promise<PutResult> {
-    await this.gate;
-    await this.atRecord('before the record');
-    const result = await super.putIfAbsent(...args);
-    await this.atRecord('after the record');
-    return result;
-  }
-
-  failing = false;
-  override async put(key: string, body: Body, ...rest: [options?: object]): Promise<PutResult> {
-    if (this.failing) throw new ArtifactError('StoreUnavailable', 'made to fail');
-    return super.put(key, body, ...rest);
-  }
-}
-
 interface OpenFile {
   readonly inode: Inode;
   readonly node: ModelNode;
@@ -201,9 +182,9 @@ class Run {
         (this.artifact.tree as unknown as { core: { table: { clearIdle(): void } } }).core.table.clearIdle();
         break;
       case 'fail':
-        this.store.failing = true;
+        this.store.isAway = true;
         await this.artifact.commit({ message: 'fails' }).catch(() => {});
-        this.store.failing = false;
+        this.store.isAway = false;
         break;
       default:
         await this.op(step);
@@ -251,10 +232,7 @@ class Run {
   }
 
   async commit(during: readonly Op[]): Promise<void> {
-    let openGate = () => {};
-    this.store.gate = new Promise((resolve) => {
-      openGate = resolve;
-    });
+    const openGate = this.store.hold();
     this.sealedModel = null;
     const committing = this.artifact.commit({ message: 'm' }).then(
       (result) => result,
@@ -270,7 +248,6 @@ class Run {
     }
     openGate();
     const result = await committing;
-    this.store.gate = null;
     if (result instanceof ArtifactError && result.code === 'NothingStaged') return;
     if (result instanceof Error) throw result;
     const sealed = this.sealedModel as ModelNode | null;

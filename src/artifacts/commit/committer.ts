@@ -7,7 +7,7 @@ import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { transaction } from '../../util/sqlite.js';
 import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
-import type { ChangeSummary } from '../../workspace/records.js';
+import type { ChangeSummary, Manifest } from '../../workspace/records.js';
 import type { PathChange } from '../../workspace/trees.js';
 import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
@@ -24,6 +24,10 @@ export interface CommitParts {
   readonly link: () => Promise<void>;
   /** After the base has changed by more than what was staged here. */
   readonly onRebased: () => void;
+  /** Fires when the daemon closes: an upload ends, a record on its way is settled at the next start. */
+  readonly closing: AbortSignal;
+  /** Throws `Invalid` when the artifact's collection does not take such a manifest. */
+  readonly checkManifest: (manifest: Manifest) => void;
   /** Tests: called at each step by name; may throw. */
   readonly onStep?: (step: string) => void;
 }
@@ -38,6 +42,7 @@ const filesPerTurn = 100;
 export class Committer {
   readonly #parts: CommitParts;
   #progress: CommitProgress | null = null;
+  #running: Promise<unknown> = Promise.resolve();
   /** Paths of the last conflict, until a commit succeeds or the stage is dropped. */
   #conflicts: readonly string[] = [];
 
@@ -50,7 +55,7 @@ export class Committer {
   }
 
   get conflicts(): readonly string[] {
-    return this.#conflicts;
+    return [...new Set([...this.#conflicts, ...(this.#parts.tree.core.stage.row?.conflicts ?? [])])].sort();
   }
 
   async commit(options: CommitOptions): Promise<CommitResult> {
@@ -58,7 +63,10 @@ export class Committer {
     return this.exclusive(async () => {
       await this.#finishEarlier();
       try {
-        const result = await this.#run(options);
+        const { closing } = this.#parts;
+        const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+        this.#checkLateConflicts(options);
+        const result = await this.#run({ ...options, signal });
         this.#conflicts = [];
         return result;
       } catch (error) {
@@ -75,11 +83,16 @@ export class Committer {
         hint: 'wait until it is done',
       });
     this.#report(nothingDone);
-    try {
-      return await body();
-    } finally {
+    const running = body().finally(() => {
       this.#progress = null;
-    }
+    });
+    this.#running = running.catch(() => {});
+    return running;
+  }
+
+  /** Resolves when no commit runs. */
+  async idle(): Promise<void> {
+    await this.#running;
   }
 
   /** The stage is gone: nothing conflicts with it any more. */
@@ -92,14 +105,19 @@ export class Committer {
     return this.exclusive(() => this.#finishEarlier());
   }
 
-  async #run(options: CommitOptions): Promise<CommitResult> {
+  async #run(options: CommitOptions & { signal: AbortSignal }): Promise<CommitResult> {
     const { core, content } = this.#parts.tree;
-    const sealed = await content.quiet(() => seal(core));
-    if (sealed === undefined) throw nothingStaged();
-    content.cleaner.holdForCommit();
+    const sealed = await content.quiet(() => {
+      // In the same turn: what is truncated from now on may be what is being uploaded.
+      content.cleaner.holdForCommit();
+      return seal(core);
+    });
+    if (sealed === undefined) {
+      content.cleaner.releaseCommit();
+      throw nothingStaged();
+    }
     let isPublished = false;
     try {
-      this.#step('sealed');
       const prepared = await this.#prepare(sealed, options);
       if (prepared === null) {
         // What is left of a new artifact's first commit: its name.
@@ -123,11 +141,25 @@ export class Committer {
     }
   }
 
+  /** Conflicts that the protocol cannot see any more: with the base, not with what came after it. */
+  #checkLateConflicts({ onConflict = 'fail' }: CommitOptions): void {
+    const paths = this.#parts.tree.core.stage.row?.conflicts ?? [];
+    if (paths.length === 0 || onConflict === 'mine') return;
+    throw new ArtifactError('Conflict', 'files were changed here and by somebody else', {
+      paths,
+      hint:
+        onConflict === 'fail'
+          ? 'commit again with --on-conflict=mine to keep yours, or discard'
+          : 'these were staged while a commit ran: take theirs by discard, or keep yours by --on-conflict=mine',
+    });
+  }
+
   /** Uploads, and stores what will be published. null: the stage does not differ from its base. */
-  async #prepare(sealed: Seal, options: CommitOptions): Promise<Prepared | null> {
+  async #prepare(sealed: Seal, options: CommitOptions & { signal: AbortSignal }): Promise<Prepared | null> {
     const { core } = this.#parts.tree;
-    using _ = sealed;
-    const { inodes, dirents } = sealed.snapshot;
+    using snapshot = sealed.snapshot;
+    const { inodes, dirents } = snapshot;
+    this.#step('sealed');
     const plan = await CommitPlan.make({ s: sealed.s, inodes, dirents, base: core.base });
     const root = plan.root();
     const requests = await plan.requests();
@@ -138,7 +170,7 @@ export class Committer {
     this.#step('planned');
     let bytesUploaded = 0;
     const results = await core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      signal: options.signal,
       onProgress: (progress) => {
         bytesUploaded = progress.bytesDone;
         this.#report({ phase: 'upload', ...progress }, options);
@@ -164,7 +196,11 @@ export class Committer {
     await db.sync();
   }
 
-  #publish(sealed: Seal, prepared: Prepared, options: CommitOptions): Promise<PublishResult> {
+  #publish(
+    sealed: Seal,
+    prepared: Prepared,
+    options: CommitOptions & { signal: AbortSignal },
+  ): Promise<PublishResult> {
     const { core } = this.#parts.tree;
     this.#report({ ...(this.#progress ?? nothingDone), phase: 'publish' }, options);
     const request: PublishRequest = {
@@ -179,12 +215,9 @@ export class Committer {
       ...(sealed.manifest === null ? {} : { manifest: sealed.manifest }),
       inputs: options.inputs ?? [],
       onConflict: options.onConflict ?? 'fail',
+      checkManifest: this.#parts.checkManifest,
     };
-    return this.#parts.publisher.publish(
-      request,
-      core.db.intents,
-      options.signal === undefined ? {} : { signal: options.signal },
-    );
+    return this.#parts.publisher.publish(request, core.db.intents, { signal: options.signal });
   }
 
   /** From here on the version exists; a failure is finished by `recover`. */

@@ -1,6 +1,6 @@
 import type { VersionTree } from '../../catalog/ports.js';
 import { ExtentMap } from '../../content/extent-map.js';
-import { type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
+import { type Entry, type Ino, rootIno } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { newStageId } from '../../model/ids.js';
 import { transaction } from '../../util/sqlite.js';
@@ -10,6 +10,8 @@ import type { StageBase } from '../stage-db/stage-rows.js';
 import type { Node } from '../tree/node.js';
 import { type Entries, rebaseNodes, withEntries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
+import { lateConflicts } from './late-conflicts.js';
+import { Places } from './places.js';
 
 export interface Published {
   readonly commitId: string;
@@ -38,9 +40,10 @@ export async function retire(core: TreeCore, published: Published): Promise<void
     }
     return;
   }
+  const conflicts = await lateConflicts(core, published.tree, rows, places);
   const pathOf = (node: Node) => (node.hasName ? places.pathOf(node.ino, node.base) : undefined);
   await withEntries(core, published.tree, pathOf, (entries) => {
-    const kept = retireRows(core, published, rows, places, entries);
+    const kept = retireRows(core, published, rows, places, entries, conflicts);
     core.base = published.tree;
     const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
     for (const node of paths.keys()) takeKeptRow(core, node, kept);
@@ -55,6 +58,7 @@ function retireRows(
   rows: ReadonlyMap<Ino, SealedRow>,
   places: Places,
   entries: Entries,
+  conflicts: readonly string[] = [],
 ): ReadonlySet<Ino> {
   const { stage, db } = core;
   const { s } = stage;
@@ -67,44 +71,13 @@ function retireRows(
       for (const ino of kept) moveRow(core, ino, rows.get(ino), places, sealed, entries);
       db.sealed.deleteAll(s);
       db.forgetIntent(published.commitId);
-      moveStage(core, published, kept, sealed);
+      moveStage(core, published, kept, sealed, conflicts);
     });
   } catch (error) {
     stage.restore(state);
     throw error;
   }
   return kept;
-}
-
-/** Where things of the old base and the sealed stage are in the new version. */
-class Places {
-  readonly #rows: ReadonlyMap<Ino, SealedRow>;
-  readonly #moved = new Map<string, string>();
-
-  constructor(rows: ReadonlyMap<Ino, SealedRow>) {
-    this.#rows = rows;
-    for (const { was, path } of rows.values()) if (was !== null) this.#moved.set(was, path);
-  }
-
-  /** null: it is not in the new version. */
-  pathOf(ino: Ino, base: string | null): string | null {
-    const sealed = this.#rows.get(ino);
-    if (sealed !== undefined) return sealed.path;
-    return base === null ? null : this.#fromBase(base);
-  }
-
-  /** The nearest directory above that was staged says where what it shows has gone. */
-  #fromBase(path: string): string {
-    let below = '';
-    for (let at = path; ; ) {
-      const moved = this.#moved.get(at);
-      if (moved !== undefined) return joinPath(moved, below);
-      if (at === '') return path;
-      const { dir, name } = splitPath(at);
-      below = below === '' ? name : `${name}/${below}`;
-      at = dir;
-    }
-  }
 }
 
 /** Deletes what was sealed; answers the inodes that stay: changed ones, and the directories that lead to a change. */
@@ -197,7 +170,13 @@ function attributesOf(entry: Entry): Partial<InodeRow> {
 }
 
 /** The next stage draws its own id: objects under the old one belong to the committed stage. */
-function moveStage(core: TreeCore, published: Published, kept: ReadonlySet<Ino>, sealed: number): void {
+function moveStage(
+  core: TreeCore,
+  published: Published,
+  kept: ReadonlySet<Ino>,
+  sealed: number,
+  conflicts: readonly string[],
+): void {
   const { stage } = core;
   const { row } = stage;
   if (row === null) return;
@@ -212,6 +191,7 @@ function moveStage(core: TreeCore, published: Published, kept: ReadonlySet<Ino>,
     sealed: null,
     commitId: null,
     manifest: keepsManifest ? row.manifest : null,
+    conflicts,
   });
 }
 

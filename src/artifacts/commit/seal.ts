@@ -6,7 +6,7 @@ import type { StageBase } from '../stage-db/stage-rows.js';
 import type { TreeCore } from '../tree/tree-core.js';
 
 /** A stage at the moment a commit began. Later changes carry a higher generation. */
-export interface Seal extends Disposable {
+export interface Seal {
   readonly s: number;
   readonly stageId: string;
   readonly commitId: string;
@@ -14,6 +14,7 @@ export interface Seal extends Disposable {
   readonly base: StageBase | null;
   readonly inoPrefixes: readonly number[];
   readonly manifest: Manifest | null;
+  /** To be disposed. */
   readonly snapshot: StageSnapshot;
   /** Paths of files that are open for writing. */
   readonly openFiles: readonly string[];
@@ -44,7 +45,6 @@ export function seal(core: TreeCore): Seal | undefined {
     manifest,
     snapshot,
     openFiles: openFiles(core),
-    [Symbol.dispose]: () => snapshot[Symbol.dispose](),
   };
 }
 

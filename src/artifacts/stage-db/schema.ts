@@ -22,6 +22,7 @@ export const stageMigrations: readonly string[] = [
     commit_id TEXT,                 -- of that commit
     manifest TEXT,                  -- JSON, when edited
     manifest_gen INTEGER NOT NULL DEFAULT 0,
+    conflicts TEXT,                 -- JSON: paths staged on what a later base has otherwise
     collection_id TEXT,             -- where the artifact's name is; NULL for the root
     name TEXT,
     is_new INTEGER NOT NULL         -- the name is not linked yet: the first commit does

@@ -27,6 +27,8 @@ export interface StageRow {
   readonly commitId: string | null;
   readonly manifest: Manifest | null;
   readonly manifestGen: number;
+  /** Paths that were staged on a base in which others have changed them since; the next commit must decide. */
+  readonly conflicts: readonly string[];
   /** Where the artifact's name is, as far as is known; null for the root. */
   readonly place: NamePlace | null;
   /** The name is not linked yet: the first commit does. */
@@ -45,6 +47,7 @@ interface Columns {
   commit_id: string | null;
   manifest: string | null;
   manifest_gen: number;
+  conflicts: string | null;
   collection_id: string | null;
   name: string | null;
   is_new: number;
@@ -64,12 +67,12 @@ export class StageRows {
   constructor(db: Database) {
     this.#insert = db.prepare(
       `INSERT INTO stage (artifact_id, stage_id, base, ino_prefixes, ino_next, gen, sealed, commit_id, manifest,
-                          manifest_gen, collection_id, name, is_new)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                          manifest_gen, conflicts, collection_id, name, is_new)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#update = db.prepare(
       `UPDATE stage SET artifact_id = ?, stage_id = ?, base = ?, ino_prefixes = ?, ino_next = ?, gen = ?,
-         sealed = ?, commit_id = ?, manifest = ?, manifest_gen = ?, collection_id = ?, name = ?, is_new = ? WHERE s = ?`,
+         sealed = ?, commit_id = ?, manifest = ?, manifest_gen = ?, conflicts = ?, collection_id = ?, name = ?, is_new = ? WHERE s = ?`,
     );
     this.#setInoNext = db.prepare('UPDATE stage SET ino_next = ? WHERE s = ?');
     this.#byArtifact = db.prepare('SELECT * FROM stage WHERE artifact_id = ?');
@@ -130,6 +133,7 @@ function values(row: Omit<StageRow, 's'>): (string | number | null)[] {
     row.commitId,
     row.manifest === null ? null : JSON.stringify(row.manifest),
     row.manifestGen,
+    row.conflicts.length === 0 ? null : JSON.stringify(row.conflicts),
     row.place?.collectionId ?? null,
     row.place?.name ?? null,
     row.isNew ? 1 : 0,
@@ -149,6 +153,7 @@ function rowOf(row: Columns): StageRow {
     commitId: row.commit_id,
     manifest: row.manifest === null ? null : (JSON.parse(row.manifest) as Manifest),
     manifestGen: row.manifest_gen,
+    conflicts: row.conflicts === null ? [] : (JSON.parse(row.conflicts) as string[]),
     place:
       row.collection_id === null || row.name === null
         ? null

@@ -5,6 +5,7 @@ import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { type Deferred, deferred } from '../../util/deferred.js';
 import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
+import { crashPoint } from '../../util/crash-point.js';
 import { dropPrivileges } from './attribute-ops.js';
 import type { Change } from './change.js';
 import type { Node } from './node.js';
@@ -179,6 +180,7 @@ export class ContentOps {
   /** The bytes are in the staging file: name them. */
   #record(node: Node, file: number, start: number, length: number, killPrivileges: boolean): number {
     const core = this.#core;
+    crashPoint('stage-bytes-written');
     const apply = (now: Node['mtime']) => {
       node.map.set(start, length, { type: 'local', file, offset: start });
       node.size = Math.max(node.size, start + length);

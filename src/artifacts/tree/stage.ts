@@ -78,6 +78,7 @@ export class Stage {
       commitId: null,
       manifest: null,
       manifestGen: 0,
+      conflicts: [],
       place: this.place,
       isNew,
     };

@@ -2,6 +2,7 @@ import type { VersionTree } from '../../catalog/ports.js';
 import type { ContentReader, Staging, Uploader } from '../../content/ports.js';
 import { type Clock, type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
+import { crashPoint } from '../../util/crash-point.js';
 import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { transaction } from '../../util/sqlite.js';
 import type { InodeRow } from '../stage-db/inode-rows.js';
@@ -66,7 +67,9 @@ export class TreeCore {
         this.stage.ensure(this.base?.inoPrefixes ?? []);
         body(change);
         change.store();
+        crashPoint('stage-change-stored');
       });
+      crashPoint('stage-change-committed');
     } catch (error) {
       change.undo();
       throw error;

@@ -14,6 +14,7 @@ import type { Clock } from '../../../src/model/entry.js';
 import { ArtifactError } from '../../../src/model/errors.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
 import type { ObjectStore } from '../../../src/store/object-store.js';
+import type { MaybePromise } from '../../../src/util/maybe-promise.js';
 import { dataObject, objectKey, packObject } from '../../../src/workspace/keys.js';
 import { Workspace } from '../../../src/workspace/workspace.js';
 
@@ -206,6 +207,19 @@ export class Shell {
   async commit(message = 'test') {
     return this.artifact.commit({ message });
   }
+}
+
+/** What `work` fails with; fails itself when it does not. */
+export async function failure(
+  work: MaybePromise<unknown> | (() => MaybePromise<unknown>),
+): Promise<ArtifactError> {
+  try {
+    await (typeof work === 'function' ? work() : work);
+  } catch (error) {
+    if (error instanceof ArtifactError) return error;
+    throw error;
+  }
+  throw new Error('it did not fail');
 }
 
 export async function readAll(artifact: Artifact, inode: Inode): Promise<Buffer> {

@@ -1,0 +1,57 @@
+import { ArtifactError } from '../../../src/model/errors.js';
+import { MemoryStore } from '../../../src/store/memory/memory-store.js';
+import type { Body, PutResult } from '../../../src/store/object-store.js';
+
+/** A memory store that holds records back, or fails, when a test says so. */
+export class GatedStore extends MemoryStore {
+  /** Every `put` (packs, trees) fails. */
+  isAway = false;
+  /** Called before and after a record is stored; never resolves where a test's daemon dies. */
+  atRecord: (when: 'before the record' | 'after the record') => Promise<void> = () => Promise.resolve();
+  #gate: Promise<void> | null = null;
+  #waiting = 0;
+  #onWaiting: (() => void) | null = null;
+
+  /** Holds back every record until the answer is called. */
+  hold(): () => void {
+    let release = () => {};
+    this.#gate = new Promise((resolve) => {
+      release = () => {
+        this.#gate = null;
+        resolve();
+      };
+    });
+    return release;
+  }
+
+  /** Resolves when a record is being held back. */
+  async waiting(): Promise<void> {
+    if (this.#waiting > 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onWaiting = resolve;
+    });
+  }
+
+  override async putIfAbsent(...args: Parameters<MemoryStore['putIfAbsent']>): Promise<PutResult> {
+    this.#waiting++;
+    this.#onWaiting?.();
+    await this.#gate;
+    this.#waiting--;
+    await this.atRecord('before the record');
+    const result = await super.putIfAbsent(...args);
+    await this.atRecord('after the record');
+    return result;
+  }
+
+  override async put(key: string, body: Body, ...rest: [options?: object]): Promise<PutResult> {
+    if (this.isAway) throw new ArtifactError('StoreUnavailable', 'made to be away');
+    return super.put(key, body, ...rest);
+  }
+
+  override async putStream(
+    ...args: Parameters<MemoryStore['putStream']>
+  ): ReturnType<MemoryStore['putStream']> {
+    if (this.isAway) throw new ArtifactError('StoreUnavailable', 'made to be away');
+    return super.putStream(...args);
+  }
+}

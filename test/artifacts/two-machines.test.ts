@@ -1,0 +1,236 @@
+import { afterEach, expect, test } from 'vitest';
+import type { Invalidation } from '../../src/artifacts/ports.js';
+import type { ErrorCode } from '../../src/model/errors.js';
+import {
+  failure,
+  type Machine,
+  newStore,
+  openMachine,
+  removeTemporaryDirectories,
+  Shell,
+  shellOf,
+  unexpected,
+} from './support/daemon.js';
+import { GatedStore } from './support/gated-store.js';
+import { describeTree, exactTree } from './support/observe.js';
+
+afterEach(() => {
+  removeTemporaryDirectories();
+  expect(unexpected.splice(0)).toEqual([]);
+});
+
+interface Pair {
+  readonly store: GatedStore;
+  readonly machines: readonly [Machine, Machine];
+  readonly one: Shell;
+  readonly two: Shell;
+  close(): Promise<void>;
+}
+
+/** Two machines at v0 of one artifact: files `x` and `y`, and `d/z`. */
+async function pair(): Promise<Pair> {
+  const store = new GatedStore();
+  const first = await openMachine({ store });
+  const one = new Shell(first.artifacts.create(first.artifacts.root, 'it'));
+  await one.write('x', 'x of v0');
+  await one.write('y', 'y of v0');
+  await one.mkdir('d');
+  await one.write('d/z', 'z of v0');
+  await one.commit();
+  const second = await openMachine({ store });
+  const two = await shellOf(second, 'it');
+  const machines = [first, second] as const;
+  return {
+    store,
+    machines,
+    one,
+    two,
+    async close() {
+      for (const machine of machines) await machine.close();
+    },
+  };
+}
+
+const codeOf = async (work: Promise<unknown>): Promise<ErrorCode> => (await failure(work)).code;
+
+test('changes to different files go together without a word', async () => {
+  const { one, two, close } = await pair();
+  await one.put('x', 'x by one');
+  await two.put('y', 'y by two');
+  await two.write('new', 'new by two');
+  expect(await one.commit()).toMatchObject({ version: 1, rebased: false });
+  const seen: Invalidation[] = [];
+  two.artifact.onInvalidate((what) => seen.push(what));
+  expect(await two.commit()).toMatchObject({ version: 2, rebased: true });
+  expect(seen).toEqual([{ type: 'all' }]);
+  expect(await two.read('x')).toBe('x by one');
+  expect(await one.read('y')).toBe('y of v0');
+  expect(await one.artifact.refresh()).toBe(true);
+  expect(await one.read('y')).toBe('y by two');
+  expect(await one.artifact.refresh()).toBe(false);
+  expect(await describeTree(one.artifact)).toEqual(await describeTree(two.artifact));
+  expect(await exactTree(one.artifact)).toEqual(await exactTree(two.artifact));
+  await close();
+});
+
+test('a file changed on both sides is a conflict: the stage stays, and the user decides', async () => {
+  const { one, two, close } = await pair();
+  await one.put('x', 'x by one');
+  await two.put('x', 'x by two');
+  await two.put('y', 'y by two');
+  await one.commit();
+  const error = await failure(two.commit());
+  expect(error.code).toBe('Conflict');
+  expect(error.details['paths']).toEqual(['x']);
+  expect((await two.artifact.status()).conflicts).toEqual(['x']);
+  expect(two.artifact.lastError()).toContain('x');
+  expect(await two.read('x')).toBe('x by two');
+  const result = await two.artifact.commit({ message: 'mine', onConflict: 'mine' });
+  expect(result).toMatchObject({ version: 2, rebased: true });
+  expect(await two.read('x')).toBe('x by two');
+  expect((await two.artifact.status()).conflicts).toEqual([]);
+  expect(two.artifact.lastError()).toBe('');
+  await one.artifact.refresh();
+  expect(await one.read('x')).toBe('x by two');
+  await close();
+});
+
+test("with 'theirs' the other side's file is what is seen afterwards, here too", async () => {
+  const { one, two, close } = await pair();
+  await one.put('x', 'x by one');
+  await two.put('x', 'x by two');
+  await two.put('y', 'y by two');
+  await one.commit();
+  await two.artifact.commit({ message: 'theirs', onConflict: 'theirs' });
+  expect(await two.read('x')).toBe('x by one');
+  expect(await two.read('y')).toBe('y by two');
+  expect((await two.artifact.status()).stagedCount).toBe(0);
+  await close();
+});
+
+test('an open file that somebody else replaced goes on reading what it had', async () => {
+  const { one, two, close } = await pair();
+  const inode = await two.get('x');
+  two.artifact.tree.retain(inode);
+  const reader = two.artifact.tree.open(inode);
+  await one.unlink('x');
+  await one.write('x', 'another file');
+  await one.commit();
+  await two.artifact.refresh();
+  expect((await reader.read(0, 100)).toString()).toBe('x of v0');
+  expect(inode.nlink).toBe(0);
+  expect(await two.read('x')).toBe('another file');
+  reader.close();
+  two.artifact.tree.release(inode);
+  await close();
+});
+
+test('refresh changes files in place: an inode that is known shows the new size and bytes', async () => {
+  const { one, two, close } = await pair();
+  const inode = await two.get('d/z');
+  two.artifact.tree.retain(inode);
+  await one.write('d/z', ' and more', 7);
+  await one.rename('d', 'e');
+  await one.commit();
+  await two.artifact.refresh();
+  // Its name went with the directory: by path it is another file.
+  expect(inode.nlink).toBe(0);
+  expect((await two.get('e/z')).size).toBe(16);
+  expect(await two.read('e/z')).toBe('z of v0 and more');
+  two.artifact.tree.release(inode);
+  await close();
+});
+
+test('a stage with changes stays on its base at refresh', async () => {
+  const { one, two, close } = await pair();
+  await two.put('y', 'y by two');
+  await one.put('x', 'x by one');
+  await one.commit();
+  expect(await two.artifact.refresh()).toBe(true);
+  expect(await two.read('x')).toBe('x of v0');
+  expect((await two.artifact.status()).base).toBe(0);
+  expect(await two.artifact.discard()).toBe(1);
+  expect(await two.read('x')).toBe('x by one');
+  expect(await two.read('y')).toBe('y of v0');
+  expect((await two.artifact.status()).base).toBe(1);
+  await close();
+});
+
+test('what was changed here while a commit ran, and by others before it, is a conflict of the next commit', async () => {
+  const { store, one, two, close } = await pair();
+  await one.put('x', 'x by one');
+  await one.put('y', 'y by one');
+  await one.commit();
+  await two.write('new', 'n');
+  const release = store.hold();
+  const committing = two.commit();
+  await store.waiting();
+  await two.put('x', 'x by two, while the commit ran');
+  release();
+  expect(await committing).toMatchObject({ rebased: true });
+  expect(await two.read('x')).toBe('x by two, while the commit ran');
+  expect(await two.read('y')).toBe('y by one');
+  expect((await two.artifact.status()).conflicts).toEqual(['x']);
+  const error = await failure(two.commit());
+  expect(error.code).toBe('Conflict');
+  expect(error.details['paths']).toEqual(['x']);
+  expect(await two.artifact.commit({ message: 'm', onConflict: 'mine' })).toMatchObject({ version: 3 });
+  expect((await two.artifact.status()).conflicts).toEqual([]);
+  await close();
+});
+
+test('a rename of a directory and a new file in it by somebody else is a conflict', async () => {
+  const { one, two, close } = await pair();
+  await one.rename('d', 'e');
+  await two.write('d/more', 'more');
+  await one.commit();
+  expect(await codeOf(two.commit())).toBe('Conflict');
+  expect(await two.read('d/more')).toBe('more');
+  await close();
+});
+
+test('two machines that make the same name: the first commit wins it, the other is told and renames', async () => {
+  const store = newStore();
+  const first = await openMachine({ store });
+  const second = await openMachine({ store });
+  const one = new Shell(first.artifacts.create(first.artifacts.root, 'same'));
+  const two = new Shell(second.artifacts.create(second.artifacts.root, 'same'));
+  await one.write('f', 'one');
+  await two.write('f', 'two');
+  expect(await one.commit()).toMatchObject({ version: 0 });
+  const error = await failure(two.commit());
+  expect(error.code).toBe('Conflict');
+  expect(error.message).toContain('same');
+  expect(two.artifact.isNew).toBe(true);
+  expect(await two.read('f')).toBe('two');
+  // v0 is there, only the name is missing.
+  expect((await two.artifact.status()).base).toBe(0);
+  await second.artifacts.rename(second.artifacts.root, 'same', second.artifacts.root, 'other');
+  expect(await two.commit()).toMatchObject({ version: 0 });
+  expect(two.artifact.isNew).toBe(false);
+  expect(second.artifacts.children(second.artifacts.root, null, 10)).toEqual(['other', 'same']);
+  expect(await (await shellOf(second, 'same')).read('f')).toBe('one');
+  await first.artifacts.refresh();
+  expect(await (await shellOf(first, 'other')).read('f')).toBe('two');
+  await first.close();
+  await second.close();
+});
+
+test('names that others make, rename and remove are seen after a refresh, and listeners are told', async () => {
+  const { machines, close } = await pair();
+  const [first, second] = machines;
+  const told: string[] = [];
+  second.artifacts.onChildrenChanged((collection, name) => told.push(`${collection.path}:${name}`));
+  const made = new Shell(first.artifacts.create(first.artifacts.root, 'made'));
+  await made.write('f', '1');
+  await made.commit();
+  await first.artifacts.rename(first.artifacts.root, 'it', first.artifacts.root, 'renamed');
+  expect(first.artifacts.children(first.artifacts.root, null, 10)).toEqual(['made', 'renamed']);
+  const known = await second.artifacts.find('it');
+  await second.artifacts.refresh();
+  expect(second.artifacts.children(second.artifacts.root, null, 10)).toEqual(['made', 'renamed']);
+  expect(told.sort()).toEqual([':it', ':made', ':renamed']);
+  expect(known.path).toBe('renamed');
+  expect(await second.artifacts.find('renamed')).toBe(known);
+  await close();
+});
