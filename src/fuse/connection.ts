@@ -6,9 +6,9 @@ import { RequestPool } from './request-pool.js';
 
 /** How a connection ended. */
 export type EndReason =
-  /** Somebody unmounted: us, `umount`, `fusermount3 -u`. */
+  /** Somebody unmounted: us, `umount`, `fusermount3 -u`; also by force. */
   | 'unmounted'
-  /** Somebody forced it: `umount -f`, or `abort` under /sys/fs/fuse/connections. */
+  /** Somebody wrote to `abort` under /sys/fs/fuse/connections. */
   | 'aborted'
   /** The device answered something unexpected. */
   | 'failed';

@@ -53,6 +53,8 @@ export interface MemoryFileSystemOptions {
   readonly attrSeconds?: number;
   readonly negativeSeconds?: number;
   readonly keepCache?: boolean;
+  /** Files of these names bypass the page cache. */
+  readonly directIo?: readonly string[];
 }
 
 /** The smallest file system that a driver can be tested with. Everything is answered at once, unless `before` waits. */
@@ -65,6 +67,7 @@ export class MemoryFileSystem implements FileSystem {
     () => {};
   readonly #options: MemoryFileSystemOptions;
   readonly #handles = new Map<number, MemoryNode>();
+  readonly #direct = new WeakSet<MemoryNode>();
   #handlesMade = 0;
   #nodesMade = 0;
 
@@ -193,7 +196,11 @@ export class MemoryFileSystem implements FileSystem {
   open(_: RequestContext, id: NodeId, flags: number): OpenReply {
     const node = this.#node(id);
     if ((flags & constants.O_TRUNC) !== 0) resize(node, 0);
-    return { handle: this.#open(node), keepCache: this.#options.keepCache ?? false };
+    return {
+      handle: this.#open(node),
+      keepCache: this.#options.keepCache ?? false,
+      directIo: this.#direct.has(node),
+    };
   }
 
   create(
@@ -226,7 +233,8 @@ export class MemoryFileSystem implements FileSystem {
     const put = (): number => {
       if (offset + data.length > node.size) resize(node, offset + data.length);
       data.copy(node.bytes, offset);
-      if (flags.killPrivileges) stripSetIds(node);
+      // The kernel does not expect the mode to change with a write.
+      if (flags.killPrivileges && stripSetIds(node)) this.notifier?.invalidateInode(node.id, -1, 0);
       node.mtime = systemClock();
       node.ctime = node.mtime;
       return data.length;
@@ -392,6 +400,7 @@ export class MemoryFileSystem implements FileSystem {
     if (directory.children.has(name)) throw fail('Exists', name);
     directory.cookies += 1;
     directory.children.set(name, { node, cookie: directory.cookies });
+    if (this.#options.directIo?.includes(name)) this.#direct.add(node);
     node.names += 1;
     if (node.kind === 'dir') {
       node.parent = directory;
@@ -493,8 +502,11 @@ function resize(node: MemoryNode, size: number): void {
   node.size = size;
 }
 
-function stripSetIds(node: MemoryNode): void {
-  if (node.kind === 'dir') return;
+/** Answers whether there was something to strip. */
+function stripSetIds(node: MemoryNode): boolean {
+  if (node.kind === 'dir') return false;
+  const before = node.mode;
   node.mode &= ~setuid;
   if ((node.mode & groupExecute) !== 0) node.mode &= ~setgid;
+  return node.mode !== before;
 }

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+// Mount tests: they need Linux and /dev/fuse (best as root), and fail where it is missing, so that nobody believes
+// they ran. One file at a time: mounts, users and the page cache belong to the whole machine.
+export default defineConfig({
+  test: {
+    include: ['native-tests/**/*.test.ts'],
+    fileParallelism: false,
+    pool: 'forks',
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
