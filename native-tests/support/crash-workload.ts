@@ -44,10 +44,28 @@ export class CrashWorkload {
   }
 
   /** Works until the mount fails under it. */
-  runUntilKilled(operationsMax = 10_000): void {
+  runUntilKilled(): void {
+    this.#untilKilled(() => {
+      for (;;) this.step();
+    });
+  }
+
+  /** Something of everything, a few times: it passes every step of staging, upload and commit, unless it is killed. */
+  runOfEverything(): void {
+    this.#untilKilled(() => {
+      for (let round = 0; round < 3; round++) {
+        for (let i = 0; i < 8; i++) this.step();
+        this.#write('large.bin', this.#bytes(17_000_000 + round));
+        this.#write(this.#anyPath(), this.#bytes(5000 + round));
+        this.commit();
+      }
+    });
+  }
+
+  #untilKilled(work: () => void): void {
     try {
       if (!existsSync(this.#artifact)) mkdirSync(this.#artifact);
-      for (let i = 0; i < operationsMax; i++) this.step();
+      work();
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? '';
       if (!['ENOTCONN', 'ECONNABORTED', 'EIO', 'ENODEV'].includes(code)) throw error;
