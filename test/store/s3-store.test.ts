@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ErrorCode } from '../../src/model/errors.js';
+import type { ArtifactError, ErrorCode } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { classify } from '../../src/store/s3/s3-errors.js';
@@ -149,7 +149,27 @@ describe('errors', () => {
       message: expect.stringContaining(`s3://test/p at ${server.endpoint}`),
       details: { hint: expect.stringContaining('check the keys') },
     });
-    const everything = inspect(error, { depth: 20, showHidden: true });
+    await using right = storeOn(server, { sessionToken });
+    const key = fresh();
+    await right.put(key, Buffer.from('x'));
+    const failing = [
+      right.putIfAbsent(key, Buffer.from('x')),
+      right.get(key, { offset: 5, length: 5 }),
+      right.get(fresh()),
+      right.head(fresh()),
+      right.completeMultipart(fresh(), 'id', [{ part: 1, etag: 'e', size: 1 }]),
+    ];
+    const results = await Promise.allSettled<unknown>(failing);
+    const errors = [error, ...results.map((result) => (result.status === 'rejected' ? result.reason : null))];
+    expect(errors.map((found) => (found as ArtifactError | null)?.code)).toEqual([
+      'StoreDenied',
+      'Exists',
+      'Corrupt',
+      'NotFound',
+      'NotFound',
+      'NotFound',
+    ]);
+    const everything = inspect(errors, { depth: 20, showHidden: true });
     for (const word of [secret, sessionToken, 'AWS4-HMAC', 'Signature='])
       expect(everything).not.toContain(word);
   });

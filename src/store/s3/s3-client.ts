@@ -8,6 +8,7 @@ import {
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
 import { ChunkStream, sha256Hex } from './s3-body.js';
+import { leanError } from './s3-errors.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
 /**
@@ -24,6 +25,16 @@ export function createS3Client(options: S3Options, signsBodies: () => boolean): 
       return next(args);
     },
     { step: 'build', name: 'artifactfsHeaders', priority: 'low' },
+  );
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        throw leanError(error);
+      }
+    },
+    { step: 'initialize', name: 'artifactfsLeanErrors', priority: 'high' },
   );
   return client;
 }

@@ -114,16 +114,31 @@ export function s3Error(
     code,
     `${what} in ${where} failed: ${status}${failure.name}${failure.message === '' ? '' : `: ${failure.message}`}`,
     { s3: failure.name, ...(hint === undefined ? {} : { hint }) },
-    leanCause(error, failure),
+    error,
   );
 }
 
-/** The SDK's errors hold the whole request, keys' signatures and tokens with it, which must not end in a log. */
-function leanCause(error: unknown, { name, status, message }: S3Failure): Error {
-  const { $metadata, stack } = error as { $metadata?: { requestId?: string }; stack?: unknown };
-  const cause = Object.assign(new Error(message), { name, status, requestId: $metadata?.requestId });
-  if (typeof stack === 'string') cause.stack = stack;
-  return cause;
+/**
+ * The SDK's errors hold the whole request, signatures and session tokens with it, which must not end in a log. This
+ * keeps of one what `describeFailure` reads.
+ */
+export function leanError(error: unknown): Error {
+  const { Code, code, $metadata, stack } = error as {
+    Code?: unknown;
+    code?: unknown;
+    $metadata?: { httpStatusCode?: number; requestId?: string };
+    stack?: string;
+  };
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  const { httpStatusCode, requestId } = $metadata ?? {};
+  const lean = Object.assign(new Error(message), {
+    name,
+    Code,
+    code,
+    $metadata: { httpStatusCode, requestId },
+  });
+  if (stack !== undefined) lean.stack = stack;
+  return lean;
 }
 
 function hintFor(code: ErrorCode, { name, status }: S3Failure): string | undefined {

@@ -27,10 +27,8 @@ import {
   checkPartList,
   checkRange,
   exists,
-  partsSize,
   pastTheEnd,
   throwIfAborted,
-  uploadNotFound,
 } from '../keys.js';
 import type {
   Body,
@@ -49,6 +47,7 @@ import { cleanUpProbe, probeStore } from '../probe.js';
 import { putStreamByParts } from '../put-stream.js';
 import { ChunkStream, crc32Base64 } from './s3-body.js';
 import { createS3Client, getWithChecksum } from './s3-client.js';
+import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
 import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
 import {
@@ -269,7 +268,7 @@ export class S3Store implements ObjectStore {
         // Some services send an empty ETag here.
         return { etag: answer.ETag ? etagOf(answer.ETag) : (await this.head(key, options)).etag };
       } catch (error) {
-        return this.#afterFailedComplete(key, uploadId, parts, options, error);
+        return afterFailedComplete(this, this.#where, { key, uploadId, parts }, options, error);
       }
     });
   }
@@ -372,6 +371,27 @@ export class S3Store implements ObjectStore {
     });
   }
 
+  /** True when a right CRC32 is accepted and a wrong one refused. */
+  async #verifiesCrc32(options: CallOptions | undefined): Promise<boolean> {
+    const key = `.probe/${randomUUID()}`;
+    const body = Buffer.from('artifactfs');
+    const accepts = async (crc32: string): Promise<boolean> => {
+      try {
+        await this.#onKey('testing checksums', key, options, (target) =>
+          this.#put({ ...target, Body: body, ChecksumCRC32: crc32 }, options),
+        );
+        return true;
+      } catch (error) {
+        if (isCode(error, 'StoreUnavailable', 'Invalid', 'Unsupported')) return false;
+        throw error;
+      }
+    };
+    const right = await accepts(crc32Base64([body]));
+    const wrong = right && (await accepts(crc32Base64([Buffer.from('something else')])));
+    if (right) await cleanUpProbe(this, [key]);
+    return right && !wrong;
+  }
+
   /** A HEAD has no error document, so a GET has to tell whether the key or the bucket is missing. */
   async #proveMissing(key: string, options: CallOptions | undefined): Promise<void> {
     try {
@@ -379,86 +399,6 @@ export class S3Store implements ObjectStore {
     } catch (error) {
       if (!isCode(error, 'Corrupt')) throw error; // an empty object has no first byte, but exists
     }
-  }
-
-  /**
-   * What a refusal to complete means. An upload that is gone because an earlier try completed it, and only the answer
-   * was lost, is a success. Some services tell of a missing upload by a 500, and cannot leave out a part.
-   */
-  async #afterFailedComplete(
-    key: string,
-    uploadId: string,
-    parts: readonly PartInfo[],
-    options: CallOptions | undefined,
-    error: unknown,
-  ): Promise<PutResult> {
-    const { name, status } = describeFailure(error);
-    if (name !== 'NoSuchUpload' && name !== 'InvalidPart' && status !== 500) throw error;
-    const held = await this.#partsOf(key, uploadId, options);
-    if (held === null) return this.#completedBefore(key, uploadId, parts, options, error);
-    const etags = new Map(held.map(({ part, etag }) => [part, etag]));
-    const asSent = parts.every(({ part, etag }) => etags.get(part) === etag);
-    if (name === 'InvalidPart' && asSent && held.length > parts.length)
-      throw new ArtifactError('Unsupported', `${this.#where} cannot leave out a part of ${key}`, {}, error);
-    throw error;
-  }
-
-  async #partsOf(
-    key: string,
-    uploadId: string,
-    options: CallOptions | undefined,
-  ): Promise<PartInfo[] | null> {
-    try {
-      return await this.listParts(key, uploadId, options);
-    } catch (error) {
-      if (isCode(error, 'NotFound')) return null;
-      throw error;
-    }
-  }
-
-  async #completedBefore(
-    key: string,
-    uploadId: string,
-    parts: readonly PartInfo[],
-    options: CallOptions | undefined,
-    cause: unknown,
-  ): Promise<PutResult> {
-    try {
-      const found = await this.head(key, options);
-      if (found.size === partsSize(parts)) return { etag: found.etag };
-    } catch (error) {
-      if (!isCode(error, 'NotFound')) throw error;
-    }
-    throw uploadNotFound(key, uploadId, cause);
-  }
-
-  /** True when a right CRC32 is accepted and a wrong one refused. */
-  async #verifiesCrc32(options: CallOptions | undefined): Promise<boolean> {
-    const key = `.probe/${randomUUID()}`;
-    const send = (value: string) =>
-      this.#run('testing checksums', options, () =>
-        this.#put(
-          {
-            Bucket: this.#bucket,
-            Key: this.#prefix + key,
-            Body: Buffer.from('artifactfs'),
-            ChecksumCRC32: value,
-          },
-          options,
-        ),
-      );
-    const accepted = (value: string) =>
-      send(value).then(
-        () => true,
-        (error: unknown) => {
-          if (isCode(error, 'StoreUnavailable', 'Invalid', 'Unsupported')) return false;
-          throw error;
-        },
-      );
-    const right = await accepted(crc32Base64([Buffer.from('artifactfs')]));
-    const wrong = right && (await accepted(crc32Base64([Buffer.from('something else')])));
-    if (right) await cleanUpProbe(this, [key]);
-    return right && !wrong;
   }
 
   #onKey<T>(
