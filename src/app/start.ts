@@ -25,8 +25,8 @@ export interface StartOptions {
   readonly mountPoint?: string;
   /** A command's own app, that lives for one call: not registered, no polling. */
   readonly transient?: boolean;
-  /** Make the workspace where there is none yet. Default true. */
-  readonly create?: boolean;
+  /** Make the workspace where there is none: 'if-empty' (default) only where nothing is, true also beside other objects. */
+  readonly create?: 'if-empty' | boolean;
   /** Log to daemon.log in the state directory instead of standard error. */
   readonly background?: boolean;
 }
@@ -57,12 +57,14 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
 }
 
 async function open(config: Config, options: StartOptions, closers: Closers): Promise<App> {
-  const create = options.create ?? true;
+  const create = config.readOnly ? false : (options.create ?? 'if-empty');
   const mountPoint =
     options.mountPoint === undefined ? undefined : (await prepareMountPoint(options.mountPoint, false)).path;
   const earlyLog = new EarlyLog();
-  const store = closers.use(await openConfiguredStore(config, { create, logger: earlyLog }));
-  const workspace = await Workspace.open(store, { create: create && !config.readOnly ? 'if-empty' : false });
+  const store = closers.use(
+    await openConfiguredStore(config, { create: create !== false, logger: earlyLog }),
+  );
+  const workspace = await Workspace.open(store, { create });
   const base = config.store.startsWith('memory:') ? null : config.stateDir;
   // The last thing that goes: who waits for the end of a daemon waits for this.
   let registered: DaemonRecord | undefined;

@@ -1,5 +1,6 @@
 import { type LoadedConfig, loadConfig } from '../config/load.js';
 import { ArtifactError } from '../model/errors.js';
+import { restoreDashes } from './arguments.js';
 import { Terminal } from './terminal.js';
 
 /** Values of flags as yargs gives them, by their long names. */
@@ -33,11 +34,12 @@ export class VerbContext {
   }
 
   text(name: string): string | undefined {
-    return this.flags[name] as string | undefined;
+    const value = this.flags[name] as string | undefined;
+    return value === undefined ? undefined : restoreDashes(value);
   }
 
   texts(name: string): readonly string[] {
-    return (this.flags[name] as readonly string[] | undefined) ?? [];
+    return ((this.flags[name] as readonly string[] | undefined) ?? []).map(restoreDashes);
   }
 
   isSet(name: string): boolean {

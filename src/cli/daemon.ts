@@ -30,11 +30,15 @@ export async function mountInForeground(context: VerbContext): Promise<number> {
   // The working directory of the terminal must not be kept busy by the daemon.
   process.chdir('/');
   try {
-    await runDaemon(config, { env: context.env, mountPoint, background: isChild }, async (app) => {
-      const ready = { mountPoint: app.mountPoint ?? mountPoint, pid: process.pid, store: config.store };
-      if (isChild) await report({ artifactfs: 'ready', ...ready });
-      else if (context.terminal.json) context.terminal.document({ ...ready, state: 'mounted' });
-    });
+    await runDaemon(
+      config,
+      { env: context.env, mountPoint, background: isChild, create: context.isSet('create') || 'if-empty' },
+      async (app) => {
+        const ready = { mountPoint: app.mountPoint ?? mountPoint, pid: process.pid, store: config.store };
+        if (isChild) await report({ artifactfs: 'ready', ...ready });
+        else if (context.terminal.json) context.terminal.document({ ...ready, state: 'mounted' });
+      },
+    );
     return 0;
   } catch (error) {
     if (!isChild || !process.connected) throw error;

@@ -2,6 +2,7 @@ import yargs, { type Argv } from 'yargs';
 import { optionNames, optionSpec } from '../config/options.js';
 import { toArtifactError } from '../model/errors.js';
 import { programVersion } from '../util/version.js';
+import { protectDashes } from './arguments.js';
 import { Interrupts, VerbContext } from './context.js';
 import { exitCodeOf, exitCodes } from './exit-codes.js';
 import { Terminal } from './terminal.js';
@@ -21,7 +22,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       running = execute(verb, new VerbContext(flags, interrupts));
       return running;
     });
-    await parser.parseAsync([...args]);
+    await parser.parseAsync(protectDashes(args));
     return running === undefined ? exitCodes.ok.code : await running;
   } catch (error) {
     const failure = toArtifactError(error);

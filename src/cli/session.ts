@@ -10,6 +10,11 @@ export interface Session extends AsyncDisposable {
   readonly daemon: DaemonRecord | null;
 }
 
+export interface SessionOptions {
+  /** Make the workspace where there is none. Who only looks at one makes none by a misspelt name. */
+  readonly create?: boolean;
+}
+
 export function connectTo(daemon: DaemonRecord): Session {
   const client = new ControlClient(daemon.socketPath);
   return { client, daemon, [Symbol.asyncDispose]: async () => client[Symbol.dispose]() };
@@ -19,7 +24,7 @@ export function connectTo(daemon: DaemonRecord): Session {
  * The workspace of --store or the other settings: through the daemon that has it, if one runs; else this process opens it
  * without a mount. Without any setting the only running daemon is meant.
  */
-export async function openSession(context: VerbContext): Promise<Session> {
+export async function openSession(context: VerbContext, options: SessionOptions = {}): Promise<Session> {
   const { config, origin } = context.loaded;
   const daemons = await runningDaemons(context.env);
   const found = daemons.find((daemon) => daemon.store === config.store);
@@ -29,7 +34,7 @@ export async function openSession(context: VerbContext): Promise<Session> {
     if (only !== undefined && others.length === 0) return connectTo(only);
     if (only !== undefined) throw ambiguous(daemons);
   }
-  return ownSession(context);
+  return ownSession(context, options.create ?? false);
 }
 
 /** Another --state-dir means another stage, even of the same store. */
@@ -39,7 +44,7 @@ function isSeparate({ loaded }: VerbContext, daemon: DaemonRecord): boolean {
   );
 }
 
-async function ownSession(context: VerbContext): Promise<Session> {
+async function ownSession(context: VerbContext, create: boolean): Promise<Session> {
   // Loads SQLite, the store and the server: only commands without a daemon pay for it.
   const { startApp } = await import('../app/start.js');
   const { config, origin } = context.loaded;
@@ -48,6 +53,7 @@ async function ownSession(context: VerbContext): Promise<Session> {
     const app = await startApp(quiet ? { ...config, logLevel: 'silent' } : config, {
       env: context.env,
       transient: true,
+      create: create ? 'if-empty' : false,
     });
     const client = new ControlClient(app.socketPath);
     return {
@@ -59,6 +65,11 @@ async function ownSession(context: VerbContext): Promise<Session> {
       },
     };
   } catch (error) {
+    if (!create && isCode(error, 'StoreMissing') && config.store.startsWith('file:')) {
+      throw new ArtifactError('StoreMissing', `there is no workspace at ${config.store} yet`, {
+        hint: 'check --store; mount, create and put make a workspace where nothing is',
+      });
+    }
     const socketPath = isCode(error, 'Busy') ? error.details['socketPath'] : undefined;
     if (typeof socketPath !== 'string' || (error as ArtifactError).details['transient'] === true) throw error;
     // A daemon has this workspace under another spelling of its URL.

@@ -6,7 +6,7 @@ import type { Resolved } from '../http/schemas.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { within } from '../util/within.js';
 import type { VerbContext } from './context.js';
-import { connectTo, openSession, type Session } from './session.js';
+import { connectTo, openSession, type Session, type SessionOptions } from './session.js';
 
 /** What an argument means: an artifact, a version of it, a path inside it, and the session that serves it. */
 export interface Target extends Resolved, AsyncDisposable {
@@ -21,12 +21,17 @@ export interface Target extends Resolved, AsyncDisposable {
  * - an absolute path, or one that begins with `.`: a path inside a mount;
  * - other text, with the working directory inside a mount and no --store: a path from there, or else names from the
  *   workspace's root, whichever exists;
+ * - other text that, from the working directory, leads into a mount: a path too;
  * - other text elsewhere: names from the root of the workspace that the settings name;
  * - nothing: the working directory, or the root.
  */
-export async function openTarget(context: VerbContext, argument: string | undefined): Promise<Target> {
+export async function openTarget(
+  context: VerbContext,
+  argument: string | undefined,
+  options: SessionOptions = {},
+): Promise<Target> {
   const place = context.flags['store'] === undefined ? await locate(context, argument) : undefined;
-  const session = place === undefined ? await openSession(context) : connectTo(place.daemon);
+  const session = place === undefined ? await openSession(context, options) : connectTo(place.daemon);
   try {
     const resolved =
       place === undefined
@@ -85,7 +90,12 @@ async function locate(context: VerbContext, argument: string | undefined): Promi
     });
   }
   const here = await mountOf(daemons, context.cwd);
-  if (here === undefined) return undefined;
+  if (here === undefined) {
+    // `artifactfs log mnt/my-model` beside the mount point: the path says it all.
+    const inside =
+      argument === undefined ? undefined : await mountOf(daemons, resolve(context.cwd, argument));
+    return inside === undefined ? undefined : { daemon: inside.daemon, candidates: [inside.inside] };
+  }
   if (argument === undefined) return { daemon: here.daemon, candidates: [here.inside] };
   const fromHere = join(here.inside, argument);
   return { daemon: here.daemon, candidates: here.inside === '' ? [argument] : [fromHere, argument] };

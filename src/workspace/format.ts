@@ -73,7 +73,7 @@ async function readFormat(store: ObjectStore, options: CallOptions): Promise<Wor
 async function checkMayCreate(store: ObjectStore, create: CreateMode, options: CallOptions): Promise<void> {
   if (create === false)
     throw new ArtifactError('NotFound', `there is no workspace at ${store.url}`, {
-      hint: 'check the URL, or mount it with --create',
+      hint: 'check the URL; mount, create and put make a workspace where nothing is',
     });
   for await (const { key } of store.list('', options)) {
     const parsed = parseKey(key);

@@ -27,7 +27,7 @@ export const create: Verb = {
       }),
   async run(context) {
     const { terminal } = context;
-    await using target = await openTarget(context, context.text('artifact'));
+    await using target = await openTarget(context, context.text('artifact'), { create: true });
     if (target.path === '' || target.ref !== '') {
       throw new ArtifactError('Exists', `'${target.shown}' exists already`);
     }

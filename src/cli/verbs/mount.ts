@@ -14,6 +14,10 @@ export const mount: Verb = {
     yargs
       .positional('mountpoint', { type: 'string', describe: 'an empty directory' })
       .option('foreground', { alias: 'f', type: 'boolean', describe: 'do not go to the background' })
+      .option('create', {
+        type: 'boolean',
+        describe: 'make the workspace also where other objects are; where nothing is, it is made anyway',
+      })
       .option('background-child', { type: 'boolean', hidden: true }),
   run: (context) => (context.isSet('foreground') ? mountInForeground(context) : mountInBackground(context)),
 };

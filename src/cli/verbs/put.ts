@@ -65,7 +65,7 @@ export const put: Verb = {
 
 /** Where names go on below a collection, the first of them is an artifact: it is created. */
 async function openDestination(context: VerbContext, destination: string): Promise<Target> {
-  const target = await openTarget(context, destination);
+  const target = await openTarget(context, destination, { create: true });
   try {
     if (target.ref !== '')
       throw new ArtifactError('ReadOnly', `${destination} is in a version: versions never change`);
