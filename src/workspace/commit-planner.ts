@@ -6,11 +6,11 @@ import type { LogView } from './appender.js';
 import { checkRequest } from './check-changes.js';
 import type { PublishRequest } from './commit-types.js';
 import { isSameEntry, isSameJson } from './entry-compare.js';
-import { type FeatureSet, requireWritable } from './features.js';
+import { requireWritable } from './features.js';
 import { expiredIn, factsAt, isCommit, type LogFacts, manifestIn } from './log-facts.js';
 import { type Rebased, rebase } from './rebase.js';
 import type { ChangeSummary, CommitBody, Manifest, TreeRef } from './records.js';
-import { addFeatures } from './replay.js';
+import { featuresAfter } from './replay.js';
 import { buildTree } from './tree-builder.js';
 import { type StoredTrees, TreeObjectWriter } from './tree-store.js';
 import { TreeView } from './tree-view.js';
@@ -73,15 +73,13 @@ export class CommitPlanner {
   /** Everything since the base that forbids to publish this stage at all. */
   #checkLog({ since }: LogView): void {
     const { artifactId, stageId, base, commitId } = this.#request;
-    let features: FeatureSet = { reader: [], writer: [], gc: [] };
     for (const { record } of since) {
       if (record.type === 'abandon' && record.stages.includes(stageId))
         throw stale(`stage ${stageId} was declared dead by garbage collection (log record ${record.seq})`);
       if (record.type === 'commit' && record.stages.includes(stageId) && record.commitId !== commitId)
         throw stale(`stage ${stageId} was published already, as version ${record.version}`);
-      if (record.type === 'feature') features = addFeatures(features, record);
     }
-    requireWritable(`artifact ${artifactId}`, features);
+    requireWritable(`artifact ${artifactId}`, featuresAfter(since));
     // Its objects may be deleted any time now, and both the tree and the files of a stage reuse them.
     if (base !== null && expiredIn(since).has(base.version))
       throw stale(`version ${base.version}, which stage ${stageId} is built on, has expired`);

@@ -47,7 +47,7 @@ export function emptyArtifactState(): ReplayState {
     manifest: {},
     children: new Map(),
     abandonedStages: new Set(),
-    features: { reader: [], writer: [], gc: [] },
+    features: noFeatures,
   };
 }
 
@@ -151,10 +151,16 @@ function expireVersions(state: ReplayState, versions: readonly number[]): boolea
   return effective;
 }
 
-export function addFeatures(
-  features: FeatureSet,
-  record: Extract<RecordBody, { type: 'feature' }>,
-): FeatureSet {
+const noFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
+
+/** Features that records name, on top of those known before. */
+export function featuresAfter(records: readonly StoredRecord[], known: FeatureSet = noFeatures): FeatureSet {
+  let features = known;
+  for (const { record } of records) if (record.type === 'feature') features = addFeatures(features, record);
+  return features;
+}
+
+function addFeatures(features: FeatureSet, record: Extract<RecordBody, { type: 'feature' }>): FeatureSet {
   const union = (known: readonly string[], added: readonly string[] = []) => [
     ...new Set([...known, ...added]),
   ];

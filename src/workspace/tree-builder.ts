@@ -4,6 +4,7 @@ import { Boundaries } from './boundary.js';
 import { isSameThing } from './entry-compare.js';
 import { encodeMetarange } from './metarange-codec.js';
 import { compressRange, RangeEncoder, type RangeText } from './range-codec.js';
+import { ReadAhead } from './read-ahead.js';
 import type { ChangeSummary, TreeRef } from './records.js';
 import { Slices } from './slices.js';
 import type { Piece } from './tree-store.js';
@@ -88,7 +89,11 @@ class RangeMerge {
 
   async run(base: readonly RangeRef[]): Promise<RangeRef[]> {
     const ends = this.#assign(base);
-    const reads = new ReadAhead(this.#io, base, (i) => (ends[i - 1] ?? 0) < (ends[i] ?? 0));
+    const reads = new ReadAhead(
+      (range) => this.#io.read(range),
+      base,
+      (i) => (ends[i - 1] ?? 0) < (ends[i] ?? 0),
+    );
     let next = 0;
     for (const [i, range] of base.entries()) {
       const end = ends[i] ?? next;
@@ -207,41 +212,6 @@ class RangeOutput {
 }
 
 const compressedAtOnce = 3;
-
-/** Reads the ranges that will be rewritten a little ahead, so that a distant store costs its latency once. */
-class ReadAhead {
-  readonly #io: TreeIo;
-  readonly #ranges: readonly RangeRef[];
-  readonly #reads = new Map<number, Promise<Entry[]>>();
-  readonly #wanted: number[];
-
-  constructor(io: TreeIo, ranges: readonly RangeRef[], isWanted: (index: number) => boolean) {
-    this.#io = io;
-    this.#ranges = ranges;
-    this.#wanted = [...ranges.keys()].filter(isWanted);
-  }
-
-  get(index: number): Promise<Entry[]> {
-    const read = this.#start(index);
-    this.#reads.delete(index);
-    while (this.#wanted[0] !== undefined && this.#wanted[0] <= index) this.#wanted.shift();
-    for (const ahead of this.#wanted.slice(0, rangesAhead)) void this.#start(ahead);
-    return read;
-  }
-
-  #start(index: number): Promise<Entry[]> {
-    const started = this.#reads.get(index);
-    if (started !== undefined) return started;
-    const range = this.#ranges[index];
-    const read = range === undefined ? Promise.resolve([]) : this.#io.read(range);
-    // Whoever gets it is told of a failure.
-    read.catch(() => undefined);
-    this.#reads.set(index, read);
-    return read;
-  }
-}
-
-const rangesAhead = 2;
 
 const fileBytes = (entry: Entry | null): number => (entry?.kind === 'file' ? entry.size : 0);
 

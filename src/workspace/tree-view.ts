@@ -1,4 +1,5 @@
 import { compareEntries, type Entry, entryPath } from '../model/entry.js';
+import { ReadAhead } from './read-ahead.js';
 import { Slices } from './slices.js';
 import type { Metarange, RangeRef } from './trees.js';
 
@@ -7,7 +8,7 @@ export interface EntryKey {
   readonly name: string;
 }
 
-/** Looks into a stored tree, reading only the ranges it must, one at a time. */
+/** Looks into a stored tree, reading only the ranges it must. */
 export class TreeView {
   readonly metarange: Metarange;
   readonly #read: (range: RangeRef) => Promise<Entry[]>;
@@ -27,12 +28,8 @@ export class TreeView {
       found.set('', this.metarange.root);
       next = 1;
     }
-    for (const range of this.metarange.ranges) {
-      while (isBefore(keys[next], range.first)) next++;
-      const key = keys[next];
-      if (key === undefined) break;
-      if (compareEntries(key, range.last) > 0) continue;
-      for (const entry of await this.#read(range)) {
+    for await (const entries of this.#ranges(keys.slice(next))) {
+      for (const entry of entries) {
         while (isBefore(keys[next], entry)) next++;
         const wanted = keys[next];
         if (wanted === undefined) break;
@@ -45,22 +42,34 @@ export class TreeView {
 
   /** Every entry whose directory is one of `dirs`, in tree order. */
   async *children(dirs: ReadonlySet<string>): AsyncGenerator<Entry> {
-    if (dirs.size === 0) return;
     const sorted = [...dirs].map((dir) => ({ dir, name: '' })).sort(compareEntries);
-    let next = 0;
-    for (const range of this.metarange.ranges) {
-      // A directory that began before this range may go on in it.
-      while (isBefore(sorted[next], { dir: range.first.dir, name: '' })) next++;
-      const key = sorted[next];
-      if (key === undefined) return;
-      if (compareEntries(key, range.last) > 0) continue;
-      for (const entry of await this.#read(range)) if (dirs.has(entry.dir)) yield entry;
-    }
+    // A directory that began before a range may go on in it.
+    for await (const entries of this.#ranges(sorted, (range) => ({ dir: range.first.dir, name: '' })))
+      for (const entry of entries) if (dirs.has(entry.dir)) yield entry;
   }
 
   /** Every entry of the tree. */
   async *all(): AsyncGenerator<Entry> {
-    for (const range of this.metarange.ranges) yield* await this.#read(range);
+    for await (const entries of this.#readAll(this.metarange.ranges)) yield* entries;
+  }
+
+  /** The ranges in which one of `keys` may lie. */
+  #ranges(
+    keys: readonly EntryKey[],
+    firstOf: (range: RangeRef) => EntryKey = (range) => range.first,
+  ): AsyncGenerator<Entry[]> {
+    let next = 0;
+    const wanted = this.metarange.ranges.filter((range) => {
+      while (isBefore(keys[next], firstOf(range))) next++;
+      const key = keys[next];
+      return key !== undefined && compareEntries(key, range.last) <= 0;
+    });
+    return this.#readAll(wanted);
+  }
+
+  async *#readAll(ranges: readonly RangeRef[]): AsyncGenerator<Entry[]> {
+    const reads = new ReadAhead(this.#read, ranges);
+    for (const index of ranges.keys()) yield reads.get(index);
   }
 }
 

@@ -12,7 +12,7 @@ import { readLog } from './log.js';
 import { isCommit } from './log-facts.js';
 import { checkAliasName, checkArtifactName } from './names.js';
 import type { RecordBody, StoredRecord, TreeRef } from './records.js';
-import { addFeatures } from './replay.js';
+import { featuresAfter } from './replay.js';
 import { StoredTrees } from './tree-store.js';
 import type { Metarange, RangeRef, TreeReader } from './trees.js';
 
@@ -113,6 +113,7 @@ export class Workspace implements Publisher, TreeReader {
   ): Promise<readonly StoredRecord[]> {
     this.#requireWritable(request.artifactId);
     const checked = async ({ since }: LogView): Promise<RecordBody> => {
+      requireWritable(`artifact ${request.artifactId}`, featuresAfter(since));
       const body = decide(since);
       checkNames(body);
       return body;
@@ -149,12 +150,9 @@ export class Workspace implements Publisher, TreeReader {
   }
 
   #noteFeatures(artifactId: string, records: readonly StoredRecord[]): void {
-    for (const { record } of records) {
-      if (record.type !== 'feature') continue;
-      const features = addFeatures(this.#features.get(artifactId) ?? noFeatures, record);
-      this.#features.set(artifactId, features);
-      requireReadable(`artifact ${artifactId}`, features);
-    }
+    const features = featuresAfter(records, this.#features.get(artifactId));
+    this.#features.set(artifactId, features);
+    requireReadable(`artifact ${artifactId}`, features);
   }
 
   /** The newest version when `record` was written; version -1 with an empty tree before the first. */
@@ -171,7 +169,6 @@ export class Workspace implements Publisher, TreeReader {
   }
 }
 
-const noFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
 const noTree: TreeRef = { object: '', offset: 0, length: 0, sha256: '', entries: 0, bytes: 0 };
 
 function publishResult(records: readonly StoredRecord[]): PublishResult {

@@ -418,6 +418,12 @@ describe('append', () => {
     expect(await append({ type: 'noop' })).toHaveLength(3);
   });
 
+  it('refuses when an unknown writer feature appeared', async () => {
+    const { append } = await bench();
+    await append({ type: 'feature', writer: ['sparkle'] });
+    await expect(append({ type: 'noop' })).rejects.toThrow(withCode('UnsupportedFormat', 'sparkle'));
+  });
+
   it('hands on what decide throws, and writes nothing', async () => {
     const { store, workspace, journal } = await bench();
     const refuse = () => {
