@@ -145,20 +145,25 @@ export class DiskCache implements AsyncDisposable {
    * written, they are skipped; a caller that is `patient` waits for its turn first, but not for ever.
    */
   store(object: DiskObject, start: number, bytes: Buffer, patient = false): MaybePromise<void> {
-    if (patient && !this.#writes.accepts(bytes.length)) return this.#storeLater(object, start, bytes);
-    if (object.dead) return undefined;
-    const { length } = bytes;
-    if (!this.#writes.accepts(length) || !this.#use(object) || !this.#makeRoom(length, object.name)) {
-      this.#counts.skippedBytes += length;
-      return undefined;
-    }
-    this.#track(this.#writes.run(length, () => this.#write(object, start, bytes)));
+    if (this.#writes.reserve(bytes.length)) this.#storeReserved(object, start, bytes);
+    else if (patient) return this.#storeLater(object, start, bytes);
+    else this.#counts.skippedBytes += bytes.length;
     return undefined;
   }
 
   async #storeLater(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
-    await this.#writes.room(bytes.length);
-    return this.store(object, start, bytes);
+    if (await this.#writes.reserveLater(bytes.length)) this.#storeReserved(object, start, bytes);
+    else this.#counts.skippedBytes += bytes.length;
+  }
+
+  #storeReserved(object: DiskObject, start: number, bytes: Buffer): void {
+    const { length } = bytes;
+    if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) {
+      this.#counts.skippedBytes += length;
+      this.#writes.release(length);
+      return;
+    }
+    this.#track(this.#writes.run(length, () => this.#write(object, start, bytes)));
   }
 
   /** Keeps a whole object that this mount has just sent. */
@@ -183,10 +188,11 @@ export class DiskCache implements AsyncDisposable {
 
   /**
    * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `blockCrcs` are those of
-   * its blocks as they were sent. Throws the system's error when the rename fails.
+   * its blocks as they were sent. Throws when it cannot: the file stays where it was.
    */
   adopt({ key, size, blockCrcs }: WholeObject, path: string): void {
     const name = cacheName(key);
+    if (this.#removals.has(name)) throw new Error(`${name} is being removed`);
     this.#retire(name);
     renameSync(path, join(this.#directory, `${name}.data`));
     const table = new BlockTable(size);

@@ -294,6 +294,7 @@ export class ObjectUpload {
     const failed = new AbortController();
     const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
     const work: Promise<void>[] = [];
+    let first: { error: unknown } | undefined;
     for (let part = 1; part <= last; part++) {
       const length = Math.min(partLength(part, this.partBytes), size - partStart(part, this.partBytes));
       const sent = this.#sent.get(part);
@@ -307,16 +308,16 @@ export class ObjectUpload {
         await this.sendPart(part, length, true, signal);
         onBytes(length);
       };
-      work.push(
-        send().catch((error: unknown) => {
-          failed.abort(error);
-          throw error;
-        }),
-      );
+      const sending = send().catch((error: unknown) => {
+        // The parts it stops fail too, but only because of it.
+        first ??= { error };
+        failed.abort(error);
+      });
+      work.push(sending);
     }
-    await Promise.allSettled(work);
-    outer?.throwIfAborted();
     await Promise.all(work);
+    outer?.throwIfAborted();
+    if (first !== undefined) throw first.error;
   }
 
   /** Compares a part sent by an earlier process with the bytes that are here now. */

@@ -22,7 +22,7 @@ export interface PackEntry {
   readonly length: number;
 }
 
-export const packTrailerBytes = 24;
+const packTrailerBytes = 24;
 const magic = Buffer.from('AFSPACK1');
 /** An upper bound of one entry in the index: 64 hex digits, two numbers, punctuation. */
 const indexEntryBytes = 96;

@@ -22,16 +22,18 @@ export class WriteBehind {
     this.#bytesMax = bytesMax;
   }
 
-  /** There is room for so many bytes now. */
-  accepts(bytes: number): boolean {
-    return !this.#closed && (this.#bytes === 0 || this.#bytes + bytes <= this.#bytesMax);
+  /** Takes room for so many bytes, if there is: for `run` or `release`. */
+  reserve(bytes: number): boolean {
+    if (this.#closed || (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax)) return false;
+    this.#bytes += bytes;
+    return true;
   }
 
-  /** Resolves when there is room, or the ration is used up. Go on in the same turn: others wait for the same room. */
-  async room(bytes: number): Promise<void> {
-    while (!this.#closed && !this.accepts(bytes)) {
-      const leftMs = this.#ration();
-      if (leftMs <= 0) return;
+  /** The same, when it is the caller's turn. False: the ration is used up. */
+  async reserveLater(bytes: number): Promise<boolean> {
+    while (!this.reserve(bytes)) {
+      const leftMs = this.#closed ? 0 : this.#ration();
+      if (leftMs <= 0) return false;
       const turn = deferred();
       const timer = setTimeout(() => turn.resolve(), leftMs);
       this.#waiting.add(turn);
@@ -40,17 +42,21 @@ export class WriteBehind {
       this.#waiting.delete(turn);
       clearTimeout(timer);
     }
+    return true;
   }
 
-  /** Runs `write` when its turn comes. Resolves, or rejects with its error, when it is done. */
+  /** Does a write that has its room. Resolves, or rejects with its error, when it is done. */
   async run(bytes: number, write: () => Promise<void>): Promise<void> {
-    this.#bytes += bytes;
     try {
       await this.#writers.run(write);
     } finally {
-      this.#bytes -= bytes;
-      this.#wake();
+      this.release(bytes);
     }
+  }
+
+  release(bytes: number): void {
+    this.#bytes -= bytes;
+    this.#wake();
   }
 
   /** Nothing waits or is accepted any more. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -37,8 +37,9 @@ const newWorld = (name = 'state'): World => ({
 });
 
 /** A mount's byte side; making a second one on the same world is a restart. */
-const start = ({ store, journal, root }: World) =>
-  createContent({
+function start({ store, journal, root }: World) {
+  mkdirSync(root, { recursive: true });
+  return createContent({
     store,
     journal,
     keys: { objectKey, packObject, dataObject },
@@ -46,6 +47,7 @@ const start = ({ store, journal, root }: World) =>
     memoryBytesMax: 256 * MiB,
     diskBytesMax: 2 ** 40,
   });
+}
 type Started = ReturnType<typeof start>;
 
 /** A staged file as the layer above keeps it. */
