@@ -143,6 +143,7 @@ export class WorkspaceFiles implements FilesByPath {
     if (inode !== undefined && inode.kind !== 'file') {
       if (inode.kind === 'dir') throw new ArtifactError('IsDirectory', `${path} is a directory`);
       await tree.unlink(parent, name);
+      own.invalidate({ type: 'inode', inode });
       inode = undefined;
     }
     const isNew = inode === undefined;
@@ -277,8 +278,11 @@ async function removeTree(
   recursive: boolean,
 ): Promise<void> {
   const { tree } = own;
-  if (inode.kind !== 'dir') await tree.unlink(parent, name);
-  else {
+  if (inode.kind !== 'dir') {
+    await tree.unlink(parent, name);
+    // Its other names, if it has any, show one link less.
+    own.invalidate({ type: 'inode', inode });
+  } else {
     tree.retain(inode);
     try {
       for (;;) {

@@ -6,9 +6,7 @@ import { outcome, turns } from '../support/user.js';
 import { World } from '../support/world.js';
 import { BelievingKernel } from './believing-kernel.js';
 
-const path = fc
-  .array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
-  .map((names) => names.join('/'));
+const path = fc.constantFrom('a', 'b', 'd', 'd/a', 'e/b');
 const text = fc.constantFrom('one', 'two', 'three3');
 
 /** Through the kernel of the one mount. */
@@ -93,6 +91,9 @@ async function aroundKernel(artifacts: WorkspaceArtifacts, step: Around): Promis
 async function run(steps: readonly (Inside | Around)[]): Promise<void> {
   const { world, user, artifacts } = await World.open();
   await user.mkdir('m');
+  await user.mkdir('m/d');
+  await user.mkdir('m/e');
+  await user.write('m/d/a', 'first');
   await user.commit('m');
   const other = await world.machine();
   const kernel = new BelievingKernel(user.fs);
@@ -102,6 +103,8 @@ async function run(steps: readonly (Inside | Around)[]): Promise<void> {
         ? throughKernel(kernel, step)
         : aroundKernel(step.by === 'api' ? artifacts : other.artifacts, step),
     );
+    // Not after each step: to check is to look up, which would tell the file system where everything is.
+    if (step.by === 'kernel') continue;
     await turns();
     expect(await kernel.check(), JSON.stringify(step)).toEqual([]);
   }
