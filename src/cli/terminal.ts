@@ -69,12 +69,12 @@ export class Terminal {
     return this.isTerminal ? printable(text) : text;
   }
 
-  /** Cut to the width with an ellipsis; whole where there is no terminal. */
-  fit(text: string, width = this.columns): string {
-    return textWidth(text) <= width ? text : cut(text, width);
+  /** Text broken between words to fit the width, each line indented. Without a terminal it stays one line. */
+  paragraph(text: string, indent = ''): void {
+    for (const line of wrap(text, this.columns - indent.length)) this.line(`${indent}${line}`);
   }
 
-  /** Columns padded to their widest cell, two spaces apart; the last one takes what is left of the width. */
+  /** Columns padded to their widest cell, two spaces apart. Nothing is cut: a name must be whole. */
   table(rows: readonly (readonly string[])[], alignRight: readonly number[] = []): void {
     const widths: number[] = [];
     for (const row of rows) {
@@ -88,7 +88,7 @@ export class Terminal {
         const padding = ' '.repeat((widths[i] ?? 0) - textWidth(cell));
         return alignRight.includes(i) ? padding + cell : cell + padding;
       });
-      this.line(this.fit(cells.join('  ').trimEnd()));
+      this.line(cells.join('  ').trimEnd());
     }
   }
 }
@@ -112,13 +112,17 @@ const wide =
 const characterWidth = (character: string) =>
   /\p{Mark}/u.test(character) ? 0 : wide.test(character) ? 2 : 1;
 
-function cut(text: string, width: number): string {
-  let kept = '';
-  let used = 0;
-  for (const character of text) {
-    used += characterWidth(character);
-    if (used > width - 1) break;
-    kept += character;
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line !== '' && textWidth(longer) > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = longer;
+    }
   }
-  return `${kept}…`;
+  return [...lines, line];
 }

@@ -22,7 +22,7 @@ export const doctor: Verb = {
       if (terminal.json) continue;
       const mark = terminal.style(marks[finding.result], finding.result.padEnd(4));
       terminal.line(`${mark}  ${finding.what}: ${finding.found}`);
-      if (finding.advice !== undefined) terminal.line(`      ${finding.advice}`);
+      if (finding.advice !== undefined) terminal.paragraph(finding.advice, '      ');
     }
     const failed = findings.some(({ result }) => result === 'fail');
     if (terminal.json) terminal.document({ ok: !failed, findings });

@@ -26,11 +26,11 @@ export const log: Verb = {
     if (versions.length === 0) terminal.note('no versions yet');
     for (const version of versions) {
       const head = `${terminal.style('yellow', `v${version.version}`)}  ${timeText(version.timeMs)}  ${version.user}@${version.host}`;
-      terminal.line(terminal.fit(`${head}${version.expired ? '  (expired)' : ''}`));
+      terminal.paragraph(`${head}${version.expired ? '  (expired)' : ''}`);
       for (const line of version.message.split('\n')) {
-        if (line !== '') terminal.line(terminal.fit(`    ${terminal.name(line)}`));
+        if (line !== '') terminal.paragraph(terminal.name(line), '    ');
       }
-      terminal.line(terminal.fit(terminal.style('dim', `    ${summaryText(version)}`)));
+      terminal.line(terminal.style('dim', `    ${summaryText(version)}`));
     }
     if (more) terminal.note('there are older versions: --limit shows more');
     return 0;

@@ -80,7 +80,7 @@ function showArtifacts(terminal: Terminal, artifacts: readonly ArtifactSummary[]
   const name = ({ path, isCollection, isNew, isStaged }: ArtifactSummary) =>
     `${terminal.style('bold', terminal.name(path))}${isCollection ? '/' : ''}${isNew ? ' (new)' : isStaged ? ' (staged)' : ''}`;
   if (!long) {
-    for (const artifact of artifacts) terminal.line(terminal.fit(name(artifact)));
+    for (const artifact of artifacts) terminal.line(name(artifact));
     return;
   }
   const rows = artifacts.map((artifact) => {
@@ -98,7 +98,7 @@ function showFiles(terminal: Terminal, files: readonly FileInfo[], long: boolean
     return long && kind === 'symlink' ? `${shown} -> ${terminal.name(target ?? '')}` : shown;
   };
   if (!long) {
-    for (const file of files) terminal.line(terminal.fit(name(file)));
+    for (const file of files) terminal.line(name(file));
     return;
   }
   const rows = files.map((file) => [

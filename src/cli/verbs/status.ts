@@ -49,7 +49,7 @@ export function showArtifact(terminal: Terminal, status: ArtifactStatus): void {
   const count = status.stagedCount === 0 ? 'nothing staged' : `${plural(status.stagedCount, 'path')} staged`;
   const size = status.bytesToUpload > 0 ? `, ${formatBytes(status.bytesToUpload)} to upload` : '';
   const name = status.path === '' ? 'the root collection' : terminal.name(status.path);
-  terminal.line(terminal.fit(`${terminal.style('bold', name)}: ${base}, ${count}${size}`));
+  terminal.line(`${terminal.style('bold', name)}: ${base}, ${count}${size}`);
   terminal.table(status.staged.map((staged) => [`  ${staged.change}`, terminal.name(stagedText(staged))]));
   const more = status.stagedCount - status.staged.length;
   if (more > 0 && status.staged.length > 0) terminal.line(`  and ${plural(more, 'more path', 'more paths')}`);
@@ -59,7 +59,7 @@ export function showArtifact(terminal: Terminal, status: ArtifactStatus): void {
   ];
   for (const [title, paths] of lists) {
     if (paths.length > 0) terminal.line(`${title}:`);
-    for (const path of paths.slice(0, 20)) terminal.line(terminal.fit(`  ${terminal.name(path)}`));
+    for (const path of paths.slice(0, 20)) terminal.line(`  ${terminal.name(path)}`);
   }
   if (status.committing !== null) terminal.line(`committing: ${status.committing.phase}`);
   if (status.uploadError !== null) terminal.line(terminal.style('red', `upload: ${status.uploadError}`));
@@ -95,7 +95,7 @@ async function daemonsStatus(context: VerbContext): Promise<number> {
 }
 
 function showDaemon(terminal: Terminal, status: DaemonStatus): void {
-  terminal.line(terminal.fit(terminal.style('bold', status.mountPoint ?? '(not mounted)')));
+  terminal.line(terminal.style('bold', status.mountPoint ?? '(not mounted)'));
   const rows: [string, string][] = [
     ['store', status.store],
     ['process', `${status.pid}, ${status.state} since ${timeText(status.startedMs)}`],
