@@ -233,20 +233,25 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#db[Symbol.dispose]();
   }
 
-  /** Settles intents and moves, opens every stage, and removes staging files nobody names. */
+  /**
+   * Opens every stage and removes staging files nobody names. What needs the store to answer goes on in the
+   * background: until then the working view is the same, on top of the older base.
+   */
   async #recover(): Promise<void> {
-    const { onError } = this.#options;
-    await this.#recovery.settle((error, doing) => onError?.(error, doing));
     for (const row of this.#db.stages.all()) {
+      const doing = `opening the stage of artifact ${row.artifactId}`;
       try {
-        const artifact = await this.#openStaged(row);
-        if (row.sealed !== null) await artifact.committer.recover();
+        const { committer } = await this.#openStaged(row);
+        if (row.sealed !== null)
+          this.#inBackground(committer.recover(), `settling a commit of ${row.artifactId}`);
       } catch (error) {
-        onError?.(error, `opening the stage of artifact ${row.artifactId}`);
+        this.#options.onError?.(error, doing);
       }
     }
     await this.#recovery.sweep();
     this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
+    const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));
+    this.#inBackground(settled, 'settling records of collections');
   }
 
   /** A stage's artifact wherever its name is now; also one that was removed meanwhile, so that nothing staged is lost. */
@@ -499,8 +504,9 @@ export class WorkspaceArtifacts implements Artifacts {
     for (const listener of this.#listeners) listener(collection, name);
   }
 
-  #inBackground(work: Promise<void>, doing: string): void {
-    const tracked = work
+  #inBackground(work: Promise<unknown>, doing: string): void {
+    const tracked: Promise<void> = work
+      .then(() => undefined)
       .catch((error: unknown) => this.#options.onError?.(error, doing))
       .finally(() => this.#background.delete(tracked));
     this.#background.add(tracked);

@@ -223,8 +223,10 @@ class Run {
     this.atStep = () => {};
     this.store.atRecord = () => Promise.resolve();
     this.#forgetOpen();
-    if (copied !== null) await this.start(copied);
-    else if (this.sealedModel === null || this.artifact.versions().length === before) return;
+    if (copied !== null) {
+      await this.start(copied);
+      await this.machine.artifacts.idle();
+    } else if (this.sealedModel === null || this.artifact.versions().length === before) return;
     if (this.artifact.versions().length > before) {
       this.committed = this.sealedModel ?? new Model().root;
       this.versions.push(describe(this.committed));

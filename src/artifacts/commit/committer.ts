@@ -43,6 +43,8 @@ export class Committer {
   readonly #parts: CommitParts;
   #progress: CommitProgress | null = null;
   #running: Promise<unknown> = Promise.resolve();
+  /** A commit waits for it instead of being refused. */
+  #recovering: Promise<void> = Promise.resolve();
   /** Paths of the last conflict, until a commit succeeds or the stage is dropped. */
   #conflicts: readonly string[] = [];
 
@@ -60,6 +62,7 @@ export class Committer {
 
   async commit(options: CommitOptions): Promise<CommitResult> {
     checkMessage(options.message);
+    await this.#recovering;
     return this.exclusive(async () => {
       await this.#finishEarlier();
       try {
@@ -101,8 +104,14 @@ export class Committer {
   }
 
   /** Settles what a killed daemon or an unknown outcome left. True: a commit turned out to be published. */
-  recover(): Promise<boolean> {
-    return this.exclusive(() => this.#finishEarlier());
+  async recover(): Promise<boolean> {
+    await this.#recovering;
+    const recovering = this.exclusive(() => this.#finishEarlier());
+    this.#recovering = recovering.then(
+      () => undefined,
+      () => undefined,
+    );
+    return recovering;
   }
 
   async #run(options: CommitOptions & { signal: AbortSignal }): Promise<CommitResult> {

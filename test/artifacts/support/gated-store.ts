@@ -6,6 +6,8 @@ import type { Body, PutResult } from '../../../src/store/object-store.js';
 export class GatedStore extends MemoryStore {
   /** Every `put` (packs, trees) fails. */
   isAway = false;
+  /** Nothing answers, but for what says that there is a workspace. */
+  isGone = false;
   /** Called before and after a record is stored; never resolves where a test's daemon dies. */
   atRecord: (when: 'before the record' | 'after the record') => Promise<void> = () => Promise.resolve();
   #gate: Promise<void> | null = null;
@@ -32,7 +34,18 @@ export class GatedStore extends MemoryStore {
     });
   }
 
+  override async get(...args: Parameters<MemoryStore['get']>): Promise<Buffer> {
+    this.#checkThere(args[0]);
+    return super.get(...args);
+  }
+
+  override async head(...args: Parameters<MemoryStore['head']>): ReturnType<MemoryStore['head']> {
+    this.#checkThere(args[0]);
+    return super.head(...args);
+  }
+
   override async putIfAbsent(...args: Parameters<MemoryStore['putIfAbsent']>): Promise<PutResult> {
+    this.#checkThere(args[0]);
     this.#waiting++;
     this.#onWaiting?.();
     await this.#gate;
@@ -44,6 +57,7 @@ export class GatedStore extends MemoryStore {
   }
 
   override async put(key: string, body: Body, ...rest: [options?: object]): Promise<PutResult> {
+    this.#checkThere(key);
     if (this.isAway) throw new ArtifactError('StoreUnavailable', 'made to be away');
     return super.put(key, body, ...rest);
   }
@@ -53,5 +67,9 @@ export class GatedStore extends MemoryStore {
   ): ReturnType<MemoryStore['putStream']> {
     if (this.isAway) throw new ArtifactError('StoreUnavailable', 'made to be away');
     return super.putStream(...args);
+  }
+
+  #checkThere(key: string): void {
+    if (this.isGone && key !== 'format.json') throw new ArtifactError('StoreUnavailable', 'made to be gone');
   }
 }

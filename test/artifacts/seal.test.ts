@@ -1,0 +1,223 @@
+import { afterEach, expect, test } from 'vitest';
+import type { CommitProgress } from '../../src/artifacts/ports.js';
+import {
+  failure,
+  openMachine,
+  readAll,
+  removeTemporaryDirectories,
+  Shell,
+  unexpected,
+} from './support/daemon.js';
+import { GatedStore } from './support/gated-store.js';
+import { describeTree, describeVersion } from './support/observe.js';
+
+afterEach(() => {
+  removeTemporaryDirectories();
+  expect(unexpected.splice(0)).toEqual([]);
+});
+
+/** A new artifact, and a commit of it that is held back while `body` runs. */
+async function whileCommitting(
+  prepare: (shell: Shell) => Promise<void>,
+  body: (shell: Shell) => Promise<void>,
+): Promise<{ shell: Shell; version: string[]; close: () => Promise<void> }> {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await prepare(shell);
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await body(shell);
+  release();
+  const { version } = await committing;
+  const tree = await shell.artifact.versionTree(shell.artifact.resolveVersion(`v${version}`));
+  return {
+    shell,
+    version: await describeVersion(shell.artifact, tree),
+    close: () => machine.close(),
+  };
+}
+
+test('bytes written after a commit began are in the working view and not in the version', async () => {
+  const { shell, version, close } = await whileCommitting(
+    async (shell) => {
+      await shell.write('f', 'sealed');
+    },
+    async (shell) => {
+      await shell.write('f', 'SEA');
+      await shell.write('f', ' and more', 6);
+      await shell.write('late', 'late');
+    },
+  );
+  expect(version.join('\n')).toContain('["sealed"]');
+  expect(version.join('\n')).not.toContain('late');
+  expect(await shell.read('f')).toBe('SEAled and more');
+  expect((await shell.artifact.status()).staged).toMatchObject([
+    { path: 'f', change: 'changed', size: 15 },
+    { path: 'late', change: 'added' },
+  ]);
+  expect(await shell.commit()).toMatchObject({ version: 1, summary: { added: 1, changed: 1 } });
+  expect(await shell.read('f')).toBe('SEAled and more');
+  await close();
+});
+
+test('a name removed after the seal stays removed on top of the version that has it', async () => {
+  const { shell, version, close } = await whileCommitting(
+    async (shell) => {
+      await shell.mkdir('d');
+      await shell.write('d/f', '1');
+      await shell.write('gone', '2');
+    },
+    async (shell) => {
+      await shell.unlink('gone');
+      await shell.unlink('d/f');
+      await shell.rmdir('d');
+    },
+  );
+  expect(version.join('\n')).toContain('gone file');
+  expect(await shell.names()).toEqual([]);
+  expect((await shell.artifact.status()).staged).toMatchObject([
+    { path: 'd', change: 'removed' },
+    { path: 'gone', change: 'removed' },
+  ]);
+  await shell.commit();
+  expect(await shell.names()).toEqual([]);
+  expect((await shell.artifact.status()).stagedCount).toBe(0);
+  await close();
+});
+
+test('a directory renamed before and again after the seal shows the same files all along', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.mkdir('a');
+  await shell.mkdir('a/deep');
+  await shell.write('a/deep/f', 'content');
+  await shell.commit();
+  await shell.rename('a', 'b');
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.rename('b', 'c');
+  await shell.rename('c/deep', 'deep');
+  expect(await shell.read('deep/f')).toBe('content');
+  release();
+  await committing;
+  expect(await shell.read('deep/f')).toBe('content');
+  expect(await shell.names()).toEqual(['c', 'deep']);
+  expect((await shell.artifact.status()).staged).toMatchObject([
+    { path: 'c', change: 'renamed', from: 'b' },
+    { path: 'deep', change: 'renamed', from: 'b/deep' },
+  ]);
+  expect(await shell.commit()).toMatchObject({ version: 2, summary: { added: 3, removed: 3 } });
+  await machine.close();
+  const again = await openMachine({ store });
+  const other = new Shell(await again.artifacts.find('it'));
+  expect(await other.read('deep/f')).toBe('content');
+  expect(await other.names()).toEqual(['c', 'deep']);
+  await again.close();
+});
+
+test('files open for writing are named, and go on being written', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const inode = await shell.write('open', 'one');
+  shell.artifact.tree.retain(inode);
+  shell.artifact.tree.opened(inode);
+  expect((await shell.artifact.status()).openForWriting).toEqual(['open']);
+  expect((await shell.commit()).openFiles).toEqual(['open']);
+  await shell.artifact.tree.write(inode, 3, Buffer.from(' two'));
+  expect(await shell.read('open')).toBe('one two');
+  shell.artifact.tree.closed(inode);
+  shell.artifact.tree.release(inode);
+  expect((await shell.commit()).openFiles).toEqual([]);
+  await machine.close();
+});
+
+test('a file removed while open keeps its bytes through commits, until it is closed', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const { tree } = shell.artifact;
+  const staged = await shell.write('staged', 'staged bytes');
+  const sealed = await shell.write('sealed', 'sealed bytes');
+  for (const inode of [staged, sealed]) tree.retain(inode);
+  await shell.unlink('staged');
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.unlink('sealed');
+  release();
+  await committing;
+  await shell.commit();
+  expect([staged.nlink, sealed.nlink]).toEqual([0, 0]);
+  for (const [inode, text] of [
+    [staged, 'staged bytes'],
+    [sealed, 'sealed bytes'],
+  ] as const) {
+    expect((await readAll(shell.artifact, inode)).toString()).toBe(text);
+    await tree.write(inode, 0, Buffer.from('CHANGED'));
+    expect((await readAll(shell.artifact, inode)).toString()).toBe(`CHANGED${text.slice(7)}`);
+  }
+  for (const inode of [staged, sealed]) tree.release(inode);
+  expect(await shell.names()).toEqual([]);
+  expect(await stagingFiles(machine.stateDir)).toEqual([]);
+  await machine.close();
+});
+
+test('only one commit runs at a time, and discard waits its turn', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', '1');
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  expect((await failure(shell.commit())).code).toBe('Busy');
+  expect((await failure(shell.artifact.discard())).code).toBe('Busy');
+  expect((await shell.artifact.status()).committing).toMatchObject({ phase: 'publish' });
+  release();
+  expect(await committing).toMatchObject({ version: 0 });
+  expect((await shell.artifact.status()).committing).toBe(null);
+  await machine.close();
+});
+
+test('progress is told, and staging files go when their bytes are published', async () => {
+  const machine = await openMachine({ store: new GatedStore() });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  for (let i = 0; i < 10; i++) await shell.write(`f${i}`, `content ${i}`);
+  expect((await stagingFiles(machine.stateDir)).length).toBeGreaterThan(0);
+  const progress: CommitProgress[] = [];
+  const result = await shell.artifact.commit({ message: 'm', onProgress: (now) => progress.push(now) });
+  expect(progress.at(-1)?.phase).toBe('publish');
+  expect(progress.some((now) => now.phase === 'upload' && now.bytesDone === 90)).toBe(true);
+  expect(result.bytesUploaded).toBe(90);
+  expect(await stagingFiles(machine.stateDir)).toEqual([]);
+  await machine.close();
+});
+
+test('a commit that fails leaves everything staged, and the next one publishes it', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', 'first');
+  store.isAway = true;
+  expect((await failure(shell.commit())).code).toBe('StoreUnavailable');
+  expect(shell.artifact.lastError()).not.toBe('');
+  await shell.write('f', ' and second', 5);
+  await shell.write('g', 'third');
+  const before = await describeTree(shell.artifact);
+  expect((await failure(shell.commit())).code).toBe('StoreUnavailable');
+  store.isAway = false;
+  expect(await shell.commit()).toMatchObject({ version: 0, summary: { added: 2 } });
+  expect(await describeTree(shell.artifact)).toEqual(before);
+  expect(await stagingFiles(machine.stateDir)).toEqual([]);
+  await machine.close();
+});
+
+async function stagingFiles(stateDir: string): Promise<string[]> {
+  const { readdir } = await import('node:fs/promises');
+  return readdir(`${stateDir}/staging`);
+}
