@@ -1,12 +1,16 @@
 // Mounting and unmounting, by whom and how it ends; who may; what is said when it cannot work.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { openSync, readdirSync } from 'node:fs';
 import { chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
+import v8 from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MountOptions } from '../../src/fuse/mount-options.js';
 import { resolveMountPoint } from '../../src/fuse/mount-point.js';
+import { loadNative } from '../../src/fuse/native.js';
 import { unmountPath } from '../../src/fuse/unmount.js';
 import { ordinaryUser } from '../support/ordinary-user.js';
 import type { User } from '../support/world.js';
@@ -279,6 +283,21 @@ describe('ends', () => {
     for (let i = 0; i < 50; i++) await (await place.mount({ by: 'fusermount3' })).unmount();
     expect(await descriptors()).toBeLessThanOrEqual(before);
   });
+});
+
+test('a channel that nobody closed lets go of its descriptor when it is collected', async () => {
+  v8.setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  const { Channel } = loadNative();
+  for (let i = 0; i < 20; i++) new Channel(openSync('/dev/fuse', 'r+'), Buffer.alloc(512), () => {});
+  await expect
+    .poll(() => {
+      collect();
+      return descriptors();
+    })
+    .toBeLessThanOrEqual(before);
 });
 
 describe('mount points that cannot be', () => {

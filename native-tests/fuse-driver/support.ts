@@ -29,7 +29,7 @@ export interface Running {
  * when it starts a program with `cwd` in it, or with a file in it open: Node waits until the child runs, and the child
  * first changes its directory and closes (flushes) its copies of open files.
  */
-export function start(script: string, identity: Identity = {}): Running {
+function start(script: string, identity: Identity = {}): Running {
   let settle: (outcome: Outcome) => void = () => {};
   const outcome = new Promise<Outcome>((resolve) => {
     settle = resolve;

@@ -197,7 +197,7 @@ export class Driver implements Session {
    * there, so that the file system can be closed.
    */
   async end(reason: string): Promise<void> {
-    this.#rejectReady(new ArtifactError('StoreUnavailable', reason));
+    this.#rejectReady(new ArtifactError('Interrupted', reason));
     for (const request of this.#pending.values()) request.abort();
     await this.drained();
   }

@@ -11,7 +11,7 @@ export interface MountedPlace {
 }
 
 /** The kernel's table of mounts, oldest first: of several on one path the last one is seen. */
-export async function readMountTable(): Promise<MountedPlace[]> {
+async function readMountTable(): Promise<MountedPlace[]> {
   return parseMountTable(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 

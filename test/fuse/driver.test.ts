@@ -64,7 +64,7 @@ describe('negotiation', () => {
   test('an end before INIT rejects who waits for it', async () => {
     const recorder = new Recorder({}, false);
     await recorder.driver.end('unmounted');
-    await expect(recorder.driver.ready).rejects.toMatchObject({ code: 'StoreUnavailable' });
+    await expect(recorder.driver.ready).rejects.toMatchObject({ code: 'Interrupted' });
   });
 });
 

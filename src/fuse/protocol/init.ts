@@ -6,8 +6,8 @@ import type { Request } from './request.js';
 
 /** The protocol we speak: from Linux 5.4 on; what we use of it ends at 7.38. */
 export const protocolMajor = 7;
-export const protocolMinorMin = 31;
-export const protocolMinorMax = 45;
+const protocolMinorMin = 31;
+const protocolMinorMax = 45;
 
 const pageBytes = 4096;
 

@@ -53,8 +53,6 @@ export const opcode = {
   copyFileRange64: 53,
 } as const;
 
-export type OpcodeName = keyof typeof opcode;
-
 const names: string[] = [];
 for (const [name, number] of Object.entries(opcode)) names[number] = name;
 
