@@ -55,8 +55,11 @@ async function canWrite(
     return true;
   } catch (error) {
     if (!isCode(error, 'StoreDenied')) throw error;
-    // Wrong keys fail here too, and for those the first error says more than the second.
-    for await (const _ of store.list('.probe/', options)) break;
+    try {
+      for await (const _ of store.list('.probe/', options)) break;
+    } catch (listError) {
+      throw isCode(listError, 'StoreDenied') ? error : listError; // wrong keys: the first refusal tells
+    }
     return false;
   }
 }
