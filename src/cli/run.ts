@@ -7,7 +7,7 @@ import { Interrupts, VerbContext } from './context.js';
 import { exitCodeOf, exitCodes } from './exit-codes.js';
 import { Terminal } from './terminal.js';
 import { explainUsage } from './usage.js';
-import type { Verb } from './verb.js';
+import type { Verb, VerbParts } from './verb.js';
 import { verbs } from './verbs/all.js';
 
 const helpColumnsMax = 100;
@@ -57,7 +57,9 @@ function commandLine(args: readonly string[], run: Run): Argv {
     .strict()
     .demandCommand(1)
     .fail((message, error) => {
-      throw error ?? explainUsage(message, args);
+      // What a verb throws comes by here too.
+      const isOfParser = error === undefined || error === null || error.name === 'YError';
+      throw isOfParser ? explainUsage(message ?? error?.message ?? '', args) : error;
     })
     .option('json', { type: 'boolean', describe: 'results and errors as JSON' })
     .option('config', {
@@ -79,9 +81,21 @@ function commandLine(args: readonly string[], run: Run): Argv {
 }
 
 function describeVerb(scope: Argv, verb: Verb): Argv {
-  let built = verb.build?.(scope) ?? scope;
-  built = built.usage(`artifactfs ${verb.command}\n\n${verb.describe}`).epilogue('');
-  for (const [command, what] of verb.examples) built = built.example(command, what);
+  let built = scope;
+  const parts: VerbParts = {
+    positional(name, options) {
+      built = built.positional(name, options);
+      return parts;
+    },
+    option(name, options) {
+      built = built.option(name, { group: 'Options:', ...options });
+      return parts;
+    },
+  };
+  verb.build?.(parts);
+  // Not yargs' own examples: it breaks command lines, which are there to be copied.
+  const examples = verb.examples.map(([command, what]) => `  # ${what}\n  ${command}`).join('\n');
+  built = built.usage(`artifactfs ${verb.command}\n\n${verb.describe}`).epilogue(`Examples:\n${examples}`);
   for (const name of optionNames) {
     const spec = optionSpec(name);
     // Command lines can be read by everybody on the machine.

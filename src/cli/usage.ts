@@ -19,6 +19,10 @@ export function explainUsage(message: string, args: readonly string[]): Artifact
   }
   const unknown = /^Unknown arguments?: (.+)$/.exec(message)?.[1]?.split(', ')[0];
   if (unknown !== undefined) return unknownArgument(unknown, verb, args);
+  const valueless = /^Not enough arguments following: (.+)$/.exec(message)?.[1];
+  if (valueless !== undefined) {
+    return new ArtifactError('Invalid', `option '--${valueless}' needs a value`, { hint: helpHint(verb) });
+  }
   if (/^Not enough non-option arguments/.test(message)) {
     const { command } = verbs.find((candidate) => verbName(candidate.command) === verb) ?? { command: verb };
     return new ArtifactError('Invalid', `an argument is missing: artifactfs ${command}`, {

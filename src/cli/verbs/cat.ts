@@ -8,8 +8,8 @@ export const cat: Verb = {
   describe: 'write the bytes of files to standard output',
   examples: [['artifactfs cat my-model@v1/config.json', 'the file as it was in version 1']],
   settings: 'store',
-  build: (yargs) =>
-    yargs.positional('path', {
+  build: (parts) =>
+    parts.positional('path', {
       type: 'string',
       array: true,
       describe: 'ART/path, ART@v1/path, or a path inside a mount',

@@ -15,8 +15,8 @@ export const commit: Verb = {
     ['artifactfs commit -m "fix" --on-conflict mine', 'where somebody changed the same files, keep ours'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('artifact', { type: 'string', describe: artifactHelp })
       .option('message', {
         alias: 'm',

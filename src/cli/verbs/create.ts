@@ -12,8 +12,8 @@ export const create: Verb = {
     ['artifactfs create gallery --type collection', 'a collection of artifacts'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('artifact', { type: 'string', describe: 'its name, after those of its collections' })
       .option('type', {
         type: 'string',

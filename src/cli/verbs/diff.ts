@@ -11,8 +11,8 @@ export const diff: Verb = {
     ['artifactfs diff my-model@v1', 'from version 1 to the working view'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('artifact', { type: 'string', describe: `${artifactHelp}; NAME@v1 begins at a version` })
       .positional('to', { type: 'string', describe: 'version to compare with; default: what is staged' })
       .option('limit', { alias: 'n', type: 'number', requiresArg: true, describe: 'at most so many paths' }),

@@ -11,8 +11,8 @@ export const discard: Verb = {
     ['artifactfs discard .', 'the artifact of the working directory'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs.positional('artifact', {
+  build: (parts) =>
+    parts.positional('artifact', {
       type: 'string',
       describe: 'artifact, never guessed: . is the working directory',
     }),

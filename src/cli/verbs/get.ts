@@ -16,8 +16,8 @@ export const get: Verb = {
     ['artifactfs get my-model/weights.bin .', 'one file into the working directory'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('source', {
         type: 'string',
         describe: 'ART, ART/path, ART@v1/path, or a path inside a mount',

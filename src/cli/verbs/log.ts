@@ -7,8 +7,8 @@ export const log: Verb = {
   describe: 'list the versions of an artifact, newest first',
   examples: [['artifactfs log my-model -n 5', 'the five newest versions']],
   settings: 'store',
-  build: (yargs) =>
-    yargs.positional('artifact', { type: 'string', describe: artifactHelp }).option('limit', {
+  build: (parts) =>
+    parts.positional('artifact', { type: 'string', describe: artifactHelp }).option('limit', {
       alias: 'n',
       type: 'number',
       requiresArg: true,

@@ -14,8 +14,8 @@ export const ls: Verb = {
     ['artifactfs ls -l my-model@v1/config', 'with sizes and times, in version 1'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('path', {
         type: 'string',
         describe: 'ART, ART/path, ART@v1/path, or a path inside a mount',

@@ -10,8 +10,8 @@ export const mount: Verb = {
     ['artifactfs mount --foreground /data', 'for systemd and containers: stays, logs to standard error'],
   ],
   settings: 'all',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('mountpoint', { type: 'string', describe: 'an empty directory' })
       .option('foreground', { alias: 'f', type: 'boolean', describe: 'do not go to the background' })
       .option('create', {

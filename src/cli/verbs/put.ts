@@ -19,8 +19,8 @@ export const put: Verb = {
     ['train | artifactfs put - my-model/weights.bin', 'standard input, of any length'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('sources', {
         type: 'string',
         array: true,

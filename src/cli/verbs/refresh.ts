@@ -6,8 +6,8 @@ export const refresh: Verb = {
   describe: 'look for commits of others now',
   examples: [['artifactfs refresh', 'in the whole workspace']],
   settings: 'store',
-  build: (yargs) =>
-    yargs.positional('artifact', { type: 'string', describe: 'only this one; default: the whole workspace' }),
+  build: (parts) =>
+    parts.positional('artifact', { type: 'string', describe: 'only this one; default: the whole workspace' }),
   async run(context) {
     const { terminal } = context;
     const argument = context.text('artifact');

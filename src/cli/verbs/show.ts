@@ -8,8 +8,8 @@ export const show: Verb = {
   describe: 'describe an artifact or one version of it, with its manifest',
   examples: [['artifactfs show my-model@v1', 'version 1 of my-model']],
   settings: 'store',
-  build: (yargs) =>
-    yargs.positional('artifact', { type: 'string', describe: `${artifactHelp}; NAME@v1 for a version` }),
+  build: (parts) =>
+    parts.positional('artifact', { type: 'string', describe: `${artifactHelp}; NAME@v1 for a version` }),
   async run(context) {
     const { terminal } = context;
     await using target = await openArtifact(context, context.text('artifact'));

@@ -17,8 +17,8 @@ export const status: Verb = {
     ['artifactfs status my-model', 'what is staged in my-model'],
   ],
   settings: 'store',
-  build: (yargs) =>
-    yargs
+  build: (parts) =>
+    parts
       .positional('artifact', { type: 'string', describe: 'names from the root, or a path inside a mount' })
       .option('limit', { alias: 'n', type: 'number', requiresArg: true, describe: 'at most so many paths' }),
   async run(context) {

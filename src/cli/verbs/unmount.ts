@@ -19,8 +19,8 @@ export const unmount: Verb = {
     ['artifactfs unmount --force ~/artifacts', 'also then, and when the daemon hangs'],
   ],
   settings: 'none',
-  build: (yargs) =>
-    yargs.positional('path', { type: 'string', describe: 'the mount point' }).option('force', {
+  build: (parts) =>
+    parts.positional('path', { type: 'string', describe: 'the mount point' }).option('force', {
       type: 'boolean',
       describe: 'although files are open or the daemon does not answer',
     }),
