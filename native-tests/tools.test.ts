@@ -130,7 +130,7 @@ describe('programs', () => {
   });
 
   test('random writes, append, truncate and an unlinked open file behave as on a local disk', async () => {
-    await here.sh('cat > "$TMP/ops.py" <<"PY"\n' + randomOps + '\nPY');
+    await here.sh(`cat > "$TMP/ops.py" <<"PY"\n${randomOps}\nPY`);
     await same('ops', 'python3 "$TMP/ops.py"');
     expect(
       differences(withoutTimes(fingerprint(join(local, 'ops'))), withoutTimes(fingerprint(here.path('ops')))),

@@ -10,7 +10,9 @@ for (const file of process.argv.slice(2)) {
     failed: report.numFailedTests + (report.numFailedTestSuites > 0 && report.numFailedTests === 0 ? 1 : 0),
     skipped: report.numPendingTests + report.numTodoTests,
   };
-  console.log(`${basename(file, '.json')}: ${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
+  console.log(
+    `${basename(file, '.json')}: ${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`,
+  );
   for (const key of Object.keys(sum)) sum[key] += count[key];
 }
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);

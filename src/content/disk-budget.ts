@@ -51,10 +51,12 @@ export class DiskBudget {
 
   /** Throws `NoSpace` when `bytes` more would touch what the databases need. Freeing cache may help. */
   admitOnDisk(bytes: number): void {
-    if (bytes <= this.#spareBytes) return this.#space?.take(bytes);
-    throw new ArtifactError('NoSpace', 'the local disk is full', {
-      hint: 'free space under the state directory, or commit and discard what is staged',
-    });
+    if (bytes > this.#spareBytes) {
+      throw new ArtifactError('NoSpace', 'the local disk is full', {
+        hint: 'free space under the state directory, or commit and discard what is staged',
+      });
+    }
+    this.#space?.take(bytes);
   }
 
   addStaged(bytes: number): void {
