@@ -210,7 +210,7 @@ export interface OpenDirectory {
   release(): void;
 }
 
-export const notDirectory = (name: string): ArtifactError =>
+const notDirectory = (name: string): ArtifactError =>
   new ArtifactError('NotDirectory', `${name}: not in a directory`);
 /**
  * One error for every attribute that is not there. `ls -l` asks each file for a security label, the kernel each file

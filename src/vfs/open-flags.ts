@@ -1,5 +1,5 @@
 /** open(2) flags of Linux, as the kernel sends them on every architecture that Node runs on. */
-export const O_ACCMODE = 0o3;
+const O_ACCMODE = 0o3;
 export const O_RDONLY = 0o0;
 export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;

@@ -158,7 +158,7 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   }
 }
 
-export const crossDevice = (name: string): ArtifactError =>
+const crossDevice = (name: string): ArtifactError =>
   new ArtifactError(
     'CrossDevice',
     `${name}: an artifact's files cannot be moved or linked to another artifact`,

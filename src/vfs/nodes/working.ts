@@ -114,7 +114,7 @@ export class WorkingNode extends Node {
   }
 }
 
-export function inodeAttributes(ino: bigint, inode: Inode): Attributes {
+function inodeAttributes(ino: bigint, inode: Inode): Attributes {
   return {
     ino,
     kind: inode.kind,

@@ -23,7 +23,7 @@ export const contextOf = (uid = 0, gid = 0, signal = new AbortController().signa
   signal,
 });
 
-export const space = {
+const space = {
   blockBytes: 4096,
   blocks: 1000,
   blocksFree: 600,
@@ -33,7 +33,7 @@ export const space = {
 };
 
 /** What the kernel was told. */
-export class Told {
+class Told {
   readonly entries: string[] = [];
   readonly inodes: NodeId[] = [];
   drained = 0;
