@@ -9,6 +9,8 @@ import type { JournaledPart, UploadJournal, UploadTarget } from './ports.js';
 import type { TransferQueue } from './transfer-queue.js';
 
 const { blockBytes, getBytesMax: chunkBytes } = limits;
+/** One for a part that is not in the store as we believe, one for parts that the store will not leave out. */
+const completeTriesMax = 3;
 
 /** Where an object's bytes are read from, at most `getBytesMax` at a time. Must answer all that is asked. */
 export interface ByteSource {
@@ -259,20 +261,35 @@ export class ObjectUpload {
   ): Promise<void> {
     const last = partAt(size - 1, this.partBytes);
     for (const part of [...this.#sent.keys()]) if (part > last) this.#drop(part);
-    await this.#sendMissing(size, last, signal, onBytes);
-    const uploadId = await this.#create();
-    try {
-      await this.#complete(uploadId, last, signal);
-    } catch (error) {
-      // An upload that is gone may have been completed by a call whose answer was lost: HEAD tells.
-      if (isCode(error, 'NotFound')) return;
-      // A part in the store is not the one we believe in: what the store says decides, once.
-      if (!isCode(error, 'Invalid', 'Corrupt')) throw error;
-      await this.#reconcile(uploadId, signal);
+    for (let tries = 1; ; tries++) {
       await this.#sendMissing(size, last, signal, onBytes);
-      await this.#complete(uploadId, last, signal);
+      const uploadId = await this.#create();
+      try {
+        await this.#complete(uploadId, last, signal);
+        break;
+      } catch (error) {
+        // An upload that is gone may have been completed by a call whose answer was lost: HEAD tells.
+        if (isCode(error, 'NotFound')) return;
+        if (tries === completeTriesMax) throw error;
+        // Parts were sent that the file no longer has, and this store wants all of them.
+        if (isCode(error, 'Unsupported')) await this.#beginAgain(uploadId, signal);
+        // A part in the store is not the one we believe in: what the store says decides.
+        else if (isCode(error, 'Invalid', 'Corrupt')) await this.#reconcile(uploadId, signal);
+        else throw error;
+      }
     }
     crashPoint('upload-object-completed');
+  }
+
+  /**
+   * Gives up the parts sent so far and goes on with another upload of the same object, which was never there. Until that
+   * is journaled the row names one that is gone: a restart learns it from the store, as from any that has forgotten it.
+   */
+  async #beginAgain(uploadId: string, signal?: AbortSignal): Promise<void> {
+    await this.#parts.store.abortMultipart(this.key, uploadId, signal && { signal });
+    crashPoint('upload-parts-refused');
+    this.#uploadId = null;
+    for (const part of [...this.#sent.keys()]) this.#drop(part);
   }
 
   async #complete(uploadId: string, last: number, signal?: AbortSignal): Promise<void> {

@@ -11,6 +11,7 @@ import { MemoryCache } from '../../src/content/object-blocks.js';
 import type { FileContent, JournaledPart, JournaledUpload, UploadJournal } from '../../src/content/ports.js';
 import { ReadAheadBudget } from '../../src/content/read-ahead.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { Body, ByteRange, CallOptions, PartInfo, PutResult } from '../../src/store/object-store.js';
 import { bodyLength } from '../../src/store/object-store.js';
@@ -73,12 +74,30 @@ export class WatchedStore extends MemoryStore {
     await this.onWrite({ key, part, length });
     const info = await super.uploadPart(key, uploadId, part, body, options);
     this.parts.push({ key, part, length });
+    this.#sentParts.set(uploadId, (this.#sentParts.get(uploadId) ?? new Set()).add(part));
     return info;
   }
 
   override abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
     this.aborted.push(uploadId);
     return super.abortMultipart(key, uploadId, options);
+  }
+
+  /** Wants every part that was sent listed when an upload is completed, as Ceph does. */
+  leavesOutParts = true;
+  readonly #sentParts = new Map<string, Set<number>>();
+
+  override async completeMultipart(
+    key: string,
+    uploadId: string,
+    parts: readonly PartInfo[],
+    options?: CallOptions,
+  ): Promise<PutResult> {
+    const sent = this.#sentParts.get(uploadId)?.size ?? 0;
+    if (!this.leavesOutParts && sent > parts.length) {
+      throw new ArtifactError('Unsupported', `cannot leave out a part of ${key}`);
+    }
+    return super.completeMultipart(key, uploadId, parts, options);
   }
 
   get sentBytes(): number {

@@ -371,6 +371,73 @@ describe('streaming', () => {
     }
   });
 
+  describe('on a store that wants every sent part', () => {
+    const shrunk = async (world: World) => {
+      world.store.leavesOutParts = false;
+      await using content = start(world);
+      const file = new StagedFile(1);
+      await file.write(content, 0, noise(48 * MiB, 1));
+      await until(() => world.store.parts.length === 5);
+      file.map.truncate(21 * MiB);
+      file.bytes = file.bytes.subarray(0, 21 * MiB);
+      return file;
+    };
+
+    test('regression: a file that shrank is sent again in an upload of its own', async () => {
+      const world = newWorld();
+      const file = await shrunk(world);
+      const { uploadId } = only(world.journal.all());
+      await using content = start(world);
+      await content.uploader.resume();
+      const results = await upload(content, file);
+      await checkAll(world, [file], results);
+      expect(only(results).sha256).toBe(sha256(file.bytes));
+      expect(world.store.aborted).toEqual([uploadId]);
+      const row = only(world.journal.all());
+      expect(row.uploadId).not.toBe(uploadId);
+      expect(row.parts.map(({ part }) => part).sort()).toEqual([1, 2, 3]);
+      expect(row.completedSize).toBe(21 * MiB);
+    });
+
+    test.each(['before the abort', 'after the abort', 'after the new upload', 'after its first part'])(
+      'regression: a stop %s loses nothing',
+      async (when) => {
+        const world = newWorld();
+        const file = await shrunk(world);
+        const stop = new AbortController();
+        const { store } = world;
+        const stopped = () => {
+          stop.abort();
+          throw new ArtifactError('StoreUnavailable', 'stopped');
+        };
+        const abortMultipart = store.abortMultipart.bind(store);
+        store.abortMultipart = async (key, uploadId) => {
+          if (when === 'before the abort') stopped();
+          await abortMultipart(key, uploadId);
+          if (when === 'after the abort') stopped();
+          if (when === 'after the new upload') store.onWrite = stopped;
+          if (when === 'after its first part') {
+            store.onWrite = () => {
+              store.onWrite = stopped;
+            };
+          }
+        };
+        {
+          await using content = start(world);
+          await content.uploader.resume();
+          const options = { signal: stop.signal };
+          const failed = content.uploader.upload(artifactId, stageId, [file.request()], options);
+          await expect(failed).rejects.toMatchObject({ code: 'Interrupted' });
+        }
+        Object.assign(store, { abortMultipart, onWrite: () => {} });
+        await using content = start(world);
+        await content.uploader.resume();
+        await checkAll(world, [file], await upload(content, file));
+        expect(only(world.journal.all()).completedSize).toBe(21 * MiB);
+      },
+    );
+  });
+
   test('forgetting a file aborts its upload', async () => {
     const world = newWorld();
     await using content = start(world);
