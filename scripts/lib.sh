@@ -31,6 +31,10 @@ need_node() {
   command -v node >/dev/null || fail 'Node.js 20.15 or newer is needed (nodejs.org, or your distribution)'
   node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 15) ? 0 : 1)' ||
     fail "Node.js 20.15 or newer is needed; this is $(node --version)"
+  # Headers that came with Node spare a download when addons are compiled.
+  local prefix
+  prefix=$(node -p 'require("node:path").join(require("node:fs").realpathSync(process.execPath), "..", "..")')
+  if [ -f "$prefix/include/node/node_api.h" ]; then export npm_config_nodedir=$prefix; fi
 }
 
 # A compiler is needed for better-sqlite3 (where no prebuilt binary can be had) and for our addon.
