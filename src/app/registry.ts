@@ -71,10 +71,10 @@ export async function runningDaemons(env: Environment): Promise<DaemonRecord[]> 
         return undefined;
       }),
   );
-  return records
-    .filter((record) => record !== undefined)
-    .sort((a, b) => ((a.mountPoint ?? '') < (b.mountPoint ?? '') ? -1 : 1));
+  return records.filter((record) => record !== undefined).sort((a, b) => (order(a) < order(b) ? -1 : 1));
 }
+
+const order = ({ mountPoint, store }: DaemonRecord) => `${mountPoint ?? ''}\n${store}`;
 
 /** The daemon whose mount holds this absolute path: the longest mount point wins. Only compares text. */
 export function daemonAt(daemons: readonly DaemonRecord[], path: string): DaemonRecord | undefined {

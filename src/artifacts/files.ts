@@ -90,8 +90,12 @@ export class WorkspaceFiles implements FilesByPath {
     const own = ownOf(artifact);
     checkPath(path);
     await withDirectory(own, path, options, async (directory) => {
-      if (options.mtime === undefined) return;
-      await own.tree.setAttributes(directory, { mtime: options.mtime });
+      const { mode, mtime } = options;
+      if (mode === undefined && mtime === undefined) return;
+      await own.tree.setAttributes(directory, {
+        ...(mode === undefined ? {} : { mode }),
+        ...(mtime === undefined ? {} : { mtime }),
+      });
       own.invalidate({ type: 'inode', inode: directory });
     });
   }

@@ -390,6 +390,18 @@ describe('files', () => {
     expect([answer.status, JSON.parse(answer.body).code]).toEqual([404, code]);
   });
 
+  test('files lie where they may in the mount', async () => {
+    await client().create({ path: 'shelf', type: 'collection' });
+    const put = (where: string, path: string) => failure(client().write(where, path, Readable.from(['x'])));
+    expect((await put('', 'loose')).code).toBe('NotPermitted');
+    expect((await put('shelf', 'new/file')).details.hint).toBe(
+      'create it first: artifactfs create shelf/new',
+    );
+    expect((await failure(client().mkdir('shelf', 'directory'))).code).toBe('NotPermitted');
+    expect((await put(await artifact(), '.artifact/commit')).code).toBe('NotPermitted');
+    expect((await client().write('shelf', 'README', Readable.from(['x']))).path).toBe('README');
+  });
+
   test('a directory has no bytes, a version takes none', async () => {
     const path = await artifact({ 'd/f': '1' });
     expect((await failure(client().read(path, '', 'd'))).code).toBe('IsDirectory');

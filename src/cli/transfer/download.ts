@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { lstat, lutimes, mkdir, rename, rm, symlink, utimes } from 'node:fs/promises';
+import { chmod, lstat, lutimes, mkdir, rename, rm, symlink, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -45,11 +45,11 @@ export async function downloadFile(
       },
     });
     const bytes = await source.client.read(source.artifact, source.ref, info.path);
-    await pipeline(bytes, meter, createWriteStream(temporary, { flags: 'wx', mode: info.mode & 0o777 }));
+    await pipeline(bytes, meter, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
     if (info.sha256 !== undefined && hash.digest('hex') !== info.sha256) {
       throw new ArtifactError('Corrupt', `${info.path}: the bytes received do not have the recorded SHA-256`);
     }
-    await setTimes(temporary, info);
+    await setAttributes(temporary, info);
     await rename(temporary, destination);
   } catch (error) {
     throw localError(error, destination);
@@ -96,7 +96,9 @@ export async function downloadTree(
     onProgress(totals);
   });
   // A time set earlier would be changed by what is made inside.
-  for (const { info, place } of directories.reverse()) await setTimes(place, info);
+  for (const { info, place } of directories.reverse()) {
+    await setAttributes(place, info);
+  }
   return totals;
 }
 
@@ -149,7 +151,12 @@ async function makeLink(info: FileInfo, destination: string): Promise<void> {
 }
 
 const seconds = ({ mtime }: FileInfo) => mtime.s + mtime.ns / 1e9;
-const setTimes = (path: string, info: FileInfo) => utimes(path, seconds(info), seconds(info));
+
+/** Without setuid and setgid: a store that others write to must not make programs that run as somebody else. */
+async function setAttributes(path: string, info: FileInfo): Promise<void> {
+  await chmod(path, info.mode & 0o1777);
+  await utimes(path, seconds(info), seconds(info));
+}
 
 function localError(error: unknown, path: string): unknown {
   const { code, message } = error as NodeJS.ErrnoException;

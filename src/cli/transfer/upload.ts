@@ -34,13 +34,20 @@ export async function upload(
 ): Promise<UploadTotals> {
   const totals: UploadTotals = { files: 0, directories: 0, links: 0, bytes: 0, skipped: [] };
   const directories: { path: string; attributes: FileAttributes }[] = [];
-  await forEachOf(walk(source, path), width, async (item) => {
-    await one(target, item, totals, directories);
+  const onDirectory = async (item: Item) => {
+    const attributes = attributesOf(item.stat);
+    totals.directories++;
+    if (item.path === '') return;
+    await target.client.mkdir(target.artifact, item.path, attributes);
+    directories.push({ path: item.path, attributes });
+  };
+  await forEachOf(walk(source, path, onDirectory), width, async (item) => {
+    await one(target, item, totals);
     onProgress(totals);
   });
-  // Times of a directory are set when all in it is there; the deepest first.
+  // What was put into a directory has changed its time; the deepest first.
   for (const { path, attributes } of directories.reverse()) {
-    if (path !== '') await target.client.mkdir(target.artifact, path, attributes);
+    await target.client.mkdir(target.artifact, path, attributes);
   }
   return totals;
 }
@@ -51,12 +58,20 @@ interface Item {
   readonly stat: BigIntStats;
 }
 
-async function* walk(source: string, path: string): AsyncGenerator<Item> {
-  const stat = await lstat(source, { bigint: true });
-  yield { source, path, stat };
-  if (!stat.isDirectory()) return;
+/** All but directories, which are made before what is in them, so that they have their own mode. */
+async function* walk(
+  source: string,
+  path: string,
+  onDirectory: (item: Item) => Promise<void>,
+): AsyncGenerator<Item> {
+  const item: Item = { source, path, stat: await lstat(source, { bigint: true }) };
+  if (!item.stat.isDirectory()) {
+    yield item;
+    return;
+  }
+  await onDirectory(item);
   for (const name of (await readdir(source)).sort()) {
-    yield* walk(join(source, name), path === '' ? name : `${path}/${name}`);
+    yield* walk(join(source, name), path === '' ? name : `${path}/${name}`, onDirectory);
   }
 }
 
@@ -64,14 +79,9 @@ async function one(
   { client, artifact }: UploadTarget,
   { source, path, stat }: Item,
   totals: UploadTotals,
-  directories: { path: string; attributes: FileAttributes }[],
 ): Promise<void> {
   const attributes = attributesOf(stat);
-  if (stat.isDirectory()) {
-    directories.push({ path, attributes });
-    // Made at once too, so that an empty one is there; those with files come with them.
-    totals.directories++;
-  } else if (stat.isSymbolicLink()) {
+  if (stat.isSymbolicLink()) {
     await client.symlink(artifact, path, await readlink(source), attributes);
     totals.links++;
   } else if (stat.isFile()) {

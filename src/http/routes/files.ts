@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Type } from '@sinclair/typebox';
 import type { FastifyReply } from 'fastify';
+import type { Artifact } from '../../artifacts/ports.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { Operations } from '../operations.js';
@@ -146,6 +147,7 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     async (request, reply) => {
       const artifact = await findArtifact(services, request.params);
       const { path } = request.query;
+      checkPlace(artifact, path, 'file');
       const source = request.body as Readable | null | undefined;
       if (source === null || source === undefined || typeof source.pipe !== 'function') {
         throw new ArtifactError('Invalid', 'the body must be application/octet-stream');
@@ -173,6 +175,7 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     },
     async (request) => {
       const artifact = await findArtifact(services, request.params);
+      checkPlace(artifact, request.query.path, 'directory');
       await services.artifacts.files.mkdir(artifact, request.query.path, attributes(request.query));
       return {};
     },
@@ -192,6 +195,7 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
     },
     async (request) => {
       const artifact = await findArtifact(services, request.params);
+      checkPlace(artifact, request.query.path, 'symlink');
       await services.artifacts.files.symlink(
         artifact,
         request.query.path,
@@ -224,6 +228,27 @@ function writeRoutes(server: Server, services: ApiServices, operations: Operatio
       return {};
     },
   );
+}
+
+/** As in the mount: the root holds artifacts only, and a directory in a collection is an artifact. */
+function checkPlace({ path: collection, isCollection }: Artifact, path: string, what: string): void {
+  if (collection === '') {
+    throw new ArtifactError('NotPermitted', `${path}: the root holds artifacts, not files`, {
+      hint: 'put it into an artifact: ART/path',
+    });
+  }
+  if (path.split('/')[0] === '.artifact') {
+    throw new ArtifactError('NotPermitted', '.artifact is the control directory');
+  }
+  if (isCollection && (what === 'directory' || path.includes('/'))) {
+    throw new ArtifactError(
+      'NotPermitted',
+      `${path}: a directory in the collection ${collection} is an artifact`,
+      {
+        hint: `create it first: artifactfs create ${collection}/${path.split('/')[0]}`,
+      },
+    );
+  }
 }
 
 /** The caller is the same user as the daemon: the socket lets nobody else in. So owners are the daemon's. */
