@@ -3,14 +3,17 @@ import type { FreeSpace } from './free-space.js';
 
 /**
  * One allowance for everything this mount keeps on the local disk. Staged bytes are the user's and come first: they
- * push cached ones out, and are refused only when they alone would pass the budget.
+ * push cached ones out, and are refused only when they alone would pass the budget or the disk.
  */
 export class DiskBudget {
   readonly bytesMax: number;
   readonly #space: FreeSpace | null;
   #staged = 0;
   #cached = 0;
-  #evict: (bytes: number) => Promise<number> = () => Promise.resolve(0);
+  /** Of removals that the file system has not finished: not counted above any more, not free yet. */
+  #leavingBytes = 0;
+  readonly #leaving = new Set<Promise<void>>();
+  #evict: (bytes: number) => void = () => {};
   #onPressure: () => void = () => {};
 
   /** Without `space` only the budget counts. */
@@ -27,14 +30,19 @@ export class DiskBudget {
     return this.#cached;
   }
 
-  /** What the cache may hold now. */
+  /** What the cache may hold once all is removed that is being removed. */
   get cacheBytesMax(): number {
-    const onDisk = this.#cached + this.#spareBytes;
+    const onDisk = this.#cached + this.#leavingBytes + this.#spareBytes;
     return Math.max(0, Math.min(this.bytesMax - this.#staged, onDisk));
   }
 
-  /** `onPressure` is called when the cache holds more than it may; `evict` frees at least so many bytes if it can. */
-  attachCache(onPressure: () => void, evict: (bytes: number) => Promise<number>): void {
+  /** True when `reclaim` can free something. */
+  get reclaimable(): boolean {
+    return this.#cached > 0 || this.#leaving.size > 0;
+  }
+
+  /** `onPressure` is called when the cache holds more than it may; `evict` begins to remove so many bytes if it can. */
+  attachCache(onPressure: () => void, evict: (bytes: number) => void): void {
     this.#onPressure = onPressure;
     this.#evict = evict;
   }
@@ -51,29 +59,63 @@ export class DiskBudget {
 
   /** Throws `NoSpace` when `bytes` more would touch what the databases need. Freeing cache may help. */
   admitOnDisk(bytes: number): void {
-    if (bytes > this.#spareBytes) {
-      throw new ArtifactError('NoSpace', 'the local disk is full', {
-        hint: 'free space under the state directory, or commit and discard what is staged',
-      });
-    }
-    this.#space?.take(bytes);
+    if (bytes <= this.#spareBytes) return;
+    // Nothing is refused for what was so a moment ago.
+    this.#space?.forget();
+    if (bytes <= this.#spareBytes) return;
+    throw new ArtifactError('NoSpace', 'the local disk is full', {
+      hint: 'free space under the state directory, or commit and discard what is staged',
+    });
+  }
+
+  /** From before `bytes` are written until `endWrite`, nobody else is promised the same room. */
+  beginWrite(bytes: number): void {
+    this.#space?.begin(bytes);
+  }
+
+  endWrite(bytes: number): void {
+    this.#space?.end(bytes);
   }
 
   addStaged(bytes: number): void {
     this.#staged += bytes;
-    if (this.#cached > this.cacheBytesMax) this.#onPressure();
+    this.#changed(bytes);
   }
 
   addCached(bytes: number): void {
     this.#cached += bytes;
-    if (this.#cached > this.cacheBytesMax) this.#onPressure();
+    this.#changed(bytes);
   }
 
-  /** Asks the cache to give up at least `bytes`, because the disk itself is full. True when it freed something. */
+  /** `bytes` that do not count as staged or cached any more are on the disk until `removal` ends. */
+  addLeaving(bytes: number, removal: Promise<void>): void {
+    this.#leavingBytes += bytes;
+    const gone = removal
+      .catch(() => {})
+      .then(() => {
+        this.#leavingBytes -= bytes;
+        this.#leaving.delete(gone);
+        this.#space?.forget();
+      });
+    this.#leaving.add(gone);
+  }
+
+  /**
+   * The disk has no room for `bytes`: waits for what is being removed, and lets the cache give up what is still lacking.
+   * False when there was nothing to free.
+   */
   async reclaim(bytes: number): Promise<boolean> {
-    const freed = await this.#evict(bytes);
+    const helps = this.reclaimable;
     this.#space?.forget();
-    return freed > 0;
+    const lacking = bytes - Math.min(0, this.#spareBytes) - this.#leavingBytes;
+    if (lacking > 0) this.#evict(lacking);
+    await Promise.all(this.#leaving);
+    return helps;
+  }
+
+  #changed(bytes: number): void {
+    if (bytes < 0) this.#space?.forget();
+    else if (this.#cached > this.cacheBytesMax) this.#onPressure();
   }
 
   get #spareBytes(): number {

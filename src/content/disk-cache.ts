@@ -163,7 +163,9 @@ export class DiskCache implements AsyncDisposable {
       this.#writes.release(length);
       return;
     }
-    this.#track(this.#writes.run(length, () => this.#write(object, start, bytes)));
+    this.#budget.beginWrite(length);
+    const write = this.#writes.run(length, () => this.#write(object, start, bytes));
+    this.#track(write.finally(() => this.#budget.endWrite(length)));
   }
 
   /** Keeps a whole object that this mount has just sent. */
@@ -234,6 +236,8 @@ export class DiskCache implements AsyncDisposable {
   }
 
   async #write(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
+    // What was evicted for these bytes must be gone, or for a while both are on the disk.
+    if (this.#removals.size > 0) await Promise.all(this.#removals.values());
     if (object.dead) return;
     const isNew = object.table.bytes === 0;
     const crcs: number[] = [];
@@ -298,26 +302,25 @@ export class DiskCache implements AsyncDisposable {
   /** Evicts others than `keep` until `bytes` more fit. False: they do not. */
   #makeRoom(bytes: number, keep: string | null): boolean {
     const max = this.#budget.cacheBytesMax;
-    for (const name of this.#entries.keys()) {
+    for (const [name, entry] of this.#entries) {
       if (this.#budget.cachedBytes + bytes <= max) return true;
-      if (name !== keep) this.#evict(name);
+      // What is only about to be written gives no room.
+      if (name !== keep && entry.bytes > 0) this.#evict(name);
     }
     return this.#budget.cachedBytes + bytes <= max;
   }
 
-  async #reclaim(bytes: number): Promise<number> {
+  #reclaim(bytes: number): void {
     let freed = 0;
     for (const [name, entry] of this.#entries) {
-      if (freed >= bytes) break;
+      if (freed >= bytes) return;
       freed += entry.bytes;
       this.#evict(name);
     }
-    await Promise.all(this.#removals.values());
-    return freed;
   }
 
   #evict(name: string): void {
-    this.#retire(name);
+    const bytes = this.#retire(name);
     const path = join(this.#directory, name);
     // The index first: data without an index is swept at the next start, an index without data would be believed.
     const removal = rm(`${path}.idx`, { force: true })
@@ -325,18 +328,20 @@ export class DiskCache implements AsyncDisposable {
       .catch((error: unknown) => this.#failed(error))
       .finally(() => this.#removals.delete(name));
     this.#removals.set(name, removal);
+    this.#budget.addLeaving(bytes, removal);
     this.#track(removal);
   }
 
-  /** Forgets an object without touching its files. */
-  #retire(name: string): void {
+  /** Forgets an object without touching its files. Returns the bytes they hold. */
+  #retire(name: string): number {
     const entry = this.#entries.get(name);
-    if (entry === undefined) return;
+    if (entry === undefined) return 0;
     this.#entries.delete(name);
     if (entry.object !== null) entry.object.dead = true;
     this.#files.drop(`${name}.data`);
     this.#files.drop(`${name}.idx`);
     this.#added(-entry.bytes);
+    return entry.bytes;
   }
 
   /** Takes in what earlier runs left. Runs beside everything else: what was opened meanwhile is used more recently. */

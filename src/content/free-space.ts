@@ -1,18 +1,31 @@
 import { statfsSync } from 'node:fs';
 import { limits } from '../model/limits.js';
 
-/** Free bytes of the file system that holds `directory`, asked again after a moment or when much was written since. */
+/** What statfs(2) tells; `blocks` is 0 where a file system does not tell its size: there only a write finds out. */
+interface Space {
+  readonly blocks: number;
+  readonly bavail: number;
+  readonly bsize: number;
+}
+
+/**
+ * Free bytes of the file system that holds `directory`, less those that are being written. The file system is asked
+ * again after a moment or when much was written since.
+ */
 export class FreeSpace {
   /** Kept free for the databases: a daemon that cannot write those cannot even say what is wrong. */
   readonly headroomBytes: number;
-  readonly #directory: string;
+  readonly #ask: () => Space;
   #freeBytes = 0;
-  #takenBytes = 0;
+  /** Of writes under way: no file system shows all of these yet. */
+  #pendingBytes = 0;
+  /** Of writes that ended since the file system was asked. */
+  #writtenBytes = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(directory: string) {
-    this.#directory = directory;
-    const { blocks, bsize } = statfsSync(directory);
+  constructor(directory: string, ask: (directory: string) => Space = statfsSync) {
+    this.#ask = () => ask(directory);
+    const { blocks, bsize } = this.#ask();
     const share = Math.floor(blocks * bsize * limits.diskHeadroomShare);
     this.headroomBytes = Math.min(limits.diskHeadroomBytesMax, Math.max(limits.diskHeadroomBytesMin, share));
   }
@@ -20,18 +33,22 @@ export class FreeSpace {
   /** What may be written now without touching the headroom; negative when it is touched already. */
   get spareBytes(): number {
     const now = performance.now();
-    if (now - this.#askedMs > limits.freeSpaceAgeMsMax || this.#takenBytes > this.#freeBytes / 4) {
-      const { bavail, bsize } = statfsSync(this.#directory);
-      this.#freeBytes = bavail * bsize;
-      this.#takenBytes = 0;
+    if (now - this.#askedMs > limits.freeSpaceAgeMsMax || this.#writtenBytes > this.#freeBytes / 4) {
+      const { blocks, bavail, bsize } = this.#ask();
+      this.#freeBytes = blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
+      this.#writtenBytes = 0;
       this.#askedMs = now;
     }
-    return this.#freeBytes - this.#takenBytes - this.headroomBytes;
+    return this.#freeBytes - this.#writtenBytes - this.#pendingBytes - this.headroomBytes;
   }
 
-  /** `bytes` are being written. */
-  take(bytes: number): void {
-    this.#takenBytes += bytes;
+  begin(bytes: number): void {
+    this.#pendingBytes += bytes;
+  }
+
+  end(bytes: number): void {
+    this.#pendingBytes -= bytes;
+    this.#writtenBytes += bytes;
   }
 
   /** Something was freed: ask again. */

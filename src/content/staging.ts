@@ -129,7 +129,7 @@ export class StagingFiles implements Staging, Disposable {
     try {
       allocated ??= lstatSync(path).blocks * 512;
       // Freeing the blocks of a large file takes long. If it fails, the next start finds a file nobody names.
-      if (allocated > limits.unlinkSyncBytesMax) unlink(path, () => {});
+      if (allocated > limits.unlinkSyncBytesMax) this.#budget.addLeaving(allocated, promisify(unlink)(path));
       else unlinkSync(path);
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw this.#failure(error, file, 'remove');
@@ -168,7 +168,7 @@ export class StagingFiles implements Staging, Disposable {
   #attempt(file: number, offset: number, data: Uint8Array): MaybePromise<ArtifactError | undefined> {
     const large = data.length >= limits.syncIoBytesMax;
     const full = (error: unknown): ArtifactError => {
-      if (isCode(error, 'NoSpace') && this.#budget.cachedBytes > 0) return error;
+      if (isCode(error, 'NoSpace') && this.#budget.reclaimable) return error;
       throw error;
     };
     try {
@@ -182,7 +182,7 @@ export class StagingFiles implements Staging, Disposable {
     }
   }
 
-  /** The disk is full while the cache holds bytes: those go first. */
+  /** The disk is full while the cache holds bytes, or removed files do: those go first. */
   async #retry(file: number, offset: number, data: Uint8Array, failure: ArtifactError): Promise<void> {
     if (!(await this.#budget.reclaim(Math.max(data.length, limits.reclaimBytesMin)))) throw failure;
     this.#budget.admitOnDisk(data.length);
@@ -191,6 +191,7 @@ export class StagingFiles implements Staging, Disposable {
   }
 
   #writeSmall(file: number, entry: OpenFile, offset: number, data: Uint8Array): void {
+    this.#budget.beginWrite(data.length);
     try {
       for (let done = 0; done < data.length; ) {
         done += writeSync(entry.fd, data, done, data.length - done, offset + done);
@@ -198,12 +199,14 @@ export class StagingFiles implements Staging, Disposable {
     } catch (error) {
       throw this.#failure(error, file, 'write');
     } finally {
+      this.#budget.endWrite(data.length);
       this.#account(entry);
       this.#files.release(entry);
     }
   }
 
   async #writeLarge(file: number, entry: OpenFile, offset: number, data: Uint8Array): Promise<void> {
+    this.#budget.beginWrite(data.length);
     try {
       for (let done = 0; done < data.length; ) {
         const { bytesWritten } = await writeAsync(entry.fd, data, done, data.length - done, offset + done);
@@ -212,6 +215,7 @@ export class StagingFiles implements Staging, Disposable {
     } catch (error) {
       throw this.#failure(error, file, 'write');
     } finally {
+      this.#budget.endWrite(data.length);
       this.#account(entry);
       this.#files.release(entry);
     }

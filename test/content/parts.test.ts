@@ -207,7 +207,7 @@ describe('DiskBudget', () => {
       () => {
         pressure++;
       },
-      async () => 0,
+      () => {},
     );
     budget.addCached(60);
     budget.admit(90);

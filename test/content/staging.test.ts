@@ -170,10 +170,9 @@ describe('on a full disk', () => {
     writeFileSync(filler, Buffer.alloc(700 << 10));
     shared.attachCache(
       () => {},
-      async () => {
+      () => {
         rmSync(filler);
         shared.addCached(-(700 << 10));
-        return 700 << 10;
       },
     );
     shared.addCached(700 << 10);
