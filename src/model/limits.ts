@@ -67,6 +67,7 @@ export const limits = {
   storeKeyBytesMax: 900,
   storePartBytesMin: 5 << 20, // what S3 demands of every part but the last
   storeStreamPartBytes: 16 << 20, // of putStream without a size hint: streams of up to 156 GiB
+  storeStreamPartsAtOnce: 3,
   storeDeleteKeysMax: 1_000, // in one request
   storeTmpAgeMsMax: 86_400_000, // unfinished files of crashed processes in a file:// store
   storeUploadAgeMsMax: 30 * 86_400_000, // unfinished uploads in a file:// store that nothing was added to

@@ -19,7 +19,8 @@ import type { Readable } from 'node:stream';
  *
  * Retries: implementations do not retry (the S3 client runs with one attempt); `wrap/retry.ts` does, for every
  * operation but `putIfAbsent`, whose outcome only the commit protocol can tell. All others are idempotent, because
- * data keys are fresh and never written with other bytes.
+ * data keys are fresh and never written with other bytes. The exception is `putStream` of the S3 store, which repeats
+ * the requests of a stream by itself, because its source can be read only once.
  */
 export interface ObjectStore extends AsyncDisposable {
   /** For messages; never holds a secret. */

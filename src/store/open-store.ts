@@ -30,14 +30,17 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   const wrapped = options.wrap?.(store) ?? store;
   const logged = options.logger === undefined ? wrapped : new LogStore(wrapped, options.logger);
   const limited = new LimitStore(logged, options.requestsMax);
-  return new RetryStore(limited, options.retry);
+  return new RetryStore(limited, { ...options.retry, storeRepeatsParts: store instanceof S3Store });
 }
 
 async function openBareStore(text: string, options: OpenStoreOptions): Promise<ObjectStore> {
   const url = parseStoreUrl(text);
   switch (url.kind) {
     case 's3':
-      return new S3Store(url, options.s3);
+      return new S3Store(url, {
+        ...(options.retry === undefined ? {} : { retry: options.retry }),
+        ...options.s3,
+      });
     case 'file':
       return FileStore.open(url.dir, { create: options.create === true });
     case 'memory':

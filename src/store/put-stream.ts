@@ -4,7 +4,6 @@ import { limits } from '../model/limits.js';
 import { interrupted, partsSize, throwIfAborted } from './keys.js';
 import type { CallOptions, ObjectStore, PartInfo, ProgressOptions, PutResult } from './object-store.js';
 
-const partsAtOnce = 3;
 /** Parts double in size after each so many: streams of up to 585 GiB, with small parts for all but the largest. */
 const partsPerSize = 2500;
 
@@ -84,7 +83,7 @@ async function sendParts(
   try {
     start(first);
     for await (const body of rest) {
-      if (running.size === partsAtOnce) await Promise.race(running);
+      if (running.size === limits.storeStreamPartsAtOnce) await Promise.race(running);
       if (failures.length > 0) break;
       start(body);
     }

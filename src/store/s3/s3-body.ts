@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { wrongLength } from '../keys.js';
+import { bodyChunks, wrongLength } from '../keys.js';
+import { type Body, bodyLength } from '../object-store.js';
 
 /** Hashed between two turns of the event loop: about a millisecond's worth. */
 const hashSliceBytes = 1 << 20;
@@ -20,6 +21,17 @@ export class ChunkStream extends Readable {
   override _read(): void {
     this.push(this.chunks[this.#next++] ?? null);
   }
+}
+
+/** The parameters of a request that sends a body. */
+export function requestBody(body: Body, crc32: boolean) {
+  const chunks = bodyChunks(body);
+  const [only] = chunks;
+  return {
+    Body: chunks.length === 1 && only !== undefined ? only : new ChunkStream(chunks),
+    ContentLength: bodyLength(body),
+    ...(crc32 ? { ChecksumCRC32: crc32Base64(chunks) } : {}),
+  };
 }
 
 /** Lower-case hex, without holding the event loop for the whole body. */

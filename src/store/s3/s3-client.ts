@@ -7,8 +7,10 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
+import { limits } from '../../model/limits.js';
+import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
 import { ChunkStream, sha256Hex } from './s3-body.js';
-import { leanError } from './s3-errors.js';
+import { classify, describeFailure, leanError } from './s3-errors.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
 /**
@@ -18,7 +20,47 @@ import { type S3Options, s3Defaults } from './s3-options.js';
 export function createS3Client(options: S3Options, signsBodies: () => boolean): S3Client {
   // The SDK's notice on Node versions is for those who choose the SDK's version, not for users of this program.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-  const client = new S3Client(clientConfig(options));
+  return withMiddleware(new S3Client(clientConfig(options)), signsBodies);
+}
+
+/**
+ * Like `client`, whose keys and connections it shares, but it sends a request again after failures that may pass. Bodies
+ * must be buffers. The caller destroys `client` alone.
+ */
+export function createRepeatingClient(
+  client: S3Client,
+  options: S3Options,
+  signsBodies: () => boolean,
+): S3Client {
+  const { requestHandler, credentials } = client.config;
+  const config = { ...clientConfig(options), requestHandler, credentials };
+  return withMiddleware(new S3Client({ ...config, ...repetition(options.retry ?? {}) }), signsBodies);
+}
+
+/** The SDK's own strategy knows fewer failures that may pass than the port does, and is slower to try again. */
+function repetition(backoff: Backoff): Pick<S3ClientConfig, 'maxAttempts' | 'retryStrategy'> {
+  const { attemptsMax = limits.storeAttemptsMax } = backoff;
+  const tokenAfter = (failures: number) => ({
+    getRetryCount: () => failures,
+    getRetryDelay: () => backoffMs(failures, backoff),
+  });
+  return {
+    maxAttempts: attemptsMax,
+    retryStrategy: {
+      acquireInitialRetryToken: async () => tokenAfter(0),
+      refreshRetryTokenForRetry: async (token, { error }) => {
+        const failures = token.getRetryCount() + 1;
+        const code = classify(describeFailure(error));
+        // The SDK takes a rejection as "no more", and throws the failure itself.
+        if (failures >= attemptsMax || !repeatableCodes.some((item) => item === code)) throw error;
+        return tokenAfter(failures);
+      },
+      recordSuccess: () => undefined,
+    },
+  };
+}
+
+function withMiddleware(client: S3Client, signsBodies: () => boolean): S3Client {
   client.middlewareStack.add(
     (next, context) => async (args) => {
       if (isRequest(args.request)) await addHeaders(args.request, context.commandName, signsBodies);

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
+import type { Backoff } from '../backoff.js';
 
 /** How to reach an S3 service. Everything but the bucket has a default; keys come from the SDK's usual chain. */
 export interface S3Options {
@@ -23,6 +24,8 @@ export interface S3Options {
   readonly idleMsMax?: number;
   /** Connections at a time. */
   readonly socketsMax?: number;
+  /** Of the requests of `putStream`, which the caller cannot repeat; no others are repeated. */
+  readonly retry?: Backoff;
 }
 
 /**
@@ -43,7 +46,8 @@ export interface S3Location {
 export const s3Defaults = {
   connectMsMax: limits.storeConnectMsMax,
   idleMsMax: limits.storeIdleMsMax,
-  socketsMax: limits.storeRequestsMax * 2,
+  // A stream is one call that sends a few parts at a time; a request that waits for a connection may time out.
+  socketsMax: limits.storeRequestsMax * limits.storeStreamPartsAtOnce,
 } as const;
 
 export function checkS3Options(options: S3Options): void {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
@@ -21,7 +20,6 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import {
-  bodyChunks,
   checkKey,
   checkPart,
   checkPartList,
@@ -43,13 +41,14 @@ import type {
   StoreCapabilities,
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
-import { cleanUpProbe, probeStore } from '../probe.js';
-import { putStreamByParts } from '../put-stream.js';
-import { ChunkStream, crc32Base64 } from './s3-body.js';
-import { createS3Client, getWithChecksum } from './s3-client.js';
+import { probeStore } from '../probe.js';
+import { requestBody } from './s3-body.js';
+import { verifiesCrc32 } from './s3-checksums.js';
+import { createRepeatingClient, createS3Client, getWithChecksum } from './s3-client.js';
 import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
 import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
+import { StreamUpload } from './s3-put-stream.js';
 import {
   abortOf,
   etagOf,
@@ -71,6 +70,7 @@ export class S3Store implements ObjectStore {
   readonly #prefix: string;
   readonly #where: string;
   readonly #client: S3Client;
+  readonly #repeatingClient: S3Client;
   readonly #policy: S3Options['checksums'];
   readonly #tamperProof: boolean;
   /** The service verifies CRC32 headers: by option, or proved by `probe`. */
@@ -87,6 +87,7 @@ export class S3Store implements ObjectStore {
     this.#tamperProof = isTamperProof(options.endpoint);
     const signsBodies = () => !(this.#crc32 && this.#tamperProof);
     this.#client = createS3Client(options, signsBodies);
+    this.#repeatingClient = createRepeatingClient(this.#client, options, signsBodies);
   }
 
   get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
@@ -125,14 +126,14 @@ export class S3Store implements ObjectStore {
 
   put(key: string, body: Body, options?: CallOptions): Promise<PutResult> {
     return this.#onKey(`writing ${key}`, key, options, (target) =>
-      this.#put({ ...target, ...this.#bodyOf(body, this.#crc32) }, options),
+      this.#put({ ...target, ...requestBody(body, this.#crc32) }, options),
     );
   }
 
   putIfAbsent(key: string, body: Buffer, options?: CallOptions): Promise<PutResult> {
     return this.#onKey(`creating ${key}`, key, options, async (target) => {
       try {
-        return await this.#put({ ...target, ...this.#bodyOf(body, this.#crc32), IfNoneMatch: '*' }, options);
+        return await this.#put({ ...target, ...requestBody(body, this.#crc32), IfNoneMatch: '*' }, options);
       } catch (error) {
         const { status, name } = describeFailure(error);
         if (status === 412 || name === 'PreconditionFailed') throw exists(key, error);
@@ -141,12 +142,23 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  putStream(
+  async putStream(
     key: string,
     source: Readable,
     options?: CallOptions & ProgressOptions,
   ): Promise<PutResult & { size: number }> {
-    return putStreamByParts(this, key, source, options);
+    try {
+      checkKey(key);
+      const target = {
+        client: this.#repeatingClient,
+        object: { Bucket: this.#bucket, Key: this.#prefix + key },
+        crc32: this.#crc32,
+        classified: (error: unknown) => s3Error(this.#where, `writing ${key}`, error, options?.signal),
+      };
+      return await new StreamUpload(target, source, options).run();
+    } finally {
+      source.destroy();
+    }
   }
 
   createMultipart(key: string, options?: CallOptions): Promise<string> {
@@ -171,7 +183,7 @@ export class S3Store implements ObjectStore {
     return this.#onKey(`writing part ${part} of ${key}`, key, options, async (target) => {
       checkPart(key, part);
       const upload = parseUploadId(uploadId);
-      const sent = this.#bodyOf(body, upload.crc32);
+      const sent = requestBody(body, upload.crc32);
       const answer = await this.#client.send(
         new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent }),
         abortOf(options),
@@ -333,7 +345,12 @@ export class S3Store implements ObjectStore {
 
   async probe(options?: CallOptions): Promise<StoreCapabilities> {
     const capabilities = await probeStore(this, { presign: true }, options);
-    if (this.#policy === 'auto' && capabilities.writable) this.#crc32 = await this.#verifiesCrc32(options);
+    if (this.#policy === 'auto' && capabilities.writable)
+      this.#crc32 = await verifiesCrc32(this, (key, body, crc32) =>
+        this.#onKey('testing checksums', key, options, (target) =>
+          this.#put({ ...target, Body: body, ChecksumCRC32: crc32 }, options),
+        ),
+      );
     return capabilities;
   }
 
@@ -344,16 +361,6 @@ export class S3Store implements ObjectStore {
   async #put(input: PutObjectCommandInput, options: CallOptions | undefined): Promise<PutResult> {
     const { ETag } = await this.#client.send(new PutObjectCommand(input), abortOf(options));
     return { etag: etagOf(ETag) };
-  }
-
-  #bodyOf(body: Body, crc32: boolean) {
-    const chunks = bodyChunks(body);
-    const [only] = chunks;
-    return {
-      Body: chunks.length === 1 && only !== undefined ? only : new ChunkStream(chunks),
-      ContentLength: bodyLength(body),
-      ...(crc32 ? { ChecksumCRC32: crc32Base64(chunks) } : {}),
-    };
   }
 
   #deleteBatch(keys: readonly string[], options: CallOptions | undefined): Promise<void> {
@@ -369,27 +376,6 @@ export class S3Store implements ObjectStore {
       if (failed !== undefined)
         throw Object.assign(new Error(`${failed.Key}: ${failed.Message}`), { name: failed.Code });
     });
-  }
-
-  /** True when a right CRC32 is accepted and a wrong one refused. */
-  async #verifiesCrc32(options: CallOptions | undefined): Promise<boolean> {
-    const key = `.probe/${randomUUID()}`;
-    const body = Buffer.from('artifactfs');
-    const accepts = async (crc32: string): Promise<boolean> => {
-      try {
-        await this.#onKey('testing checksums', key, options, (target) =>
-          this.#put({ ...target, Body: body, ChecksumCRC32: crc32 }, options),
-        );
-        return true;
-      } catch (error) {
-        if (isCode(error, 'StoreUnavailable', 'Invalid', 'Unsupported')) return false;
-        throw error;
-      }
-    };
-    const right = await accepts(crc32Base64([body]));
-    const wrong = right && (await accepts(crc32Base64([Buffer.from('something else')])));
-    if (right) await cleanUpProbe(this, [key]);
-    return right && !wrong;
   }
 
   /** A HEAD has no error document, so a GET has to tell whether the key or the bucket is missing. */

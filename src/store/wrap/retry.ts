@@ -2,18 +2,15 @@ import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
+import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
 import { interrupted, throwIfAborted } from '../keys.js';
 import type { CallOptions, ObjectInfo, ObjectStore, ProgressOptions, PutResult } from '../object-store.js';
 import { putStreamByParts } from '../put-stream.js';
 import { type StoreCall, WrappedStore } from './wrapped-store.js';
 
-export interface RetryOptions {
-  /** The first attempt included. */
-  readonly attemptsMax?: number;
-  readonly delayMsMin?: number;
-  readonly delayMsMax?: number;
-  /** In [0, 1); for tests. */
-  readonly random?: () => number;
+export interface RetryOptions extends Backoff {
+  /** The store repeats the parts of a stream by itself: `putStream` is left to it. Default no. */
+  readonly storeRepeatsParts?: boolean;
   /** Rejects at the signal; for tests. */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
 }
@@ -21,21 +18,19 @@ export interface RetryOptions {
 /**
  * Repeats calls that failed with `StoreUnavailable` (throttling among them) or `Busy`, after a random time below a
  * bound that doubles. Never `putIfAbsent`: whether it took effect is the caller's question. `putStream` cannot be
- * repeated, as its source is gone, so it goes by parts, which can.
+ * repeated, as its source is gone, so it goes by parts, which can, unless the store sees to that.
  */
 export class RetryStore extends WrappedStore {
   readonly #attemptsMax: number;
-  readonly #delayMsMin: number;
-  readonly #delayMsMax: number;
-  readonly #random: () => number;
+  readonly #backoff: Backoff;
+  readonly #storeRepeatsParts: boolean;
   readonly #sleep: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
 
   constructor(inner: ObjectStore, options: RetryOptions = {}) {
     super(inner);
     this.#attemptsMax = options.attemptsMax ?? limits.storeAttemptsMax;
-    this.#delayMsMin = options.delayMsMin ?? limits.storeRetryDelayMsMin;
-    this.#delayMsMax = options.delayMsMax ?? limits.storeRetryDelayMsMax;
-    this.#random = options.random ?? Math.random;
+    this.#backoff = options;
+    this.#storeRepeatsParts = options.storeRepeatsParts ?? false;
     this.#sleep = options.sleep ?? sleep;
   }
 
@@ -55,7 +50,9 @@ export class RetryStore extends WrappedStore {
     source: Readable,
     options?: CallOptions & ProgressOptions,
   ): Promise<PutResult & { size: number }> {
-    return putStreamByParts(this, key, source, options);
+    return this.#storeRepeatsParts
+      ? this.inner.putStream(key, source, options)
+      : putStreamByParts(this, key, source, options);
   }
 
   /** Goes on after the last key that arrived; each key that arrives earns new attempts. */
@@ -81,11 +78,10 @@ export class RetryStore extends WrappedStore {
   }
 
   async #waitOrThrow(error: unknown, attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!isCode(error, 'StoreUnavailable', 'Busy') || attempt >= this.#attemptsMax) throw error;
+    if (!isCode(error, ...repeatableCodes) || attempt >= this.#attemptsMax) throw error;
     throwIfAborted(signal);
-    const bound = Math.min(this.#delayMsMax, this.#delayMsMin * 2 ** (attempt - 1));
     try {
-      await this.#sleep(bound * this.#random(), signal);
+      await this.#sleep(backoffMs(attempt, this.#backoff), signal);
     } catch (cause) {
       if (signal?.aborted === true) throw interrupted(signal, cause);
       throw cause;
