@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Artifacts } from '../artifacts/ports.js';
 import type { Config } from '../config/options.js';
@@ -7,7 +6,7 @@ import type { Operations } from '../http/operations.js';
 import type { ApiServices, DaemonControl } from '../http/ports.js';
 import type { DaemonStats, DaemonStatus } from '../http/schemas.js';
 import type { LogLevel, RootLogger } from '../log/logger.js';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { programVersion } from '../util/version.js';
 import type { WorkspaceTexts } from '../vfs/create-file-system.js';
 import type { Layers } from './layers.js';
@@ -31,7 +30,6 @@ export class Control implements DaemonControl {
   readonly services: ApiServices;
   readonly texts: WorkspaceTexts;
   readonly #parts: ControlParts;
-  readonly #loopDelay = monitorEventLoopDelay();
   #state: DaemonStatus['state'] = 'starting';
   #layers: Layers | undefined;
   #refresher: Refresher | undefined;
@@ -39,7 +37,6 @@ export class Control implements DaemonControl {
 
   constructor(parts: ControlParts) {
     this.#parts = parts;
-    this.#loopDelay.enable();
     const self = this;
     this.services = {
       daemon: this,
@@ -70,7 +67,6 @@ export class Control implements DaemonControl {
   /** Refuses new calls, and gives those under way some time before they are cancelled. */
   async drain(operations: Operations, timeoutMs: number): Promise<void> {
     this.#state = 'stopping';
-    this.#loopDelay.disable();
     await this.#refresher?.[Symbol.asyncDispose]();
     const deadline = Date.now() + timeoutMs;
     while (operations.count > 0 && Date.now() < deadline) await sleep(20);
@@ -105,9 +101,6 @@ export class Control implements DaemonControl {
   stats(): DaemonStats {
     const { rss, heapUsed, external } = process.memoryUsage();
     const { user, system } = process.cpuUsage();
-    const { mean, max } = this.#loopDelay;
-    const ms = (nanoseconds: number) =>
-      Number.isFinite(nanoseconds) ? Math.round(nanoseconds / 1e4) / 100 : 0;
     return {
       uptimeSeconds: Math.round((Date.now() - this.#parts.record.startedMs) / 1000),
       cpuSeconds: Math.round((user + system) / 1e4) / 100,
@@ -117,7 +110,8 @@ export class Control implements DaemonControl {
         externalBytes: external,
         budgetBytes: this.#parts.config.memory,
       },
-      loopDelayMs: { mean: ms(mean), p99: ms(this.#loopDelay.percentile(99)), max: ms(max) },
+      // Since the start; a delay monitor would wake an idle process a hundred times a second.
+      loopUtilization: Math.round(performance.eventLoopUtilization().utilization * 1e4) / 1e4,
       counters: { ...this.#layers?.counters(), ...prefixed('fuse.', this.#mount?.requestCounts() ?? {}) },
     };
   }
@@ -134,7 +128,15 @@ export class Control implements DaemonControl {
 
   async shutdown({ force }: { force: boolean }): Promise<void> {
     // The mount goes first: a file that is open in it is a reason to go on.
-    await this.#mount?.unmount({ lazy: force });
+    try {
+      await this.#mount?.unmount({ lazy: force });
+    } catch (error) {
+      if (!isCode(error, 'Busy')) throw error;
+      const path = this.#mount?.mountPoint ?? '';
+      throw new ArtifactError('Busy', `${path} is in use`, {
+        hint: `close what uses it (fuser -vm ${path} tells), or: artifactfs unmount --force ${path}`,
+      });
+    }
     this.#state = 'stopping';
     this.#parts.onShutdown();
   }

@@ -87,7 +87,7 @@ export function daemonAt(daemons: readonly DaemonRecord[], path: string): Daemon
   return best;
 }
 
-export const isInside = (path: string, directory: string) =>
+const isInside = (path: string, directory: string) =>
   path === directory || path.startsWith(directory.endsWith(sep) ? directory : `${directory}${sep}`);
 
 /** True also for a daemon that is stuck: the kernel accepts for it. */

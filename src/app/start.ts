@@ -9,10 +9,11 @@ import type { RootLogger } from '../log/logger.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { programVersion } from '../util/version.js';
 import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
-import { Workspace } from '../workspace/workspace.js';
+import type { CreateMode } from '../workspace/format.js';
 import { Closers } from './closers.js';
 import { Control } from './control.js';
 import { EarlyLog } from './daemon-log.js';
+import { openKnownWorkspace } from './known-stores.js';
 import { type Layers, openLayers } from './layers.js';
 import { type DaemonRecord, register, unregister } from './registry.js';
 import { StateDirectory } from './state-directory.js';
@@ -26,7 +27,7 @@ export interface StartOptions {
   /** A command's own app, that lives for one call: not registered, no polling. */
   readonly transient?: boolean;
   /** Make the workspace where there is none: 'if-empty' (default) only where nothing is, true also beside other objects. */
-  readonly create?: 'if-empty' | boolean;
+  readonly create?: CreateMode;
   /** Log to daemon.log in the state directory instead of standard error. */
   readonly background?: boolean;
 }
@@ -57,14 +58,14 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
 }
 
 async function open(config: Config, options: StartOptions, closers: Closers): Promise<App> {
-  const create = config.readOnly ? false : (options.create ?? 'if-empty');
+  const create: CreateMode = config.readOnly ? false : (options.create ?? 'if-empty');
   const mountPoint =
     options.mountPoint === undefined ? undefined : (await prepareMountPoint(options.mountPoint, false)).path;
   const earlyLog = new EarlyLog();
-  const store = closers.use(
-    await openConfiguredStore(config, { create: create !== false, logger: earlyLog }),
+  const { store, workspace } = await openKnownWorkspace(config, create, (mayCreate) =>
+    openConfiguredStore(config, { create: mayCreate, logger: earlyLog }),
   );
-  const workspace = await Workspace.open(store, { create });
+  closers.use(store);
   const base = config.store.startsWith('memory:') ? null : config.stateDir;
   // The last thing that goes: who waits for the end of a daemon waits for this.
   let registered: DaemonRecord | undefined;

@@ -17,7 +17,7 @@ export class VerbContext {
 
   constructor(flags: Flags, interrupts: Interrupts) {
     this.terminal = new Terminal({ json: flags['json'] === true });
-    this.cwd = workingDirectory();
+    this.cwd = process.cwd();
     this.flags = flags;
     this.interrupts = interrupts;
   }
@@ -44,16 +44,6 @@ export class VerbContext {
 
   isSet(name: string): boolean {
     return this.flags[name] === true;
-  }
-}
-
-/** The directory may have been removed under us; then only absolute paths mean anything. */
-function workingDirectory(): string {
-  try {
-    return process.cwd();
-  } catch {
-    // ENOENT, or ENOTCONN inside a dead mount.
-    return '/';
   }
 }
 

@@ -10,6 +10,12 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+try {
+  process.cwd();
+} catch {
+  // Removed under us, or inside a mount whose daemon is gone: what needs no such place still works.
+  process.chdir('/');
+}
 process.exitCode = await runCommandLine(process.argv.slice(2));
 // What a failed `put -` has not read keeps nobody waiting.
 process.stdin.destroy();

@@ -1,6 +1,6 @@
 import { environmentName, type OptionGroup, type OptionName, optionNames, optionSpec } from './options.js';
 
-export const optionGroups: readonly OptionGroup[] = ['Store', 'Local files', 'Mount', 'Log'];
+const optionGroups: readonly OptionGroup[] = ['Store', 'Local files', 'Mount', 'Log'];
 
 /** The options section of doc/CONFIGURATION.md, as Markdown. */
 export function optionsAsMarkdown(): string {

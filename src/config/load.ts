@@ -15,8 +15,8 @@ import {
 import { type OptionValue, parseValue } from './values.js';
 
 /** Where a value came from. The earlier in this list, the stronger. */
-export const origins = ['flag', 'environment', 'file', 'default'] as const;
-export type Origin = (typeof origins)[number];
+const origins = ['flag', 'environment', 'file', 'default'] as const;
+type Origin = (typeof origins)[number];
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -84,7 +84,7 @@ interface ConfigFile {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
-export const defaultConfigFile = (env: Environment) => join(configHome(env), 'artifactfs', 'config.json');
+const defaultConfigFile = (env: Environment) => join(configHome(env), 'artifactfs', 'config.json');
 
 function readConfigFile({ env, cwd, configFile }: ConfigSources): ConfigFile | undefined {
   const named = configFile ?? (env['ARTIFACTFS_CONFIG'] || undefined);

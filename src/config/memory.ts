@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 
-export const memoryDefaultBytesMax = 2 ** 30;
+const memoryDefaultBytesMax = 2 ** 30;
 
 /** A quarter of what this process may use, at most 1 GiB. */
 export function defaultMemoryBytes(root = '/', machineBytes = totalmem()): number {

@@ -147,7 +147,7 @@ export const optionTable = {
   },
 } as const satisfies Readonly<Record<string, OptionSpec>>;
 
-export type OptionType = 'text' | 'store' | 'url' | 'path' | 'flag' | 'bytes' | 'seconds' | 'choice';
+type OptionType = 'text' | 'store' | 'url' | 'path' | 'flag' | 'bytes' | 'seconds' | 'choice';
 export type OptionGroup = 'Store' | 'Local files' | 'Mount' | 'Log';
 
 export interface OptionSpec {

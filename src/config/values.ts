@@ -76,7 +76,7 @@ function httpUrl(text: string): string {
  * A store URL in one spelling, so that the same store is recognised: a path becomes file://, no slash at the end. The
  * text may hold a secret by mistake, so no message repeats it; the store itself checks the rest.
  */
-export function storeUrl(text: string, cwd: string): string {
+function storeUrl(text: string, cwd: string): string {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   switch (scheme) {
     case undefined:

@@ -26,7 +26,7 @@ export interface DaemonControl {
 }
 
 /** The two things the API logs: requests, and failures that are bugs of ours. */
-export interface ApiLog {
+interface ApiLog {
   debug(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }

@@ -16,11 +16,11 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 const milliseconds = (description: string) =>
   Type.Number({ description: `${description}, in ms since 1970` });
 
-export const Kind = Type.Unsafe<'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'char' | 'block'>(
+const Kind = Type.Unsafe<'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'char' | 'block'>(
   Type.String({ enum: ['file', 'dir', 'symlink', 'fifo', 'socket', 'char', 'block'] }),
 );
 
-export const Time = object({
+const Time = object({
   s: Type.Integer({ description: 'seconds since 1970' }),
   ns: Type.Integer({ minimum: 0, maximum: 999_999_999 }),
 });
@@ -213,10 +213,10 @@ export const DaemonStats = object({
     externalBytes: bytes('buffers'),
     budgetBytes: bytes('the option memory'),
   }),
-  loopDelayMs: object({
-    mean: Type.Number(),
-    p99: Type.Number(),
-    max: Type.Number(),
+  loopUtilization: Type.Number({
+    minimum: 0,
+    maximum: 1,
+    description: 'share of time that the event loop was busy',
   }),
   counters: Type.Record(Type.String(), Type.Number(), { description: 'of the layers, by name' }),
 });

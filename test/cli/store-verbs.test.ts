@@ -5,6 +5,8 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
+  rmdirSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -174,6 +176,22 @@ describe('without a daemon', () => {
     const away = await home.runWith({ env }, 'ls', ...down);
     expect(away.code).toBe(6);
     expect(away.stderr).not.toContain('hidden');
+  });
+
+  test('a store that is gone is not made anew by accident', { timeout: 120_000 }, async () => {
+    await afs('create', 'm');
+    renameSync(home.path('store'), home.path('away'));
+    file('f', '1');
+    const refused = await afs('put', 'f', 'm');
+    expect([refused.code, refused.stderr]).toEqual([
+      3,
+      expect.stringContaining('had one when it was last used here'),
+    ]);
+    mkdirSync(home.path('store'));
+    expect((await afs('put', 'f', 'm')).code).toBe(3);
+    rmdirSync(home.path('store'));
+    renameSync(home.path('away'), home.path('store'));
+    expect((await afs('put', 'f', 'm')).code).toBe(0);
   });
 
   test('discard drops what is staged, and never guesses the artifact', { timeout: 120_000 }, async () => {

@@ -1,22 +1,40 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { exitCodesAsMarkdown } from '../../src/cli/reference.js';
 import { optionsAsMarkdown } from '../../src/config/describe.js';
 import { environmentName, optionNames } from '../../src/config/options.js';
 
-const document = readFileSync(join(import.meta.dirname, '../../doc/CONFIGURATION.md'), 'utf8');
+// After a change of the tables: UPDATE_DOCUMENT=1 npx vitest run test/config/document.test.ts
+const path = join(import.meta.dirname, '../../doc/CONFIGURATION.md');
+const generated = { options: optionsAsMarkdown(), 'exit codes': exitCodesAsMarkdown() };
+const section = (name: string, text: string) =>
+  `<!-- ${name}: made from the table -->\n\n${text.trim()}\n\n<!-- end -->`;
 
-test('doc/CONFIGURATION.md has the options as they are', () => {
-  expect(document).toContain(optionsAsMarkdown());
-});
+if (process.env['UPDATE_DOCUMENT'] === '1') {
+  let text = readFileSync(path, 'utf8');
+  for (const [name, content] of Object.entries(generated)) {
+    text = text.replace(new RegExp(`<!-- ${name}: [^]*?<!-- end -->`), () => section(name, content));
+  }
+  writeFileSync(path, text);
+}
+const document = readFileSync(path, 'utf8');
 
-test('doc/CONFIGURATION.md has the exit codes as they are', () => {
-  expect(document).toContain(exitCodesAsMarkdown());
+test.each(Object.entries(generated))('doc/CONFIGURATION.md has the %s as they are', (name, content) => {
+  expect(document).toContain(section(name, content));
 });
 
 test('doc/CONFIGURATION.md names no option or variable that is not there', () => {
-  const known = new Set([...optionNames, 'config', 'foreground', 'force', 'json', 'help', 'no-read-only']);
+  const known = new Set([
+    ...optionNames,
+    'config',
+    'create',
+    'foreground',
+    'force',
+    'json',
+    'help',
+    'no-read-only',
+  ]);
   const flags = [...document.matchAll(/`--([a-z][a-z-]*)/g)].map(([, name = '']) => name);
   expect(flags.length).toBeGreaterThan(10);
   expect(flags.filter((name) => !known.has(name))).toEqual([]);

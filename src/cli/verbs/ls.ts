@@ -34,7 +34,7 @@ export const ls: Verb = {
       return 0;
     }
     showArtifacts(terminal, artifacts, long);
-    showFiles(terminal, files, long);
+    showFiles(terminal, target.path, files, long);
     return 0;
   },
 };
@@ -92,9 +92,11 @@ function showArtifacts(terminal: Terminal, artifacts: readonly ArtifactSummary[]
   terminal.table(rows, [1]);
 }
 
-function showFiles(terminal: Terminal, files: readonly FileInfo[], long: boolean): void {
+/** Names as seen from the directory that is listed; a file that was named itself is shown as it was named. */
+function showFiles(terminal: Terminal, directory: string, files: readonly FileInfo[], long: boolean): void {
   const name = ({ path, kind, target }: FileInfo) => {
-    const shown = terminal.name(kind === 'dir' ? `${path}/` : path);
+    const inside = directory !== '' && path !== directory ? path.slice(directory.length + 1) : path;
+    const shown = terminal.name(kind === 'dir' ? `${inside}/` : inside);
     return long && kind === 'symlink' ? `${shown} -> ${terminal.name(target ?? '')}` : shown;
   };
   if (!long) {

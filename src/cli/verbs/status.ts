@@ -44,7 +44,7 @@ async function isInsideArtifact(context: VerbContext): Promise<boolean> {
   return target.artifact !== '';
 }
 
-export function showArtifact(terminal: Terminal, status: ArtifactStatus): void {
+function showArtifact(terminal: Terminal, status: ArtifactStatus): void {
   const base = status.base === null ? 'never committed' : `based on v${status.base}`;
   const count = status.stagedCount === 0 ? 'nothing staged' : `${plural(status.stagedCount, 'path')} staged`;
   const size = status.bytesToUpload > 0 ? `, ${formatBytes(status.bytesToUpload)} to upload` : '';
