@@ -1,5 +1,6 @@
 import { ArtifactError } from '../model/errors.js';
 import { type Database, type Statement, transaction } from '../util/sqlite.js';
+import type { FeatureSet } from '../workspace/features.js';
 import type { CommitBody, LogRecord, Manifest, StoredRecord, TreeRef } from '../workspace/records.js';
 import type { ArtifactState, Child, VersionInfo } from './ports.js';
 
@@ -84,8 +85,12 @@ export class LogTables {
       case 'expire':
         for (const version of record.versions) sql.expire.run(artifactId, version);
         return undefined;
-      case 'abandon':
       case 'feature':
+        for (const need of needs) {
+          for (const feature of record[need] ?? []) sql.insertFeature.run(artifactId, need, feature);
+        }
+        return undefined;
+      case 'abandon':
       case 'noop':
         return undefined;
     }
@@ -126,6 +131,16 @@ export class LogTables {
     );
   }
 
+  /** By artifact; most have none. */
+  features(): Map<string, FeatureSet> {
+    const all = new Map<string, FeatureSet>();
+    for (const { artifact, need, feature } of this.#sql.features.all()) {
+      const known = all.get(artifact) ?? { reader: [], writer: [], gc: [] };
+      all.set(artifact, { ...known, [need]: [...known[need], feature] });
+    }
+    return all;
+  }
+
   /** Artifacts with at least one record. */
   count(): number {
     return this.#sql.count.get() ?? 0;
@@ -152,6 +167,8 @@ export class LogTables {
     return Object.fromEntries(this.#sql.aliases.all(artifactId).map((row) => [row.alias, row.version]));
   }
 }
+
+const needs = ['reader', 'writer', 'gc'] as const;
 
 function checkNext(artifactId: string, seq: number, hash: string, stored: StoredRecord): void {
   const { record } = stored;
@@ -184,6 +201,12 @@ interface HeadRow {
   readonly head_seq: number;
   readonly head_hash: string;
   readonly manifest: string;
+}
+
+interface FeatureRow {
+  readonly artifact: string;
+  readonly need: keyof FeatureSet;
+  readonly feature: string;
 }
 
 interface VersionRow {
@@ -269,6 +292,8 @@ function prepare(db: Database) {
     child: db.prepare<[string, string], Child>(
       'SELECT name, artifact AS artifactId FROM children WHERE collection = ? AND name = ?',
     ),
+    features: db.prepare<[], FeatureRow>('SELECT artifact, need, feature FROM features'),
+    insertFeature: run<[string, string, string]>('INSERT OR IGNORE INTO features VALUES (?, ?, ?)'),
     // A name that is taken stays with whom it has: the later record is without effect.
     insertChild: run<[string, string, string]>('INSERT OR IGNORE INTO children VALUES (?, ?, ?)'),
     renameChild: run<[string, string, string, string]>(

@@ -95,6 +95,7 @@ export class SqliteCatalog implements Catalog {
     this.#logs = new LogTables(db);
     this.#ranges = new RangeStore(db, treeReader, entriesMax, (error) => this.#failure(error));
     this.#metaranges = new MetarangeTable(db, treeReader);
+    for (const [id, features] of this.#logs.features()) treeReader.noteFeatures?.(id, features);
   }
 
   artifact(artifactId: string): ArtifactState | undefined {

@@ -1,7 +1,7 @@
 /**
  * Schema of catalog.db, one script per version. All of it can be rebuilt from the store.
  *
- * Three parts: what the logs say (artifacts, versions, aliases, children), the lists of ranges (metaranges), and the
+ * Three parts: what the logs say (artifacts, versions, aliases, children, features), the lists of ranges (metaranges), and the
  * ranges that were wanted so far. A range is one stored piece of a tree, the same for all versions that share it.
  *
  * An entry is found by `bucket = range * 32768 + directory` and its name, where `directory` is the position of its
@@ -74,6 +74,15 @@ export const catalogMigrations: readonly string[] = [
     name TEXT NOT NULL,
     body TEXT NOT NULL,
     PRIMARY KEY (bucket, name)
+  ) WITHOUT ROWID;
+  `,
+  // What \`feature\` records name; need is 'reader', 'writer' or 'gc'.
+  `
+  CREATE TABLE features (
+    artifact TEXT NOT NULL REFERENCES artifacts (id) ON DELETE CASCADE,
+    need TEXT NOT NULL,
+    feature TEXT NOT NULL,
+    PRIMARY KEY (artifact, need, feature)
   ) WITHOUT ROWID;
   `,
 ];

@@ -99,7 +99,7 @@ function apply(state: ReplayState, record: LogRecord): boolean {
       for (const stageId of record.stages) state.abandonedStages.add(stageId);
       return true;
     case 'feature':
-      state.features = addFeatures(state.features, record);
+      state.features = unionOfFeatures(state.features, record);
       return true;
     case 'noop':
       return true;
@@ -153,20 +153,19 @@ function expireVersions(state: ReplayState, versions: readonly number[]): boolea
 
 const noFeatures: FeatureSet = { reader: [], writer: [], gc: [] };
 
-/** Features that records name, on top of those known before. */
-export function featuresAfter(records: readonly StoredRecord[], known: FeatureSet = noFeatures): FeatureSet {
-  let features = known;
-  for (const { record } of records) if (record.type === 'feature') features = addFeatures(features, record);
+/** Features that records name. */
+export function featuresAfter(records: readonly StoredRecord[]): FeatureSet {
+  let features = noFeatures;
+  for (const { record } of records)
+    if (record.type === 'feature') features = unionOfFeatures(features, record);
   return features;
 }
 
-function addFeatures(features: FeatureSet, record: Extract<RecordBody, { type: 'feature' }>): FeatureSet {
-  const union = (known: readonly string[], added: readonly string[] = []) => [
-    ...new Set([...known, ...added]),
-  ];
+export function unionOfFeatures(features: FeatureSet, added: Partial<FeatureSet>): FeatureSet {
+  const union = (known: readonly string[], more: readonly string[] = []) => [...new Set([...known, ...more])];
   return {
-    reader: union(features.reader, record.reader),
-    writer: union(features.writer, record.writer),
-    gc: union(features.gc, record.gc),
+    reader: union(features.reader, added.reader),
+    writer: union(features.writer, added.writer),
+    gc: union(features.gc, added.gc),
   };
 }

@@ -1,5 +1,6 @@
 import type { Entry } from '../model/entry.js';
 import type { CallOptions } from '../store/object-store.js';
+import type { FeatureSet } from './features.js';
 import type { TreeRef } from './records.js';
 
 /** The list of a version's ranges, plus what belongs to the tree as a whole. */
@@ -32,6 +33,8 @@ export interface TreeReader {
   metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange>;
   /** Entries in key order. */
   range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]>;
+  /** Told by the catalog when it is opened: features in the part of a log that nobody will read again. */
+  noteFeatures?(artifactId: string, features: FeatureSet): void;
 }
 
 /** One path's difference against the base version: `before` null = added, `after` null = removed. */

@@ -12,7 +12,7 @@ import { readLog } from './log.js';
 import { isCommit } from './log-facts.js';
 import { checkAliasName, checkArtifactName } from './names.js';
 import type { RecordBody, StoredRecord, TreeRef } from './records.js';
-import { featuresAfter } from './replay.js';
+import { featuresAfter, unionOfFeatures } from './replay.js';
 import { StoredTrees } from './tree-store.js';
 import type { Metarange, RangeRef, TreeReader } from './trees.js';
 
@@ -35,7 +35,7 @@ export class Workspace implements Publisher, TreeReader {
   readonly rootCollectionId = rootCollectionId;
   readonly #trees: StoredTrees;
   readonly #appender: LogAppender;
-  /** Features named by logs that passed through this process. */
+  /** Features named by the records that this process has read, or an earlier one whose catalog it took over. */
   readonly #features = new Map<string, FeatureSet>();
 
   private constructor(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions) {
@@ -130,7 +130,9 @@ export class Workspace implements Publisher, TreeReader {
     options: CallOptions = {},
   ): Promise<StoredRecord[]> {
     const records = await readLog(this.store, artifactId, seq, hash, options);
-    this.#noteFeatures(artifactId, records);
+    this.noteFeatures(artifactId, featuresAfter(records));
+    const features = this.#features.get(artifactId);
+    if (features !== undefined) requireReadable(`artifact ${artifactId}`, features);
     return records;
   }
 
@@ -142,17 +144,16 @@ export class Workspace implements Publisher, TreeReader {
     return this.#trees.range(artifactId, range, options);
   }
 
-  /** Of format.json and of every record of the artifact that this process has read. */
+  noteFeatures(artifactId: string, features: FeatureSet): void {
+    const known = this.#features.get(artifactId);
+    this.#features.set(artifactId, known === undefined ? features : unionOfFeatures(known, features));
+  }
+
+  /** Of format.json and of every record of the artifact that is behind us. */
   #requireWritable(artifactId: string): void {
     this.requireWritable();
     const features = this.#features.get(artifactId);
     if (features !== undefined) requireWritable(`artifact ${artifactId}`, features);
-  }
-
-  #noteFeatures(artifactId: string, records: readonly StoredRecord[]): void {
-    const features = featuresAfter(records, this.#features.get(artifactId));
-    this.#features.set(artifactId, features);
-    requireReadable(`artifact ${artifactId}`, features);
   }
 
   /** The newest version when `record` was written; version -1 with an empty tree before the first. */

@@ -10,7 +10,12 @@ import { openCatalog } from '../../src/catalog/open-catalog.js';
 import { catalogMigrations } from '../../src/catalog/schema.js';
 import type { Entry } from '../../src/model/entry.js';
 import type { ArtifactError } from '../../src/model/errors.js';
+import { newCommitId, newStageId } from '../../src/model/ids.js';
+import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { openDatabase } from '../../src/util/sqlite.js';
+import type { RecordBody } from '../../src/workspace/records.js';
+import { Workspace } from '../../src/workspace/workspace.js';
+import { MemoryJournal } from '../workspace/helpers.js';
 import { FakeTrees, imageEntries } from './fake-trees.js';
 
 const artifactId = '01890000-0000-7000-8000-000000000001';
@@ -48,6 +53,38 @@ describe('the file', () => {
     expect(await walkAll(catalog, trees)).toEqual(entries);
     expect([trees.fetched, trees.metarangesFetched]).toEqual([[], 0]);
     catalog.checkInvariants();
+  });
+
+  test('after a restart the workspace knows features that lie before the head', async () => {
+    const store = new MemoryStore();
+    const journal = new MemoryJournal();
+    const start = async () => {
+      const workspace = await Workspace.open(store);
+      const catalog = openCatalog(path, workspace);
+      const append = (body: RecordBody) => {
+        const head = catalog.artifact(artifactId);
+        const position = { sinceSeq: head?.headSeq ?? 0, sincePrev: head?.headHash ?? '' };
+        const request = { artifactId, commitId: newCommitId(), stageId: newStageId(), ...position };
+        return workspace.append(request, () => body, journal);
+      };
+      return { workspace, catalog, append };
+    };
+    {
+      const { catalog: mine, append } = await start();
+      using catalog = mine;
+      const feature = { type: 'feature', writer: ['sparkle', 'sparkle'], gc: ['dust'] } as const;
+      catalog.apply(artifactId, await append(feature));
+      catalog.apply(artifactId, await append({ type: 'noop' }));
+    }
+    const { workspace, catalog: again, append } = await start();
+    using catalog = again;
+    expect(catalog.artifact(artifactId)?.headSeq).toBe(2);
+    const refused = { code: 'UnsupportedFormat', message: expect.stringContaining('sparkle') };
+    await expect(append({ type: 'noop' })).rejects.toMatchObject(refused);
+    const elsewhere = { artifactId: '01890000-0000-7000-8000-000000000002', sinceSeq: 0, sincePrev: '' };
+    const ids = { commitId: newCommitId(), stageId: newStageId() };
+    await workspace.append({ ...elsewhere, ...ids }, () => ({ type: 'noop' }), journal);
+    expect(await workspace.readLog(artifactId, 0, '')).toHaveLength(2);
   });
 
   test('may be deleted, also while it is in use', async () => {
