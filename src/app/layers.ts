@@ -45,7 +45,9 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
         journal,
         stateDirectory: state,
         memoryBytesMax: config.memory,
-        diskBytesMax: config.cacheSize,
+        // What is staged is limited by the disk alone: it is somebody's only copy.
+        diskBytesMax: Number.MAX_SAFE_INTEGER,
+        cacheBytesMax: config.cacheSize,
       }),
     );
     closers.defer(() => journal.close());
@@ -78,12 +80,11 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
 }
 
 function countersOf(content: Content): Record<string, number> {
-  const { memoryBytes, memoryBytesMax, stagedBytes, diskBytesMax, disk, fetch } = content.statistics();
+  const { memoryBytes, memoryBytesMax, stagedBytes, disk, fetch } = content.statistics();
   return {
     'content.memoryBytes': memoryBytes,
     'content.memoryBytesMax': memoryBytesMax,
     'content.stagedBytes': stagedBytes,
-    'content.diskBytesMax': diskBytesMax,
     'cache.objects': disk.objects,
     'cache.bytes': disk.bytes,
     'cache.hitBytes': disk.hitBytes,

@@ -75,7 +75,7 @@ export const optionTable = {
     type: 'bytes',
     group: 'Local files',
     unit: 'SIZE',
-    help: 'disk space for cached blocks of the store',
+    help: 'disk space for cached blocks of the store; staged changes take what they need besides, and push cached blocks out when the disk is full',
     min: 64 * 2 ** 20,
     default: () => 10 * 2 ** 30,
     defaultText: '10GiB',

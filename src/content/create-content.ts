@@ -23,6 +23,8 @@ export interface ContentOptions {
   readonly memoryBytesMax: number;
   /** For staged files and cached blocks together. */
   readonly diskBytesMax: number;
+  /** For cached blocks alone; default `diskBytesMax`. */
+  readonly cacheBytesMax?: number;
 }
 
 export interface ContentStatistics {
@@ -45,7 +47,7 @@ export interface Content extends AsyncDisposable {
 export function createContent(options: ContentOptions): Content {
   const { store, keys, journal, stateDirectory } = options;
   const shares = memoryShares(options.memoryBytesMax);
-  const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory));
+  const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory), options.cacheBytesMax);
   const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
   const memory = new MemoryCache(shares.cacheBytes);
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWriteBytes);

@@ -8,6 +8,8 @@ import type { FreeSpace } from './free-space.js';
 export class DiskBudget {
   readonly bytesMax: number;
   readonly #space: FreeSpace | null;
+  /** Of `bytesMax`, what cached blocks may take at most. */
+  readonly #cacheLimitBytes: number;
   #staged = 0;
   #cached = 0;
   /** Of removals that the file system has not finished: not counted above any more, not free yet. */
@@ -17,8 +19,9 @@ export class DiskBudget {
   #onPressure: () => void = () => {};
 
   /** Without `space` only the budget counts. */
-  constructor(bytesMax: number, space: FreeSpace | null = null) {
+  constructor(bytesMax: number, space: FreeSpace | null = null, cacheBytesMax = bytesMax) {
     this.bytesMax = bytesMax;
+    this.#cacheLimitBytes = cacheBytesMax;
     this.#space = space;
   }
 
@@ -33,7 +36,7 @@ export class DiskBudget {
   /** What the cache may hold once all is removed that is being removed. */
   get cacheBytesMax(): number {
     const onDisk = this.#cached + this.#leavingBytes + this.#spareBytes;
-    return Math.max(0, Math.min(this.bytesMax - this.#staged, onDisk));
+    return Math.max(0, Math.min(this.bytesMax - this.#staged, this.#cacheLimitBytes, onDisk));
   }
 
   /** True when `reclaim` can free something. */

@@ -216,4 +216,12 @@ describe('DiskBudget', () => {
     expect(budget.cacheBytesMax).toBe(10);
     expect(() => budget.admit(11)).toThrow(expect.objectContaining({ code: 'NoSpace' }));
   });
+
+  test('cached bytes may have a limit of their own, which staged ones do not count into', () => {
+    const budget = new DiskBudget(1000, null, 50);
+    budget.addStaged(900);
+    expect(budget.cacheBytesMax).toBe(50);
+    budget.addStaged(80);
+    expect(budget.cacheBytesMax).toBe(20);
+  });
 });
