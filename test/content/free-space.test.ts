@@ -152,6 +152,8 @@ describe('on a small disk', () => {
       cache,
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
+        // The disk cannot be unmounted while a file is still being removed from it.
+        await budget.reclaim(0);
         staging[Symbol.dispose]();
       },
     };
