@@ -1,4 +1,5 @@
 import type { Config } from '../config/options.js';
+import { ArtifactError } from '../model/errors.js';
 import { deferred } from '../util/deferred.js';
 import { type App, type StartOptions, startApp } from './start.js';
 
@@ -30,6 +31,7 @@ export async function runDaemon(
       process.kill(process.pid, 'SIGABRT');
     };
     process.on('uncaughtException', onBug);
+    if (signalled) throw new ArtifactError('Interrupted', 'told to stop while it started');
     await onReady(app);
     const reason = await Promise.race([signal.promise, app.stopRequested]);
     app.log.info({ reason }, 'stopping');
