@@ -89,6 +89,11 @@ export class WorkspaceArtifact implements Artifact {
     return this.#stage.isNew;
   }
 
+  /** False before the first version: then there is nothing to read from the store. */
+  get hasLog(): boolean {
+    return !this.isNew || this.#stage.base !== null;
+  }
+
   /** Something would be lost or is to be published: staged changes, an edited manifest, a name not linked. */
   get isStaged(): boolean {
     return this.#stage.exists;

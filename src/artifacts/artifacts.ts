@@ -206,9 +206,19 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   async refresh(): Promise<void> {
-    for (const artifact of [...this.#open.values()]) {
-      this.#namesChanged(artifact, await artifact.readNewRecords());
-    }
+    const waiting = [...this.#open.values()].filter((artifact) => artifact.hasLog);
+    let failure: unknown;
+    const next = async (): Promise<void> => {
+      for (let artifact = waiting.shift(); artifact !== undefined; artifact = waiting.shift()) {
+        try {
+          this.#namesChanged(artifact, await artifact.readNewRecords());
+        } catch (error) {
+          failure ??= error;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: refreshesAtOnce }, next));
+    if (failure !== undefined) throw failure;
   }
 
   staged(): readonly WorkspaceArtifact[] {
@@ -512,6 +522,9 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#background.add(tracked);
   }
 }
+
+/** Logs read together at `refresh`. */
+const refreshesAtOnce = 8;
 
 /** '@' in a name would read as NAME@VERSION. */
 function checkNewName(name: string): void {

@@ -56,7 +56,7 @@ export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<v
         const files = stagedFiles(core);
         deleteRows(core, base);
         switchNodes(core, next, paths, entries);
-        for (const [ino, numbers] of files) dropFiles(tree, nodes.get(ino), numbers);
+        for (const [ino, numbers] of files) dropFiles(tree, ino, nodes.get(ino), numbers);
       },
     ),
   );
@@ -64,9 +64,9 @@ export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<v
 
 const pathInBase = (node: Node) => (node.hasName ? node.base : undefined);
 
-function dropFiles(tree: ArtifactTree, node: Node | undefined, files: readonly number[]): void {
+function dropFiles(tree: ArtifactTree, ino: Ino, node: Node | undefined, files: readonly number[]): void {
   const { cleaner } = tree.content;
-  if (node === undefined) cleaner.dropUnread(files);
+  if (node === undefined) cleaner.dropUnread(ino, files);
   // Without a name but held: the files go with the inode.
   else if (node.hasName || node.holds === 0) cleaner.drop(node, files);
 }

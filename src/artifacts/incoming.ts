@@ -18,13 +18,16 @@ export interface IncomingOptions {
  * into the stage. They belong to an inode without a name until the file takes them over, so a stream that breaks
  * off changes nothing.
  */
+/** Below those of files: each stream's inode must be another one to the staging files. */
+let nextNumber = -1;
+
 export class Incoming implements Disposable {
   readonly #tree: ArtifactTree;
   readonly #store: ObjectStore;
   readonly #journal: UploadJournal;
   readonly #name: string;
   readonly #options: IncomingOptions;
-  readonly #node = new Node(0, 'file');
+  readonly #node = new Node(nextNumber--, 'file');
   #received = 0;
 
   constructor(

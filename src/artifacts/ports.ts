@@ -95,6 +95,24 @@ export interface WorkingTree {
   closed(inode: Inode): void;
 }
 
+/** What fallocate, SEEK_DATA, SEEK_HOLE and copy_file_range ask of a working tree; `ArtifactTree` has it too. */
+export interface SparseFiles {
+  /** Makes a range a hole; the size stays. */
+  punch(inode: Inode, offset: number, length: number): void;
+  /** The file has at least `size` bytes. No space is reserved: a write may still be `NoSpace`. */
+  allocate(inode: Inode, size: number): void;
+  /** Where data or a hole begins, from `offset` on; the end counts as a hole. `NotSeekable` past the last data, or the end. */
+  seek(inode: Inode, offset: number, what: 'data' | 'hole'): number;
+  /** Copies within the artifact; bytes that are in the store are shared. Answers how many were copied: fewer at the end. */
+  copyRange(
+    from: Inode,
+    fromOffset: number,
+    to: Inode,
+    toOffset: number,
+    length: number,
+  ): MaybePromise<number>;
+}
+
 export interface RenameFlags {
   readonly noReplace?: boolean;
   readonly exchange?: boolean;

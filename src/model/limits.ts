@@ -92,6 +92,8 @@ export const limits = {
   inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
   extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time
   extentLogRowsMax: 512, // then the map is stored again
+  slabFileBytesMax: 32 << 10, // staged files up to this share staging files
+  slabBytesMax: 32 << 20, // of one shared staging file
   streamSpoolBytesMax: 32 << 20, // of a stream to the store kept in memory in case the store is away
   statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
   stateLockWaitMsMax: 10_000,

@@ -163,6 +163,10 @@ test('a file removed while open keeps its bytes through commits, until it is clo
   }
   for (const inode of [staged, sealed]) tree.release(inode);
   expect(await shell.names()).toEqual([]);
+  // What is left is where the next small files go.
+  expect((await stagingFiles(machine.stateDir)).length).toBe(1);
+  await shell.write('f', 'x'.repeat(100_000));
+  await shell.commit();
   expect(await stagingFiles(machine.stateDir)).toEqual([]);
   await machine.close();
 });

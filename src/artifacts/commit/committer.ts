@@ -42,6 +42,7 @@ const filesPerTurn = 100;
 export class Committer {
   readonly #parts: CommitParts;
   #progress: CommitProgress | null = null;
+  #isBusy = false;
   #running: Promise<unknown> = Promise.resolve();
   /** A commit waits for it instead of being refused. */
   #recovering: Promise<void> = Promise.resolve();
@@ -68,6 +69,7 @@ export class Committer {
       try {
         const { closing } = this.#parts;
         const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+        this.#report(nothingDone, options);
         this.#checkLateConflicts(options);
         const result = await this.#run({ ...options, signal });
         this.#conflicts = [];
@@ -81,12 +83,13 @@ export class Committer {
 
   /** Runs `body` when no commit runs, and lets none begin meanwhile. Throws `Busy`. */
   async exclusive<T>(body: () => Promise<T>): Promise<T> {
-    if (this.#progress !== null)
+    if (this.#isBusy)
       throw new ArtifactError('Busy', 'a commit of this artifact is under way', {
         hint: 'wait until it is done',
       });
-    this.#report(nothingDone);
+    this.#isBusy = true;
     const running = body().finally(() => {
+      this.#isBusy = false;
       this.#progress = null;
     });
     this.#running = running.catch(() => {});

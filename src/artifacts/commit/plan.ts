@@ -120,6 +120,7 @@ export class CommitPlan {
         nlink: row.nlink,
         extents: content?.extents ?? null,
         sha256: content?.sha256 ?? null,
+        files: map?.localFiles() ?? [],
       };
     }
   }

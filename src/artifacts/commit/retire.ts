@@ -144,7 +144,7 @@ function contentOnNewBase(
   const stored = ExtentMap.fromEntryExtents(sealedRow.extents);
   if (row.content_gen <= sealed) return { map: stored, file, sha256: sealedRow.sha256 };
   for (const { start, length, source } of [...map]) {
-    if (source.type !== 'local' || source.file === file) continue;
+    if (source.type !== 'local' || !sealedRow.files.includes(source.file)) continue;
     map.punch(start, length);
     for (const piece of stored.pieces(start, length)) map.set(piece.start, piece.length, piece.source);
   }

@@ -68,7 +68,8 @@ export const stageMigrations: readonly string[] = [
   -- What a commit is publishing: where each staged inode is in the new version, and where its bytes went.
   CREATE TABLE sealed (
     s INTEGER NOT NULL, ino INTEGER NOT NULL,
-    path TEXT NOT NULL, was TEXT, nlink INTEGER NOT NULL, extents TEXT, sha256 TEXT,
+    path TEXT NOT NULL, was TEXT, nlink INTEGER NOT NULL,
+    extents TEXT, sha256 TEXT, files TEXT,
     PRIMARY KEY (s, ino)
   ) WITHOUT ROWID;
 

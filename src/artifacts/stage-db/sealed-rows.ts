@@ -12,6 +12,8 @@ export interface SealedRow {
   /** Of a file: where all its bytes are now. */
   readonly extents: readonly Extent[] | null;
   readonly sha256: string | null;
+  /** The staging files its bytes were sent from. */
+  readonly files: readonly number[];
 }
 
 interface Columns {
@@ -21,16 +23,19 @@ interface Columns {
   nlink: number;
   extents: string | null;
   sha256: string | null;
+  files: string | null;
 }
 
+type Values = [number, number, string, string | null, number, string | null, string | null, string | null];
+
 export class SealedRows {
-  readonly #put: Statement<[number, number, string, string | null, number, string | null, string | null]>;
+  readonly #put: Statement<Values>;
   readonly #all: Statement<[number], Columns>;
   readonly #delete: Statement<[number]>;
 
   constructor(db: Database) {
     this.#put = db.prepare(
-      'INSERT OR REPLACE INTO sealed (s, ino, path, was, nlink, extents, sha256) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO sealed (s, ino, path, was, nlink, extents, sha256, files) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#all = db.prepare('SELECT * FROM sealed WHERE s = ?');
     this.#delete = db.prepare('DELETE FROM sealed WHERE s = ?');
@@ -38,14 +43,16 @@ export class SealedRows {
 
   put(s: number, row: SealedRow): void {
     const extents = row.extents === null ? null : JSON.stringify(row.extents);
-    this.#put.run(s, row.ino, row.path, row.was, row.nlink, extents, row.sha256);
+    const files = row.files.length === 0 ? null : JSON.stringify(row.files);
+    this.#put.run(s, row.ino, row.path, row.was, row.nlink, extents, row.sha256, files);
   }
 
   all(s: number): Map<Ino, SealedRow> {
     const rows = new Map<Ino, SealedRow>();
     for (const row of this.#all.iterate(s)) {
       const extents = row.extents === null ? null : (JSON.parse(row.extents) as Extent[]);
-      rows.set(row.ino, { ...row, extents });
+      const files = row.files === null ? [] : (JSON.parse(row.files) as number[]);
+      rows.set(row.ino, { ...row, extents, files });
     }
     return rows;
   }

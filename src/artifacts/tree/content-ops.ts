@@ -1,16 +1,22 @@
 import { ExtentMap } from '../../content/extent-map.js';
 import type { FileContent, FileReader } from '../../content/ports.js';
 import type { Ino } from '../../model/entry.js';
-import { ArtifactError } from '../../model/errors.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { type Deferred, deferred } from '../../util/deferred.js';
-import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
+import { chain, isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { dropPrivileges } from './attribute-ops.js';
 import type { Change } from './change.js';
 import type { Node } from './node.js';
+import type { StagedPlace } from './slabs.js';
 import { StagingCleaner } from './staging-files.js';
 import type { TreeCore } from './tree-core.js';
+
+interface WrittenPlace extends StagedPlace {
+  /** What the slabs had of the file was copied to `file`, too. */
+  readonly hasGrown: boolean;
+}
 
 /** Bytes of staged files: written to the inode's staging file at the same offset, then named by its extent map. */
 export class ContentOps {
@@ -20,11 +26,17 @@ export class ContentOps {
   /** While a commit seals: writes wait until it has. */
   #gate: Deferred<void> | null = null;
   #idle: Deferred<void> | null = null;
+  /** Staging files written since they were synced. */
+  readonly #unsynced = new Set<number>();
+  #knowsAllUnsynced = false;
+  /** Syncs under way: who needs the same file waits for them. */
+  readonly #syncing = new Map<number, Promise<void>>();
 
   constructor(core: TreeCore) {
     this.#core = core;
-    this.cleaner = new StagingCleaner(core.staging, core.uploader);
+    this.cleaner = new StagingCleaner(core.staging, core.uploader, () => core.db.files.next());
     core.dispose = (node) => this.#dispose(node);
+    this.#adoptSlabs();
   }
 
   open(node: Node): FileReader {
@@ -57,21 +69,24 @@ export class ContentOps {
     if (data.length === 0) return 0;
     if (this.#gate !== null)
       return this.#gate.promise.then(() => this.write(node, offset, data, killPrivileges));
-    const core = this.#core;
-    const file = this.#stagingFile(node);
-    const written = core.staging.write(file, offset, data);
-    if (!isPromise(written)) return this.#record(node, file, offset, data.length, killPrivileges);
+    if (node.growing !== null) return node.growing.then(() => this.write(node, offset, data, killPrivileges));
+    const written = this.#writeBytes(node, offset, data);
+    const record = (place: WrittenPlace) => this.#record(node, place, offset, data.length, killPrivileges);
+    if (!isPromise(written)) return record(written);
     this.#begin(node);
-    return written
-      .then(() => this.#record(node, file, offset, data.length, killPrivileges))
-      .finally(() => this.#end(node));
+    return written.then(record).finally(() => this.#end(node));
   }
 
-  /** Inside a change unless the node has no name. */
+  /** Inside a change, after the content was touched, unless the node has no name. */
   resize(node: Node, size: number, change: Change | null): void {
-    const before = node.map.localFiles();
-    node.map.truncate(size);
+    this.cut(node, change, (map) => map.truncate(size));
     node.size = size;
+  }
+
+  /** Takes pieces out of the map. Inside a change, after the content was touched, unless the node has no name. */
+  cut(node: Node, change: Change | null, take: (map: ExtentMap) => void): void {
+    const before = node.map.localFiles();
+    take(node.map);
     if (before.length === 0) return;
     const kept = new Set(node.map.localFiles());
     // A running write still lands in the current file.
@@ -99,11 +114,15 @@ export class ContentOps {
       change.afterwards(() => {
         content.map = new ExtentMap();
         content.file = 0;
+        for (const file of node.map.localFiles()) {
+          this.cleaner.slabs.use(file, node.ino);
+          this.cleaner.slabs.release(file, content.ino);
+        }
         this.cleaner.drop(node, old);
       });
     });
     for (const { start, length, source } of node.map) {
-      if (source.type === 'local') this.#announce(node, source.file, start, length);
+      if (source.type === 'local' && source.file === node.file) this.#announce(node, start, length);
     }
   }
 
@@ -121,6 +140,28 @@ export class ContentOps {
       this.#gate = null;
       gate.resolve();
     }
+  }
+
+  /** The staged bytes of a file on stable storage. */
+  async sync(node: Node): Promise<void> {
+    for (const file of node.map.localFiles()) {
+      if (this.#unsynced.has(file) || !this.#knowsAllUnsynced) await this.#syncFile(file);
+      else await this.#syncing.get(file);
+    }
+  }
+
+  async syncAll(): Promise<void> {
+    if (!this.#knowsAllUnsynced) {
+      // An earlier daemon may have been killed before it synced.
+      const { db, stage } = this.#core;
+      for (const [, files] of db.inodes.stagingFilesByInode(stage.s)) {
+        for (const file of files) this.#unsynced.add(file);
+      }
+      this.#knowsAllUnsynced = true;
+    }
+    const running = [...this.#syncing.values()];
+    for (const file of [...this.#unsynced]) await this.#syncFile(file);
+    await Promise.all(running);
   }
 
   /** Tells the uploader of what was written while a commit kept it from knowing. */
@@ -145,7 +186,7 @@ export class ContentOps {
     const node = this.#core.table.get(ino);
     const used = new Set(node?.map.localFiles() ?? this.#stagedFiles(ino));
     const gone = files.filter((file) => !used.has(file));
-    if (node === undefined) this.cleaner.dropUnread(gone);
+    if (node === undefined) this.cleaner.dropUnread(ino, gone);
     else this.cleaner.drop(node, gone);
   }
 
@@ -167,22 +208,71 @@ export class ContentOps {
       );
   }
 
-  /** The file that takes writes of this generation: bytes of a sealed one do not change any more. */
-  #stagingFile(node: Node): number {
-    const { gen } = this.#core.stage;
-    if (node.file === 0 || node.fileGen !== gen) {
-      node.file = this.#core.db.files.next();
-      node.fileGen = gen;
+  /** Answers where the bytes are. Bytes of a sealed generation are never written over. */
+  #writeBytes(node: Node, offset: number, data: Uint8Array): MaybePromise<WrittenPlace> {
+    const { staging, stage, db } = this.#core;
+    const { gen } = stage;
+    const isOwn = node.file !== 0 && node.fileGen === gen;
+    if (!isOwn && Math.max(node.size, offset + data.length) <= limits.slabFileBytesMax) {
+      const place = this.cleaner.slabs.place(node.ino, node.map, gen, offset, data.length);
+      return chain(staging.write(place.file, place.at, data), () => ({ ...place, hasGrown: false }));
     }
-    return node.file;
+    let grown: MaybePromise<boolean> = false;
+    if (!isOwn) {
+      node.file = db.files.next();
+      node.fileGen = gen;
+      grown = this.#copySmall(node, node.file);
+    }
+    const { file } = node;
+    return chain(grown, (hasGrown) =>
+      chain(staging.write(file, offset, data), () => ({ file, at: offset, hasGrown })),
+    );
   }
 
-  /** The bytes are in the staging file: name them. */
-  #record(node: Node, file: number, start: number, length: number, killPrivileges: boolean): number {
+  /**
+   * The file has grown out of the slabs: all staged bytes of it move to its own staging file, which can be uploaded
+   * while it is written. False when there are none.
+   */
+  #copySmall(node: Node, file: number): MaybePromise<boolean> {
+    const { staging } = this.#core;
+    let copied: MaybePromise<boolean> = false;
+    for (const { start, length, source } of node.map) {
+      if (source.type !== 'local' || !this.cleaner.slabs.has(source.file)) continue;
+      const copy = () =>
+        chain(staging.read(source.file, source.offset, length), (bytes) => staging.write(file, start, bytes));
+      copied = chain(copied, () => chain(copy(), () => true));
+    }
+    if (!isPromise(copied)) return copied;
+    // Other writes must not come between the reading of old bytes and their writing.
+    const over = (): void => {
+      node.growing = null;
+    };
+    node.growing = copied.then(over, over);
+    return copied;
+  }
+
+  /** Inside a change: what `#copySmall` has copied is in `file` now. Answers the slabs that were left. */
+  #moveSmall(node: Node, file: number): number[] {
+    const left = new Set<number>();
+    for (const { start, length, source } of [...node.map]) {
+      if (source.type !== 'local' || !this.cleaner.slabs.has(source.file)) continue;
+      node.map.set(start, length, { type: 'local', file, offset: start });
+      left.add(source.file);
+    }
+    return [...left];
+  }
+
+  /** The bytes are in a staging file: name them. */
+  #record(node: Node, place: WrittenPlace, start: number, length: number, killPrivileges: boolean): number {
     const core = this.#core;
     crashPoint('stage-bytes-written');
+    const { file, at, hasGrown } = place;
+    this.#unsynced.add(file);
+    const isOwn = file === node.file;
+    let left: number[] = [];
     const apply = (now: Node['mtime']) => {
-      node.map.set(start, length, { type: 'local', file, offset: start });
+      if (hasGrown) left = this.#moveSmall(node, file);
+      node.map.set(start, length, { type: 'local', file, offset: at });
       node.size = Math.max(node.size, start + length);
       node.mtime = now;
       node.ctime = now;
@@ -190,25 +280,52 @@ export class ContentOps {
     };
     if (!node.hasName) {
       apply(core.clock());
+      this.cleaner.drop(node, left);
       return length;
     }
     core.change((change) => {
       const { count } = node.map;
-      const log = count > limits.extentsInlineMax && node.logged < Math.max(limits.extentLogRowsMax, count);
+      const log =
+        isOwn &&
+        !hasGrown &&
+        count > limits.extentsInlineMax &&
+        node.logged < Math.max(limits.extentLogRowsMax, count);
       if (log) change.touchWrite(node, start, length, file);
       else change.touchContent(node);
       apply(change.now);
     });
-    this.#announce(node, file, start, length);
+    this.cleaner.drop(node, left);
+    if (hasGrown) this.#announce(node, 0, node.size);
+    else if (isOwn) this.#announce(node, start, length);
     return length;
   }
 
+  #syncFile(file: number): Promise<void> {
+    this.#unsynced.delete(file);
+    const syncing = this.#syncStaged(file).finally(() => {
+      if (this.#syncing.get(file) === syncing) this.#syncing.delete(file);
+    });
+    this.#syncing.set(file, syncing);
+    return syncing;
+  }
+
+  async #syncStaged(file: number): Promise<void> {
+    try {
+      await this.#core.staging.sync(file);
+    } catch (error) {
+      // It was removed, with everything that named it.
+      if (isCode(error, 'NotFound') && !this.#core.db.inodes.stagingFiles().has(file)) return;
+      this.#unsynced.add(file);
+      throw error;
+    }
+  }
+
   /** Uploads of a generation under commit belong to the commit; what comes after it waits for the next stage. */
-  #announce(node: Node, file: number, start: number, length: number): void {
+  #announce(node: Node, start: number, length: number): void {
     const { stage, uploader } = this.#core;
     if (stage.sealed !== null) return;
     const { artifactId, stageId } = stage;
-    uploader.written({ artifactId, stageId, file, path: this.#core.pathOf(node) }, start, length);
+    uploader.written({ artifactId, stageId, file: node.file, path: this.#core.pathOf(node) }, start, length);
   }
 
   #begin(node: Node): void {
@@ -225,6 +342,17 @@ export class ContentOps {
       this.#idle.resolve();
       this.#idle = null;
     }
+  }
+
+  /** Staging files that several inodes name were slabs of an earlier daemon. */
+  #adoptSlabs(): void {
+    const { db, stage } = this.#core;
+    if (!stage.exists) return;
+    const users = new Map<number, Ino[]>();
+    for (const [ino, files] of db.inodes.stagingFilesByInode(stage.s)) {
+      for (const file of files) users.set(file, [...(users.get(file) ?? []), ino]);
+    }
+    for (const [file, inos] of users) if (inos.length > 1) this.cleaner.slabs.adopt(file, inos);
   }
 
   /** The inode is gone: so are its bytes. */

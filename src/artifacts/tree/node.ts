@@ -53,6 +53,8 @@ export class Node implements Inode {
   openForWriting = 0;
   readers = 0;
   writesRunning = 0;
+  /** While the bytes of a small file are copied to a staging file of its own; other writes wait. */
+  growing: Promise<void> | null = null;
 
   #map: ExtentMap | null = null;
   #loadMap: (() => ExtentMap) | null = null;

@@ -1,38 +1,44 @@
 import type { Staging, Uploader } from '../../content/ports.js';
+import type { Ino } from '../../model/entry.js';
 import type { Node } from './node.js';
+import { Slabs } from './slabs.js';
 
 /**
- * Removes staging files that no inode names any more: at once, or later where something still reads them - a commit
- * that uploads a sealed generation, or open files. What a killed daemon leaves is removed at its next start.
+ * Removes staging files that an inode does not name any more: at once, or later where something still reads them - a
+ * commit that uploads a sealed generation, or open files. What a killed daemon leaves is removed at its next start.
  */
 export class StagingCleaner {
+  readonly slabs: Slabs;
   readonly #staging: Staging;
   readonly #uploader: Uploader;
   /** Held back by a commit. */
   #commitRuns = false;
-  readonly #afterCommit = new Set<number>();
+  #afterCommit: { ino: Ino; file: number }[] = [];
   /** Held back by readers of a node. */
   readonly #afterReaders = new Map<Node, Set<number>>();
 
-  constructor(staging: Staging, uploader: Uploader) {
+  constructor(staging: Staging, uploader: Uploader, newFile: () => number) {
     this.#staging = staging;
     this.#uploader = uploader;
+    this.slabs = new Slabs(newFile, (file) => staging.remove(file));
   }
 
   /** `files` of `node` are not named by its row any more. */
   drop(node: Node, files: Iterable<number>): void {
-    for (const file of files) {
-      if (this.#commitRuns) this.#afterCommit.add(file);
-      else if (node.readers > 0 || node.writesRunning > 0) this.#wait(node, file);
-      else this.#remove(file);
+    if (node.readers === 0 && node.writesRunning === 0) {
+      this.dropUnread(node.ino, files);
+      return;
     }
+    const waiting = this.#afterReaders.get(node) ?? new Set<number>();
+    for (const file of files) waiting.add(file);
+    if (waiting.size > 0) this.#afterReaders.set(node, waiting);
   }
 
-  /** Of an inode that is not in memory, so nothing reads it. */
-  dropUnread(files: Iterable<number>): void {
+  /** Of an inode that nothing reads. */
+  dropUnread(ino: Ino, files: Iterable<number>): void {
     for (const file of files) {
-      if (this.#commitRuns) this.#afterCommit.add(file);
-      else this.#remove(file);
+      if (this.#commitRuns) this.#afterCommit.push({ ino, file });
+      else this.#remove(ino, file);
     }
   }
 
@@ -41,7 +47,7 @@ export class StagingCleaner {
     const files = this.#afterReaders.get(node);
     if (files === undefined || node.readers > 0 || node.writesRunning > 0) return;
     this.#afterReaders.delete(node);
-    this.drop(node, files);
+    this.dropUnread(node.ino, files);
   }
 
   holdForCommit(): void {
@@ -51,17 +57,15 @@ export class StagingCleaner {
   /** The commit is over, however it ended. */
   releaseCommit(): void {
     this.#commitRuns = false;
-    for (const file of this.#afterCommit) this.#remove(file);
-    this.#afterCommit.clear();
+    this.slabs.close();
+    for (const { ino, file } of this.#afterCommit.splice(0)) this.#remove(ino, file);
   }
 
-  #wait(node: Node, file: number): void {
-    const files = this.#afterReaders.get(node) ?? new Set<number>();
-    files.add(file);
-    this.#afterReaders.set(node, files);
-  }
-
-  #remove(file: number): void {
+  #remove(ino: Ino, file: number): void {
+    if (this.slabs.has(file)) {
+      this.slabs.release(file, ino);
+      return;
+    }
     // First the file: what was uploaded from it may be kept as cache.
     this.#staging.remove(file);
     this.#uploader.forget(file);

@@ -8,6 +8,7 @@ import type {
   DirectoryItem,
   Inode,
   RenameFlags,
+  SparseFiles,
   WorkingTree,
 } from '../ports.js';
 import { setAttributes, setXattr, xattr } from './attribute-ops.js';
@@ -15,10 +16,11 @@ import { ContentOps } from './content-ops.js';
 import { list } from './listing.js';
 import * as names from './name-ops.js';
 import { Node } from './node.js';
+import { allocate, copyRange, punch, seek } from './sparse-ops.js';
 import { TreeCore, type TreeParts } from './tree-core.js';
 
 /** The working view of one artifact. A thin front: every operation is in a file of its kind beside this one. */
-export class ArtifactTree implements WorkingTree {
+export class ArtifactTree implements WorkingTree, SparseFiles {
   readonly core: TreeCore;
   readonly content: ContentOps;
 
@@ -81,16 +83,43 @@ export class ArtifactTree implements WorkingTree {
     return this.content.write(this.#node(inode), offset, data, killPrivileges);
   }
 
+  punch(inode: Inode, offset: number, length: number): void {
+    punch(this.core, this.content, this.#node(inode), offset, length);
+  }
+
+  allocate(inode: Inode, size: number): void {
+    allocate(this.core, this.content, this.#node(inode), size);
+  }
+
+  seek(inode: Inode, offset: number, what: 'data' | 'hole'): number {
+    return seek(this.core, this.#node(inode), offset, what);
+  }
+
+  copyRange(
+    from: Inode,
+    fromOffset: number,
+    to: Inode,
+    toOffset: number,
+    length: number,
+  ): MaybePromise<number> {
+    return copyRange(
+      this.core,
+      this.content,
+      { node: this.#node(from), offset: fromOffset },
+      { node: this.#node(to), offset: toOffset },
+      length,
+    );
+  }
+
   async sync(inode: Inode): Promise<void> {
     const node = this.#node(inode);
-    if (node.kind === 'file') await this.#syncFiles(node.map.localFiles());
+    if (node.kind === 'file') await this.content.sync(node);
     await this.core.db.sync();
   }
 
   async syncAll(): Promise<void> {
-    const { db, stage } = this.core;
-    for (const [, files] of db.inodes.stagingFilesByInode(stage.s)) await this.#syncFiles(files);
-    await db.sync();
+    await this.content.syncAll();
+    await this.core.db.sync();
   }
 
   xattr(inode: Inode, name: string): Uint8Array | undefined {
@@ -123,10 +152,6 @@ export class ArtifactTree implements WorkingTree {
     const node = this.#node(inode);
     node.openForWriting--;
     this.core.release(node);
-  }
-
-  async #syncFiles(files: Iterable<number>): Promise<void> {
-    for (const file of files) await this.core.staging.sync(file);
   }
 
   #node(inode: Inode): Node {

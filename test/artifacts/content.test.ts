@@ -1,0 +1,281 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Inode, SparseFiles, WorkingTree } from '../../src/artifacts/ports.js';
+import { isCode } from '../../src/model/errors.js';
+import {
+  failure,
+  type Machine,
+  openMachine,
+  readAll,
+  removeTemporaryDirectories,
+  Shell,
+  unexpected,
+} from './support/daemon.js';
+import { GatedStore } from './support/gated-store.js';
+
+let store: GatedStore;
+let machine: Machine;
+let shell: Shell;
+let tree: WorkingTree & SparseFiles;
+
+beforeEach(async () => {
+  store = new GatedStore();
+  machine = await openMachine({ store });
+  use(machine);
+});
+
+function use(next: Machine): void {
+  machine = next;
+  const { artifacts } = next;
+  const artifact = artifacts.staged()[0] ?? artifacts.create(artifacts.root, 'it');
+  shell = new Shell(artifact);
+  tree = artifact.tree as WorkingTree & SparseFiles;
+}
+
+afterEach(async () => {
+  await machine.close();
+  removeTemporaryDirectories();
+  expect(unexpected.splice(0)).toEqual([]);
+});
+
+const stagingFiles = (): string[] => readdirSync(join(machine.stateDir, 'staging'));
+
+test('small files share a staging file, which goes with the last of them', async () => {
+  for (let i = 0; i < 100; i++) await shell.write(`f${i}`, `content of ${i}`);
+  expect(stagingFiles().length).toBe(1);
+  for (let i = 0; i < 50; i++) await shell.unlink(`f${i}`);
+  expect(await shell.read('f99')).toBe('content of 99');
+  await machine.close();
+  use(await openMachine({ store, stateDir: machine.stateDir }));
+  for (let i = 50; i < 99; i++) await shell.unlink(`f${i}`);
+  expect(await shell.read('f99')).toBe('content of 99');
+  expect(stagingFiles().length).toBe(1);
+  await shell.unlink('f99');
+  expect(stagingFiles().length).toBe(0);
+});
+
+test('the space of small files that come and go is used again', async () => {
+  const held = await shell.write('held', 'x');
+  tree.retain(held);
+  await shell.unlink('held');
+  tree.release(held);
+  for (let i = 0; i < 50; i++) {
+    await shell.write('temporary', Buffer.alloc(30_000, i));
+    await shell.unlink('temporary');
+  }
+  const { staging } = await import('node:fs').then(({ statSync }) => ({
+    staging: stagingFiles().map((name) => statSync(join(machine.stateDir, 'staging', name)).size),
+  }));
+  expect(staging.reduce((sum, size) => sum + size, 0)).toBeLessThan(50_000);
+});
+
+test('a small file that grows takes its bytes to a staging file of its own', async () => {
+  await shell.write('other', 'other');
+  const expected = Buffer.alloc(200_000);
+  for (let at = 0; at < expected.length; at += 5000) {
+    const chunk = Buffer.alloc(5000, at / 5000);
+    chunk.copy(expected, at);
+    await shell.write('f', chunk, at);
+  }
+  expect(stagingFiles().length).toBe(2);
+  await shell.unlink('other');
+  expect((await shell.bytes('f')).equals(expected)).toBe(true);
+  await machine.close();
+  use(await openMachine({ store, stateDir: machine.stateDir }));
+  expect(stagingFiles().length).toBe(1);
+  expect((await shell.bytes('f')).equals(expected)).toBe(true);
+  await shell.commit();
+  expect((await shell.bytes('f')).equals(expected)).toBe(true);
+});
+
+test('writes at once to one file all land', async () => {
+  const inode = await shell.create('f');
+  const expected = Buffer.alloc(64 * 20_000);
+  await Promise.all(
+    Array.from({ length: 64 }, (_, i) => {
+      const chunk = Buffer.alloc(20_000, i + 1);
+      chunk.copy(expected, i * 20_000);
+      return tree.write(inode, i * 20_000, chunk);
+    }),
+  );
+  expect((await shell.bytes('f')).equals(expected)).toBe(true);
+});
+
+test('a failed transaction leaves names, attributes and bytes as they were', async () => {
+  await shell.mkdir('d');
+  await shell.write('d/f', 'content');
+  await shell.commit();
+  const { core } = tree as unknown as { core: { db: { dirents: object; inodes: object } } };
+  const failing = (table: object, method: string): (() => void) => {
+    const own = Object.getPrototypeOf(table)[method] as (...args: unknown[]) => unknown;
+    Object.defineProperty(table, method, {
+      configurable: true,
+      value: () => {
+        throw new Error('the disk is full');
+      },
+    });
+    return () => Object.defineProperty(table, method, { configurable: true, value: own });
+  };
+  const before = async () => [
+    await shell.names(),
+    await shell.names('d'),
+    await shell.read('d/f'),
+    (await shell.get('')).nlink,
+    (await shell.get('d')).mtime,
+    (await shell.get('d/f')).mode,
+  ];
+  const expected = await before();
+  const inode = await shell.get('d/f');
+  tree.retain(inode);
+  const attempts: (() => Promise<unknown> | unknown)[] = [
+    () => shell.mkdir('new'),
+    () => shell.create('d/new'),
+    () => shell.rename('d', 'e'),
+    () => shell.rename('d/f', 'g'),
+    () => shell.unlink('d/f'),
+    () => shell.link('d/f', 'hard'),
+    () => tree.write(inode, 2, Buffer.from('XX')),
+    () => tree.setAttributes(inode, { mode: 0o600, size: 1 }),
+    () => tree.setXattr(inode, 'user.x', Buffer.from('1')),
+  ];
+  for (const method of ['put', 'putAttributes', 'putContent']) {
+    for (const attempt of attempts) {
+      const restore = failing(core.db.inodes, method);
+      const outcome = await Promise.resolve()
+        .then(attempt)
+        .then(() => 'done')
+        .catch((error: Error) => error.message);
+      restore();
+      expect(outcome).toContain('disk is full');
+      expect(await before()).toEqual(expected);
+      expect(tree.xattrs(inode)).toEqual([]);
+    }
+    // The rows are there now: the next round changes rows instead of making them.
+    if (method === 'put') {
+      await tree.setAttributes(inode, { mode: 0o644 });
+      attempts.splice(0, attempts.length, () => tree.setAttributes(inode, { mode: 0o600 }));
+    } else {
+      attempts.splice(0, attempts.length, () => tree.write(inode, 2, Buffer.from('XX')));
+    }
+  }
+  tree.release(inode);
+  await shell.write('d/f', 'C');
+  expect(await shell.read('d/f')).toBe('Content');
+});
+
+test('sync waits for the bytes also when somebody else is syncing them', async () => {
+  const inode = await shell.write('f', 'content');
+  await Promise.all([tree.sync(inode), tree.sync(inode), tree.syncAll()]);
+  await machine.close();
+  use(await openMachine({ store, stateDir: machine.stateDir }));
+  await tree.syncAll();
+  const gone = await shell.write('gone', 'x'.repeat(100_000));
+  const syncing = tree.sync(gone);
+  await shell.unlink('gone');
+  await syncing;
+  await tree.syncAll();
+  expect(await shell.read('f')).toBe('content');
+});
+
+const unlessNothingStaged = (error: unknown): void => {
+  if (!isCode(error, 'NothingStaged')) throw error;
+};
+
+type SparseOp =
+  | { op: 'write' | 'punch'; at: number; length: number }
+  | { op: 'allocate' | 'truncate'; at: number }
+  | { op: 'copy'; at: number; to: number; length: number }
+  | { op: 'commit' };
+
+const at = fc.integer({ min: 0, max: 60_000 });
+const length = fc.integer({ min: 1, max: 20_000 });
+const sparseOp: fc.Arbitrary<SparseOp> = fc.oneof(
+  fc.record({ op: fc.constantFrom('write' as const, 'punch' as const), at, length }),
+  fc.record({ op: fc.constantFrom('allocate' as const, 'truncate' as const), at }),
+  fc.record({ op: fc.constant('copy' as const), at, to: at, length }),
+  fc.record({ op: fc.constant('commit' as const) }),
+);
+
+test('holes, growing, shared ranges and copies are what an array of bytes says', async () => {
+  let files = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(sparseOp, { maxLength: 12 }), async (ops) => {
+      const inode = await shell.create(`f${files++}`);
+      tree.retain(inode);
+      let bytes = Buffer.alloc(0);
+      let data: boolean[] = [];
+      for (const [i, op] of ops.entries()) {
+        // Twice in a row there is nothing to commit.
+        if (op.op === 'commit') await shell.commit().catch(unlessNothingStaged);
+        else ({ bytes, data } = await both(inode, op, i, bytes, data));
+        expect(inode.size).toBe(bytes.length);
+        expect((await readAll(shell.artifact, inode)).equals(bytes)).toBe(true);
+        checkSeek(inode, data);
+      }
+      tree.release(inode);
+    }),
+    { numRuns: 60 },
+  );
+}, 120_000);
+
+async function both(
+  inode: Inode,
+  op: Exclude<SparseOp, { op: 'commit' }>,
+  i: number,
+  old: Buffer,
+  oldData: readonly boolean[],
+): Promise<{ bytes: Buffer<ArrayBuffer>; data: boolean[] }> {
+  const sized = (size: number) => {
+    const bytes = Buffer.alloc(size);
+    old.copy(bytes);
+    return { bytes, data: Array.from({ length: size }, (_, n) => oldData[n] ?? false) };
+  };
+  switch (op.op) {
+    case 'write': {
+      await tree.write(inode, op.at, Buffer.alloc(op.length, i + 1));
+      const { bytes, data } = sized(Math.max(old.length, op.at + op.length));
+      bytes.fill(i + 1, op.at, op.at + op.length);
+      return { bytes, data: data.fill(true, op.at, op.at + op.length) };
+    }
+    case 'punch': {
+      tree.punch(inode, op.at, op.length);
+      const { bytes, data } = sized(old.length);
+      bytes.fill(0, Math.min(op.at, old.length), Math.min(op.at + op.length, old.length));
+      return { bytes, data: data.fill(false, op.at, op.at + op.length) };
+    }
+    case 'allocate':
+      tree.allocate(inode, op.at);
+      return sized(Math.max(old.length, op.at));
+    case 'truncate':
+      await tree.setAttributes(inode, { size: op.at });
+      return sized(op.at);
+    case 'copy': {
+      const count = Math.max(0, Math.min(op.length, old.length - op.at));
+      if (Math.abs(op.at - op.to) < count) {
+        const error = await failure(() => tree.copyRange(inode, op.at, inode, op.to, op.length));
+        expect(error.code).toBe('Invalid');
+        return sized(old.length);
+      }
+      expect(await tree.copyRange(inode, op.at, inode, op.to, op.length)).toBe(count);
+      const { bytes, data } = sized(count === 0 ? old.length : Math.max(old.length, op.to + count));
+      if (count > 0) old.copy(bytes, op.to, op.at, op.at + count);
+      // Whether a copied hole stays one depends on where its bytes were.
+      for (let n = 0; n < count; n++) data[op.to + n] = tree.seek(inode, op.to + n, 'hole') !== op.to + n;
+      return { bytes, data };
+    }
+  }
+}
+
+function checkSeek(inode: Inode, data: readonly boolean[]): void {
+  for (const from of [0, 1000, 30_000, data.length - 1]) {
+    if (from < 0 || from >= data.length) continue;
+    const firstData = data.indexOf(true, from);
+    const firstHole = data.indexOf(false, from);
+    expect(tree.seek(inode, from, 'hole')).toBe(firstHole < 0 ? data.length : firstHole);
+    if (firstData >= 0) expect(tree.seek(inode, from, 'data')).toBe(firstData);
+    else expect(() => tree.seek(inode, from, 'data')).toThrow();
+  }
+  expect(() => tree.seek(inode, data.length, 'hole')).toThrow();
+}
