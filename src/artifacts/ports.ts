@@ -261,7 +261,7 @@ export interface Artifacts extends AsyncDisposable {
   readonly files: FilesByPath;
 }
 
-export interface AnnounceOptions {
+interface AnnounceOptions {
   /** The change does not come through the kernel (HTTP, CLI): `onChildrenChanged` listeners are told of it. */
   readonly announce?: boolean;
 }

@@ -27,7 +27,7 @@ export interface ContentOptions {
   readonly cacheBytesMax?: number;
 }
 
-export interface ContentStatistics {
+interface ContentStatistics {
   readonly memoryBytes: number;
   readonly memoryBytesMax: number;
   readonly stagedBytes: number;
