@@ -39,7 +39,7 @@ function load(): Native {
     throw new ArtifactError(
       'Unsupported',
       `the kernel driver does not run on ${process.platform} ${process.arch}`,
-      { hint: 'use --driver fuse-native' },
+      { hint: 'mount on Linux; put, get, cat, ls and commit work here with --store' },
     );
   }
   try {
