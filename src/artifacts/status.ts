@@ -4,7 +4,7 @@ import { isSameThing, isSameTime } from '../workspace/entry-compare.js';
 import { entryOfRow, storedExtents } from './commit/entries.js';
 import type { StageView } from './commit/plan.js';
 import type { StagedPath } from './ports.js';
-import type { InodeRow } from './stage-db/inode-rows.js';
+import type { InodeRow } from './stage-db/inode-row.js';
 
 export interface StagedSummary {
   /** In path order, at most the limit. */

@@ -155,6 +155,18 @@ test('a stream during which a commit runs ends up in the working view, not in th
   expect((await bytesIn(await files.read(it_, 'v1', 'big'))).equals(content)).toBe(true);
 });
 
+test('small files that came by path share a staging file like others', async () => {
+  for (const name of ['a', 'b', 'c']) await files.write(it_, name, stream(`content of ${name}`));
+  expect(stagingFiles().length).toBe(1);
+  await files.write(it_, 'b', stream('again'));
+  await files.remove(it_, 'c');
+  await files.write(it_, 'd', stream('D'.repeat(1000)));
+  const read = async (path: string) => (await bytesIn(await files.read(it_, '', path))).toString();
+  expect(await read('a')).toBe('content of a');
+  expect(await read('b')).toBe('again');
+  expect(await read('d')).toBe('D'.repeat(1000));
+});
+
 test('writing replaces the content of a file in place, under open readers too', async () => {
   const shell = new Shell(it_);
   const inode = await shell.write('f', 'old content');

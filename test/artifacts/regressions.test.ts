@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { newStore, openMachine, removeTemporaryDirectories, Shell, unexpected } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
+import { describeTree, describeVersion } from './support/observe.js';
 
 afterEach(() => {
   removeTemporaryDirectories();
@@ -46,4 +47,31 @@ test('a small file written again after the seal keeps its new bytes when the com
   expect(await shell.read('f')).toBe('NEWled bytes');
   expect(await shell.read('g')).toBe('OTHER');
   await machine.close();
+});
+
+// Found by the model: after the commit no staged name led to the change, and the version had one name only.
+test('regression: a change to the last name of a file, made while a commit removes the other, is not lost', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('one', 'linked');
+  await shell.mkdir('d');
+  await shell.link('one', 'd/two');
+  await shell.commit();
+  await shell.unlink('one');
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.write('d/two', 'LINK');
+  release();
+  await committing;
+  expect(await shell.read('d/two')).toBe('LINKed');
+  await machine.close();
+  const again = await openMachine({ store, stateDir: machine.stateDir });
+  const after = new Shell(await again.artifacts.find('it'));
+  expect(await after.read('d/two')).toBe('LINKed');
+  expect(await after.commit()).toMatchObject({ version: 2, summary: { changed: 1 } });
+  const version = await after.artifact.versionTree(after.artifact.resolveVersion('v2'));
+  expect(await describeVersion(after.artifact, version)).toEqual(await describeTree(after.artifact));
+  await again.close();
 });

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import type { CommitProgress } from '../../src/artifacts/ports.js';
+import { ArtifactError } from '../../src/model/errors.js';
 import {
   failure,
   openMachine,
@@ -218,6 +219,91 @@ test('a commit that fails leaves everything staged, and the next one publishes i
   expect(await shell.commit()).toMatchObject({ version: 0, summary: { added: 2 } });
   expect(await describeTree(shell.artifact)).toEqual(before);
   expect(await stagingFiles(machine.stateDir)).toEqual([]);
+  await machine.close();
+});
+
+test('what is truncated, replaced or removed while its sealed bytes are sent is in the version all the same', async () => {
+  const store = new GatedStore();
+  const steps: string[] = [];
+  const machine = await openMachine({ store, onStep: (step) => steps.push(step) });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const large = (letter: string): string => letter.repeat(100_000);
+  for (const name of ['cut', 'gone', 'put']) {
+    await shell.write(name, large(name[0] ?? ''));
+    await shell.write(`small-${name}`, name);
+  }
+  const expected = await describeTree(shell.artifact);
+  const release = store.holdPuts();
+  const committing = shell.commit();
+  while (!steps.includes('planned')) await new Promise((resolve) => setImmediate(resolve));
+  for (const prefix of ['', 'small-']) {
+    await shell.artifact.tree.setAttributes(await shell.get(`${prefix}cut`), { size: 0 });
+    await shell.unlink(`${prefix}gone`);
+    await shell.put(`${prefix}put`, 'new');
+    await shell.write(`${prefix}other`, large('o'));
+  }
+  release();
+  await committing;
+  const version = await shell.artifact.versionTree(shell.artifact.resolveVersion('v0'));
+  expect(await describeVersion(shell.artifact, version)).toEqual(expected);
+  expect(await shell.read('cut')).toBe('');
+  expect(await shell.read('small-put')).toBe('new');
+  expect(await shell.names()).toEqual(['cut', 'other', 'put', 'small-cut', 'small-other', 'small-put']);
+  await shell.commit();
+  expect(await stagingFiles(machine.stateDir)).toEqual([]);
+  await machine.close();
+});
+
+test('an open file that was removed, and written while the commit ran, keeps what was written', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const { tree } = shell.artifact;
+  const inode = await shell.write('f', 'sealed');
+  tree.retain(inode);
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.unlink('f');
+  await tree.write(inode, 0, Buffer.from('SE'));
+  release();
+  await committing;
+  expect((await readAll(shell.artifact, inode)).toString()).toBe('SEaled');
+  expect(inode.nlink).toBe(0);
+  tree.release(inode);
+  await machine.close();
+});
+
+test('when the outcome is unknown the stage waits; the next commit finds out first', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', 'one');
+  await shell.write('f2', 'one');
+  await shell.commit();
+  for (const isStored of [true, false]) {
+    const versions = shell.artifact.versions().length;
+    await shell.write('f', isStored ? 'two' : 'three');
+    store.atRecord = async (when) => {
+      if (isStored !== (when === 'after the record')) return;
+      store.isGone = true;
+      throw new ArtifactError('StoreUnavailable', 'the answer was lost');
+    };
+    expect((await failure(shell.commit())).code).toBe('OutcomeUnknown');
+    store.atRecord = () => Promise.resolve();
+    await shell.write('g', `later ${isStored}`);
+    await shell.unlink('f2').catch(() => {});
+    expect((await failure(shell.commit())).code).toBe('OutcomeUnknown');
+    expect(await shell.read('g')).toBe(`later ${isStored}`);
+    store.isGone = false;
+    await shell.commit();
+    // The record that was on its way, or may still have been, and what came after it.
+    expect(shell.artifact.versions().length).toBe(versions + 2);
+    expect(await shell.names()).toEqual(['f', 'g']);
+    const version = await shell.artifact.versionTree(shell.artifact.resolveVersion('latest'));
+    expect(await describeVersion(shell.artifact, version)).toEqual(await describeTree(shell.artifact));
+    expect((await shell.artifact.status()).stagedCount).toBe(0);
+  }
   await machine.close();
 });
 

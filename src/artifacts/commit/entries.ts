@@ -1,7 +1,7 @@
 import type { ExtentMap } from '../../content/extent-map.js';
 import type { Entry, Extent } from '../../model/entry.js';
 import { isSameThing, isSameTime } from '../../workspace/entry-compare.js';
-import type { InodeRow } from '../stage-db/inode-rows.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
 
 /** The tree entry of a staged inode under one of its names. A file's bytes must all be in the store: see `extents`. */
 export function entryOfRow(

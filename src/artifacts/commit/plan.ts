@@ -6,7 +6,8 @@ import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } fr
 import { ArtifactError } from '../../model/errors.js';
 import type { PathChange } from '../../workspace/trees.js';
 import type { DirentReader } from '../stage-db/dirent-rows.js';
-import type { InodeReader, InodeRow } from '../stage-db/inode-rows.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
+import type { InodeReader } from '../stage-db/inode-rows.js';
 import type { SealedRow } from '../stage-db/sealed-rows.js';
 import { entryOfRow, isSameEntry, storedExtents } from './entries.js';
 

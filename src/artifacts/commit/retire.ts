@@ -4,7 +4,7 @@ import { type Entry, type Ino, rootIno } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { newStageId } from '../../model/ids.js';
 import { transaction } from '../../util/sqlite.js';
-import type { InodeRow } from '../stage-db/inode-rows.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
 import type { SealedRow } from '../stage-db/sealed-rows.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
 import type { Node } from '../tree/node.js';
@@ -51,6 +51,9 @@ export async function retire(core: TreeCore, published: Published): Promise<void
   });
 }
 
+/** Inodes that stay staged, and whether a staged name leads to them. */
+type Kept = ReadonlyMap<Ino, boolean>;
+
 /** The transaction. Answers the inodes that stay staged. */
 function retireRows(
   core: TreeCore,
@@ -59,16 +62,19 @@ function retireRows(
   places: Places,
   entries: Entries,
   conflicts: readonly string[] = [],
-): ReadonlySet<Ino> {
+): Kept {
   const { stage, db } = core;
   const { s } = stage;
   const sealed = stage.sealed ?? 0;
   const state = stage.save();
-  let kept: ReadonlySet<Ino> = new Set();
+  let kept: Kept = new Map();
   try {
     transaction(db.db, () => {
       kept = keepChangedSince(core, sealed);
-      for (const ino of kept) moveRow(core, ino, rows.get(ino), places, sealed, entries);
+      for (const [ino, isNamed] of kept) {
+        const base = places.pathOf(ino, db.inodes.get(s, ino)?.base ?? null);
+        moveRow(core, { ino, isNamed, base }, rows.get(ino), sealed, entries);
+      }
       db.sealed.deleteAll(s);
       db.forgetIntent(published.commitId);
       moveStage(core, published, kept, sealed, conflicts);
@@ -81,10 +87,10 @@ function retireRows(
 }
 
 /** Deletes what was sealed; answers the inodes that stay: changed ones, and the directories that lead to a change. */
-function keepChangedSince(core: TreeCore, sealed: number): Set<Ino> {
+function keepChangedSince(core: TreeCore, sealed: number): Kept {
   const { db, stage } = core;
   const { s } = stage;
-  const kept = new Set<Ino>();
+  const kept = new Map<Ino, boolean>();
   const changed = db.inodes.changedSince(s, sealed);
   if (changed.length === 0 && !db.dirents.changedSince(s, sealed)) {
     db.inodes.deleteAll(s);
@@ -100,7 +106,7 @@ function keepChangedSince(core: TreeCore, sealed: number): Set<Ino> {
   }
   for (let ino = open.pop(); ino !== undefined; ino = open.pop()) {
     if (kept.has(ino)) continue;
-    kept.add(ino);
+    kept.set(ino, parents.has(ino));
     open.push(...(parents.get(ino) ?? []));
   }
   for (const { parent, name, ino, gen } of dirents) {
@@ -113,17 +119,19 @@ function keepChangedSince(core: TreeCore, sealed: number): Set<Ino> {
 /** Puts a kept row on top of the new base. */
 function moveRow(
   core: TreeCore,
-  ino: Ino,
+  { ino, isNamed, base }: { ino: Ino; isNamed: boolean; base: string | null },
   sealedRow: SealedRow | undefined,
-  places: Places,
   sealed: number,
   entries: Entries,
 ): void {
   const { db, stage } = core;
   const row = db.inodes.get(stage.s, ino);
   if (row === undefined) return;
-  const base = places.pathOf(ino, row.base);
-  let moved: InodeRow = { ...row, base, base_nlink: sealedRow?.nlink ?? row.base_nlink };
+  const baseNlink = sealedRow?.nlink ?? row.base_nlink;
+  // Without a staged name it is found by the base's: as one of those files of which any name may be unstaged.
+  const isLoose = row.kind !== 'dir' && (baseNlink > 1 || !isNamed);
+  if (isLoose) core.loose.add(ino);
+  let moved: InodeRow = { ...row, base, base_nlink: isLoose ? Math.max(2, baseNlink) : baseNlink };
   // A directory that only leads to a change is as the new version has it.
   const entry = row.gen <= sealed && base !== null ? entries.get(base) : undefined;
   if (entry !== undefined) moved = { ...moved, ...attributesOf(entry) };
@@ -173,7 +181,7 @@ function attributesOf(entry: Entry): Partial<InodeRow> {
 function moveStage(
   core: TreeCore,
   published: Published,
-  kept: ReadonlySet<Ino>,
+  kept: Kept,
   sealed: number,
   conflicts: readonly string[],
 ): void {
@@ -196,7 +204,7 @@ function moveStage(
 }
 
 /** True when the node is still staged, or has no name: then the new version says nothing of it. */
-function takeKeptRow(core: TreeCore, node: Node, kept: ReadonlySet<Ino>): boolean {
+function takeKeptRow(core: TreeCore, node: Node, kept: Kept): boolean {
   if (!node.hasName) return true;
   if (!kept.has(node.ino)) {
     node.staged = false;

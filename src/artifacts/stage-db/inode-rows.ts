@@ -1,38 +1,9 @@
 import { ExtentMap } from '../../content/extent-map.js';
-import type { Ino, Kind } from '../../model/entry.js';
+import type { Ino } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import type { Database, Statement } from '../../util/sqlite.js';
 import type { Node } from '../tree/node.js';
-
-export interface InodeRow {
-  ino: number;
-  kind: Kind;
-  mode: number;
-  uid: number;
-  gid: number;
-  nlink: number;
-  size: number;
-  rdev: number;
-  atime_s: number;
-  atime_ns: number;
-  atime_set: number;
-  mtime_s: number;
-  mtime_ns: number;
-  ctime_s: number;
-  ctime_ns: number;
-  target: string | null;
-  xattrs: string | null;
-  extra: string | null;
-  extents: string | null;
-  logged: number;
-  sha256: string | null;
-  file: number;
-  file_gen: number;
-  base: string | null;
-  base_nlink: number;
-  gen: number;
-  content_gen: number;
-}
+import type { InodeRow } from './inode-row.js';
 
 type Value = string | number | null;
 

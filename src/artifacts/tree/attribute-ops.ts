@@ -4,6 +4,7 @@ import type { AttributeChanges } from '../ports.js';
 import type { Change } from './change.js';
 import type { ContentOps } from './content-ops.js';
 import type { Node } from './node.js';
+import { dropPrivileges } from './privileges.js';
 import type { TreeCore } from './tree-core.js';
 
 /** chmod, chown, truncate and utimens, in one change as the kernel sends them. */
@@ -48,12 +49,6 @@ function apply(
   }
   if (mtime !== undefined) node.mtime = mtime === 'now' ? now : mtime;
   node.ctime = ctime ?? now;
-}
-
-/** As a change of owner or content does: setuid always, setgid where it means execution. */
-export function dropPrivileges(node: Node): void {
-  node.mode &= ~0o4000;
-  if ((node.mode & 0o010) !== 0) node.mode &= ~0o2000;
 }
 
 function checkSize(core: TreeCore, node: Node, size: number): void {

@@ -1,9 +1,22 @@
 import type { ExtentMap } from '../../content/extent-map.js';
-import type { Ino, Time } from '../../model/entry.js';
+import type { Clock, Ino, Time } from '../../model/entry.js';
 import type { CreateInit } from '../ports.js';
+import type { StageDatabase } from '../stage-db/stage-database.js';
+import type { InodeTable } from './inode-table.js';
 import { Node, type NodeState } from './node.js';
-import type { StageState } from './stage.js';
-import type { TreeCore } from './tree-core.js';
+import type { Stage, StageState } from './stage.js';
+
+/** What a change needs of the tree it changes. */
+export interface ChangeHost {
+  readonly db: StageDatabase;
+  readonly stage: Stage;
+  readonly table: InodeTable;
+  readonly clock: Clock;
+  readonly loose: Set<Ino>;
+  mayBeInBase(parent: Node, name: string): boolean;
+  disposeIfUnused(node: Node): void;
+  reloadMap(node: Node): void;
+}
 
 interface Touched {
   readonly state: NodeState;
@@ -22,12 +35,12 @@ interface Touched {
  */
 export class Change {
   readonly now: Time;
-  readonly #core: TreeCore;
+  readonly #core: ChangeHost;
   readonly #touched = new Map<Node, Touched>();
   readonly #stage: StageState;
   readonly #afterwards: (() => void)[] = [];
 
-  constructor(core: TreeCore) {
+  constructor(core: ChangeHost) {
     this.#core = core;
     this.#stage = core.stage.save();
     this.now = core.clock();
@@ -163,6 +176,7 @@ export class Change {
     if (node.staged || !node.hasName) return touched;
     touched.insert = true;
     node.staged = true;
+    if (node.baseNlink > 1 && node.kind !== 'dir') this.#core.loose.add(node.ino);
     const { parent } = node;
     if (parent !== null) {
       this.#include(parent);

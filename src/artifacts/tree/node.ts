@@ -1,7 +1,7 @@
 import { ExtentMap } from '../../content/extent-map.js';
 import type { Entry, Ino, Kind, Time } from '../../model/entry.js';
 import type { CreateInit, Inode } from '../ports.js';
-import type { InodeRow } from '../stage-db/inode-rows.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
 
 /** Extended attributes as stored: name -> value in base64. */
 export type Xattrs = Readonly<Record<string, string>>;

@@ -5,9 +5,9 @@ import { ArtifactError } from '../../model/errors.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { transaction } from '../../util/sqlite.js';
-import type { InodeRow } from '../stage-db/inode-rows.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
 import type { StageDatabase } from '../stage-db/stage-database.js';
-import { Change } from './change.js';
+import { Change, type ChangeHost } from './change.js';
 import { InodeTable } from './inode-table.js';
 import { Node } from './node.js';
 import type { Stage } from './stage.js';
@@ -32,7 +32,7 @@ const fetchRoundsMax = 100;
  * inodes in memory, and the way to change them. Names are settled asynchronously where the base must be fetched; a
  * change itself runs in one turn of the event loop, so nothing can come between its checks and its transaction.
  */
-export class TreeCore {
+export class TreeCore implements ChangeHost {
   readonly db: StageDatabase;
   readonly stage: Stage;
   readonly table = new InodeTable();
@@ -43,6 +43,8 @@ export class TreeCore {
   readonly root: Node;
   /** Replaced, with `stage.base`, by `switchBase` only. */
   base: VersionTree | null;
+  /** Staged files that may have names which are not staged: of several names in the base any may be staged, or none. */
+  readonly loose = new Set<Ino>();
   /** Called with an inode that has no name and no holder left. */
   dispose: (node: Node) => void = () => {};
 
@@ -54,6 +56,8 @@ export class TreeCore {
     this.uploader = parts.uploader;
     this.reader = parts.reader;
     this.clock = parts.clock;
+    for (const { ino } of this.stage.exists ? this.db.inodes.hardLinked(this.stage.s) : [])
+      this.loose.add(ino);
     this.root = this.#loadRoot(parts);
     this.table.hold(this.root);
     this.table.add(this.root);
@@ -113,8 +117,7 @@ export class TreeCore {
   nodeOfEntry(entry: Entry, parent: Node): Node {
     let node = this.table.get(entry.ino);
     if (node === undefined) {
-      // Only a file with several names can be staged without a staged name in this place.
-      const row = entry.nlink > 1 && entry.kind !== 'dir' ? this.#row(entry.ino) : undefined;
+      const row = this.loose.has(entry.ino) ? this.#row(entry.ino) : undefined;
       node = row === undefined ? Node.fromEntry(entry) : this.#fromRow(row);
       this.table.locate(node, parent, entry.name);
       this.table.add(node);

@@ -11,6 +11,7 @@ export class GatedStore extends MemoryStore {
   /** Called before and after a record is stored; never resolves where a test's daemon dies. */
   atRecord: (when: 'before the record' | 'after the record') => Promise<void> = () => Promise.resolve();
   #gate: Promise<void> | null = null;
+  #putGate: Promise<void> | null = null;
   #waiting = 0;
   #onWaiting: (() => void) | null = null;
 
@@ -56,8 +57,21 @@ export class GatedStore extends MemoryStore {
     return result;
   }
 
+  /** Holds back every `put` until the answer is called. */
+  holdPuts(): () => void {
+    let release = () => {};
+    this.#putGate = new Promise((resolve) => {
+      release = () => {
+        this.#putGate = null;
+        resolve();
+      };
+    });
+    return release;
+  }
+
   override async put(key: string, body: Body, ...rest: [options?: object]): Promise<PutResult> {
     this.#checkThere(key);
+    await this.#putGate;
     if (this.isAway) throw new ArtifactError('StoreUnavailable', 'made to be away');
     return super.put(key, body, ...rest);
   }
