@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { CrashWorkload } from './support/crash-workload.js';
 import { type Machine, sleep, World } from './support/world.js';
 
-const randomKills = Number(process.env['ARTIFACTFS_CRASH_ROUNDS'] ?? 120);
+const randomKills = Number(process.env['ARTIFACTFS_CRASH_ROUNDS'] ?? 200);
 const killsPerPoint = 2;
 
 /** The workload runs synchronously in this process, so the killer is another one. */

@@ -81,3 +81,17 @@ test('bytes that the store returns wrong are never served', async () => {
   expect(readFileSync(m.path('y/f')).equals(Buffer.alloc(300_000, 'truth '))).toBe(true);
   await store.server.control.clearFaults();
 }, 120_000);
+
+test('a mount with wrong keys or a missing bucket is refused, naming what is wrong and no secret', async () => {
+  const cases: [store: string, secret: string, says: RegExp][] = [
+    ['s3://test/elsewhere', 'not-the-secret', /SignatureDoesNotMatch|403/],
+    ['s3://no-such-bucket/work', 'testsecret', /NoSuchBucket|bucket does not exist/],
+  ];
+  for (const [name, secret, says] of cases) {
+    const other = world.machine(`refused-${secret}`, { AWS_SECRET_ACCESS_KEY: secret });
+    const outcome = await other.artifactfs('mount', '--store', name, other.mnt);
+    expect(outcome.code).toBeGreaterThan(2);
+    expect(outcome.stderr).toMatch(says);
+    expect(outcome.stderr).not.toContain(secret);
+  }
+});
