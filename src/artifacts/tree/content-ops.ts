@@ -34,7 +34,12 @@ export class ContentOps {
 
   constructor(core: TreeCore) {
     this.#core = core;
-    this.cleaner = new StagingCleaner(core.staging, core.uploader, () => core.db.files.next());
+    this.cleaner = new StagingCleaner(
+      core.staging,
+      core.uploader,
+      () => core.db.files.next(),
+      (ino, file) => this.#localFiles(ino).includes(file),
+    );
     core.dispose = (node) => this.#dispose(node);
     this.#adoptSlabs();
   }
@@ -184,14 +189,17 @@ export class ContentOps {
   /** Staging files of a published inode, unless something still reads them. */
   dropSealed(ino: Ino, files: readonly number[]): void {
     const node = this.#core.table.get(ino);
-    const used = new Set(node?.map.localFiles() ?? this.#stagedFiles(ino));
+    const used = new Set(this.#localFiles(ino));
     const gone = files.filter((file) => !used.has(file));
     if (node === undefined) this.cleaner.dropUnread(ino, gone);
     else this.cleaner.drop(node, gone);
   }
 
-  #stagedFiles(ino: Ino): number[] {
-    const { db, stage } = this.#core;
+  /** The staging files that an inode names. */
+  #localFiles(ino: Ino): number[] {
+    const { db, stage, table } = this.#core;
+    const node = table.get(ino);
+    if (node !== undefined) return node.map.localFiles();
     const row = stage.exists ? db.inodes.get(stage.s, ino) : undefined;
     return row === undefined ? [] : db.inodes.extents(stage.s, row).localFiles();
   }

@@ -11,15 +11,23 @@ export class StagingCleaner {
   readonly slabs: Slabs;
   readonly #staging: Staging;
   readonly #uploader: Uploader;
+  readonly #names: (ino: Ino, file: number) => boolean;
   /** Held back by a commit. */
   #commitRuns = false;
   #afterCommit: { ino: Ino; file: number }[] = [];
   /** Held back by readers of a node. */
   readonly #afterReaders = new Map<Node, Set<number>>();
 
-  constructor(staging: Staging, uploader: Uploader, newFile: () => number) {
+  /** `names`: whether an inode has a piece in a staging file now. */
+  constructor(
+    staging: Staging,
+    uploader: Uploader,
+    newFile: () => number,
+    names: (ino: Ino, file: number) => boolean,
+  ) {
     this.#staging = staging;
     this.#uploader = uploader;
+    this.#names = names;
     this.slabs = new Slabs(newFile, (file) => staging.remove(file));
   }
 
@@ -63,7 +71,8 @@ export class StagingCleaner {
 
   #remove(ino: Ino, file: number): void {
     if (this.slabs.has(file)) {
-      this.slabs.release(file, ino);
+      // Since this was put off the inode may have got bytes in the same slab again.
+      if (!this.#names(ino, file)) this.slabs.release(file, ino);
       return;
     }
     // First the file: what was uploaded from it may be kept as cache.
