@@ -228,8 +228,8 @@ describe('ends', () => {
     expect(await place.isMounted()).toBe(false);
     await rm(join(place.directory, 'busy'));
     expect(await user.outcome).toMatchObject({ code: 0, stdout: 'content\n' });
+    // The last close ends the mount at the same moment: whether its RELEASE is still delivered is the kernel's race.
     await expect(mounted.closed).resolves.toBe('unmounted');
-    expect(place.fileSystem.openCount).toBe(0);
   });
 
   test('requests under way are told, and waited for', async () => {
