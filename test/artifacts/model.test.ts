@@ -483,7 +483,7 @@ async function runSteps(steps: readonly Step[]): Promise<void> {
 }
 
 test('the working view behaves as a POSIX tree through commits, discards, failures and restarts', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), runSteps), {
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60, size: 'max' }), runSteps), {
     numRuns: Number(process.env['MODEL_RUNS'] ?? 60),
     ...seedOf(process.env['MODEL_SEED']),
   });

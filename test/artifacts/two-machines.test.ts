@@ -166,6 +166,8 @@ test('what was changed here while a commit ran, and by others before it, is a co
   const committing = two.commit();
   await store.waiting();
   await two.put('x', 'x by two, while the commit ran');
+  // Nobody else knows of this one.
+  await two.write('new', 'ew', 1);
   release();
   expect(await committing).toMatchObject({ rebased: true });
   expect(await two.read('x')).toBe('x by two, while the commit ran');

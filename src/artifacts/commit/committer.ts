@@ -245,14 +245,15 @@ export class Committer {
     this.#step('applied');
     const base = baseOf(result);
     const versionTree = await catalog.tree(artifactId, result.tree);
-    await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
+    const numbers = await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
+    tree.content.renumbered(numbers);
     this.#step('retired');
     tree.content.cleaner.releaseCommit();
     if (sealed !== null) tree.content.announceSince(sealed);
     if (result.rebased) this.#parts.onRebased();
     let count = 0;
     for (const [ino, files] of localFiles) {
-      tree.content.dropSealed(ino, files);
+      tree.content.dropSealed(numbers.get(ino) ?? ino, files);
       if (++count % filesPerTurn === 0) await nextTurn();
     }
     this.#step('cleaned');

@@ -10,7 +10,9 @@ import type { StageBase } from '../stage-db/stage-rows.js';
 import type { Node } from '../tree/node.js';
 import { type Entries, rebaseNodes, withEntries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
+import { deletePublished, findKept, type Kept } from './kept.js';
 import { lateConflicts } from './late-conflicts.js';
+import { findLost, type Lost, neededPaths, recountLinks, renumber } from './onto-others.js';
 import { Places } from './places.js';
 
 export interface Published {
@@ -21,121 +23,137 @@ export interface Published {
   readonly rebased: boolean;
 }
 
+/** New numbers of inodes that stay staged, by their old ones. */
+export type NewNumbers = ReadonlyMap<Ino, Ino>;
+
 /**
  * After publication: the new version becomes the base, and of the stage stays what changed since the seal. What stays
  * means the same on top of the new base, so nothing that the user sees changes (but for what others committed).
  * One transaction, in one turn of the event loop with the nodes in memory.
  */
-export async function retire(core: TreeCore, published: Published): Promise<void> {
+export async function retire(core: TreeCore, published: Published): Promise<NewNumbers> {
   const { stage, db } = core;
-  if (stage.sealed === null)
-    throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
+  const { sealed } = stage;
+  if (sealed === null) throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
   const rows = db.sealed.all(stage.s);
-  const places = new Places(rows);
-  if (!published.rebased) {
-    const kept = retireRows(core, published, rows, places, new Map());
-    core.base = published.tree;
-    for (const node of core.table.all()) {
-      if (!takeKeptRow(core, node, kept)) takeSealed(node, rows.get(node.ino), places);
-    }
-    return;
-  }
-  const conflicts = await lateConflicts(core, published.tree, rows, places);
-  const pathOf = (node: Node) => (node.hasName ? places.pathOf(node.ino, node.base) : undefined);
-  await withEntries(core, published.tree, pathOf, (entries) => {
-    const kept = retireRows(core, published, rows, places, entries, conflicts);
-    core.base = published.tree;
-    const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
-    for (const node of paths.keys()) takeKeptRow(core, node, kept);
-    rebaseNodes(core, (node) => paths.get(node), entries);
-  });
+  const work: Work = { core, published, sealed, rows, places: new Places(rows) };
+  return published.rebased ? retireOntoOthers(work) : retireAlone(work);
 }
 
-/** Inodes that stay staged, and whether a staged name leads to them. */
-type Kept = ReadonlyMap<Ino, boolean>;
+interface Work {
+  readonly core: TreeCore;
+  readonly published: Published;
+  /** The last generation that was published. */
+  readonly sealed: number;
+  readonly rows: ReadonlyMap<Ino, SealedRow>;
+  readonly places: Places;
+}
 
-/** The transaction. Answers the inodes that stay staged. */
+function retireAlone(work: Work): NewNumbers {
+  const { core, published, rows, places } = work;
+  const { kept } = retireRows(work, null, []);
+  core.base = published.tree;
+  for (const node of core.table.all()) {
+    if (!takeKeptRow(core, node, node.ino, kept)) takeSealed(node, rows.get(node.ino), places);
+  }
+  return new Map();
+}
+
+async function retireOntoOthers(work: Work): Promise<NewNumbers> {
+  const { core, published, sealed, rows, places } = work;
+  const conflicts = await lateConflicts(core, published.tree, rows, places);
+  const pathOf = (node: Node) => (node.hasName ? places.pathOf(node.ino, node.base) : undefined);
+  const more = () => neededPaths(core, findKept(core, sealed), places);
+  return withEntries(
+    core,
+    published.tree,
+    pathOf,
+    (entries) => {
+      const { kept, lost } = retireRows(work, entries, conflicts);
+      core.base = published.tree;
+      const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
+      const numbers = new Map([...lost].map(([ino, { ino: now }]) => [ino, now]));
+      for (const node of paths.keys()) takeKeptRow(core, node, numbers.get(node.ino) ?? node.ino, kept);
+      rebaseNodes(core, (node) => paths.get(node), entries);
+      for (const node of paths.keys()) {
+        const now = node.staged ? numbers.get(node.ino) : undefined;
+        if (now !== undefined) core.table.renumber(node, now);
+      }
+      return numbers;
+    },
+    more,
+  );
+}
+
+/** The transaction. `entries` of the new version when others' changes are in it. */
 function retireRows(
-  core: TreeCore,
-  published: Published,
-  rows: ReadonlyMap<Ino, SealedRow>,
-  places: Places,
-  entries: Entries,
-  conflicts: readonly string[] = [],
-): Kept {
+  work: Work,
+  entries: Entries | null,
+  conflicts: readonly string[],
+): { kept: Kept; lost: ReadonlyMap<Ino, Lost> } {
+  const { core, published, sealed, rows, places } = work;
   const { stage, db } = core;
   const { s } = stage;
-  const sealed = stage.sealed ?? 0;
   const state = stage.save();
-  let kept: Kept = new Map();
+  const before = findKept(core, sealed);
+  let kept = before;
+  let lost: ReadonlyMap<Ino, Lost> = new Map();
   try {
     transaction(db.db, () => {
-      kept = keepChangedSince(core, sealed);
-      for (const [ino, isNamed] of kept) {
-        const base = places.pathOf(ino, db.inodes.get(s, ino)?.base ?? null);
-        moveRow(core, { ino, isNamed, base }, rows.get(ino), sealed, entries);
+      if (entries !== null) lost = findLost(core, before, places, entries);
+      kept = renumber(before, lost);
+      deletePublished(core, { inodes: before.inodes, names: kept.names });
+      for (const [ino, isNamed] of before.inodes) {
+        const mine = lost.get(ino);
+        if (mine !== undefined) moveLost(core, ino, mine, sealed);
+        else moveRow(work, ino, isNamed, rows.get(ino), entries);
       }
+      if (entries !== null) recountLinks(core, kept, entries);
       db.sealed.deleteAll(s);
       db.forgetIntent(published.commitId);
-      moveStage(core, published, kept, sealed, conflicts);
+      const paths = [...lost.values()].map(({ path }) => path);
+      moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
     });
   } catch (error) {
     stage.restore(state);
     throw error;
   }
-  return kept;
-}
-
-/** Deletes what was sealed; answers the inodes that stay: changed ones, and the directories that lead to a change. */
-function keepChangedSince(core: TreeCore, sealed: number): Kept {
-  const { db, stage } = core;
-  const { s } = stage;
-  const kept = new Map<Ino, boolean>();
-  const changed = db.inodes.changedSince(s, sealed);
-  if (changed.length === 0 && !db.dirents.changedSince(s, sealed)) {
-    db.inodes.deleteAll(s);
-    db.dirents.deleteAll(s);
-    return kept;
-  }
-  const dirents = db.dirents.all(s);
-  const parents = new Map<Ino, Ino[]>();
-  const open = changed;
-  for (const { parent, ino, gen } of dirents) {
-    if (ino !== null) parents.set(ino, [...(parents.get(ino) ?? []), parent]);
-    if (gen > sealed) open.push(parent);
-  }
-  for (let ino = open.pop(); ino !== undefined; ino = open.pop()) {
-    if (kept.has(ino)) continue;
-    kept.set(ino, parents.has(ino));
-    open.push(...(parents.get(ino) ?? []));
-  }
-  for (const { parent, name, ino, gen } of dirents) {
-    if (gen <= sealed && (ino === null || !kept.has(ino))) db.dirents.delete(s, parent, name);
-  }
-  for (const { ino, logged } of db.inodes.numbers(s)) if (!kept.has(ino)) db.inodes.delete(s, ino, logged);
-  return kept;
+  return { kept, lost };
 }
 
 /** Puts a kept row on top of the new base. */
 function moveRow(
-  core: TreeCore,
-  { ino, isNamed, base }: { ino: Ino; isNamed: boolean; base: string | null },
+  { core, sealed, places }: Work,
+  ino: Ino,
+  isNamed: boolean,
   sealedRow: SealedRow | undefined,
-  sealed: number,
-  entries: Entries,
+  entries: Entries | null,
 ): void {
   const { db, stage } = core;
   const row = db.inodes.get(stage.s, ino);
   if (row === undefined) return;
-  const baseNlink = sealedRow?.nlink ?? row.base_nlink;
+  const base = places.pathOf(ino, row.base);
+  const entry = base === null ? undefined : entries?.get(base);
+  const baseNlink = entry?.nlink ?? sealedRow?.nlink ?? row.base_nlink;
   // Without a staged name it is found by the base's: as one of those files of which any name may be unstaged.
   const isLoose = row.kind !== 'dir' && (baseNlink > 1 || !isNamed);
   if (isLoose) core.loose.add(ino);
   let moved: InodeRow = { ...row, base, base_nlink: isLoose ? Math.max(2, baseNlink) : baseNlink };
   // A directory that only leads to a change is as the new version has it.
-  const entry = row.gen <= sealed && base !== null ? entries.get(base) : undefined;
-  if (entry !== undefined) moved = { ...moved, ...attributesOf(entry) };
+  if (row.gen <= sealed && entry !== undefined) moved = { ...moved, ...attributesOf(entry) };
   db.inodes.putRow(stage.s, moved, contentOnNewBase(core, row, sealedRow, sealed));
+}
+
+/** A new inode under the old name, with all bytes that are here; or the directory that is there now. */
+function moveLost(core: TreeCore, old: Ino, { row, path, ino, directory }: Lost, sealed: number): void {
+  const { db, stage } = core;
+  const map = row.kind === 'file' ? db.inodes.extents(stage.s, row) : null;
+  db.inodes.delete(stage.s, old, row.logged);
+  const base = directory === null ? null : path;
+  let moved: InodeRow = { ...row, ino, base, base_nlink: directory?.nlink ?? 0, logged: 0, gen: stage.gen };
+  if (directory !== null && row.gen <= sealed) moved = { ...moved, ...attributesOf(directory) };
+  if (map !== null) moved.content_gen = stage.gen;
+  db.inodes.putRow(stage.s, moved, map === null ? null : { map, file: row.file, sha256: row.sha256 });
 }
 
 /** The sealed bytes are in the store now; what was written since stays local. */
@@ -189,7 +207,7 @@ function moveStage(
   const { row } = stage;
   if (row === null) return;
   const keepsManifest = row.manifest !== null && row.manifestGen > sealed;
-  if (kept.size === 0 && !keepsManifest && !row.isNew) {
+  if (kept.inodes.size === 0 && !keepsManifest && !row.isNew) {
     stage.remove(published.base);
     return;
   }
@@ -204,13 +222,13 @@ function moveStage(
 }
 
 /** True when the node is still staged, or has no name: then the new version says nothing of it. */
-function takeKeptRow(core: TreeCore, node: Node, kept: Kept): boolean {
+function takeKeptRow(core: TreeCore, node: Node, ino: Ino, kept: Kept): boolean {
   if (!node.hasName) return true;
-  if (!kept.has(node.ino)) {
+  if (!kept.inodes.has(ino)) {
     node.staged = false;
     return false;
   }
-  const row = core.db.inodes.get(core.stage.s, node.ino);
+  const row = core.db.inodes.get(core.stage.s, ino);
   if (row === undefined) return false;
   node.takeRow(row, () => core.db.inodes.extents(core.stage.s, row));
   return true;

@@ -143,6 +143,7 @@ export class InodeRows extends InodeReader {
   readonly #clearLog: Statement<[number, number]>;
   readonly #delete: Statement<[number, number]>;
   readonly #changedSince: Statement<[number, number], { ino: number }>;
+  readonly #setLinks: Statement<[number, number, number, number]>;
   readonly #numbers: Statement<[number], { ino: number; logged: number }>;
   readonly #any: Statement<[number], { ino: number }>;
   readonly #deleteAll: readonly Statement<[number]>[];
@@ -161,6 +162,7 @@ export class InodeRows extends InodeReader {
     );
     this.#clearLog = db.prepare('DELETE FROM extent_log WHERE s = ? AND ino = ?');
     this.#delete = db.prepare('DELETE FROM inode WHERE s = ? AND ino = ?');
+    this.#setLinks = db.prepare('UPDATE inode SET nlink = ?, base_nlink = ? WHERE s = ? AND ino = ?');
     this.#numbers = db.prepare('SELECT ino, logged FROM inode WHERE s = ?');
     this.#changedSince = db.prepare('SELECT ino FROM inode WHERE s = ? AND gen > ?');
     this.#any = db.prepare('SELECT ino FROM inode WHERE s = ? LIMIT 1');
@@ -192,6 +194,10 @@ export class InodeRows extends InodeReader {
   putWrite(s: number, node: Node, start: number, length: number, file: number): void {
     this.#appendLog.run(s, node.ino, ++node.logged, start, length, file);
     this.#attributes.run(...attributeValues(node), s, node.ino);
+  }
+
+  putLinks(s: number, ino: Ino, nlink: number, baseNlink: number): void {
+    this.#setLinks.run(nlink, baseNlink, s, ino);
   }
 
   putXattrs(s: number, node: Node): void {

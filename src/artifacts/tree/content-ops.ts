@@ -186,6 +186,17 @@ export class ContentOps {
     }
   }
 
+  /** Inodes have other numbers now. */
+  renumbered(numbers: ReadonlyMap<Ino, Ino>): void {
+    const { slabs } = this.cleaner;
+    for (const [old, ino] of numbers) {
+      for (const file of this.#localFiles(ino)) {
+        slabs.use(file, ino);
+        slabs.release(file, old);
+      }
+    }
+  }
+
   /** Staging files of a published inode, unless something still reads them. */
   dropSealed(ino: Ino, files: readonly number[]): void {
     const node = this.#core.table.get(ino);

@@ -64,6 +64,13 @@ export class InodeTable {
     if (old !== null) this.drop(old);
   }
 
+  /** The node stays what it is to those who hold it. */
+  renumber(node: Node, ino: Ino): void {
+    if (this.#nodes.get(node.ino) === node) this.#nodes.delete(node.ino);
+    node.ino = ino;
+    this.#nodes.set(ino, node);
+  }
+
   all(): Node[] {
     return [...this.#nodes.values()];
   }

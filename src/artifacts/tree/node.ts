@@ -14,7 +14,8 @@ export type Xattrs = Readonly<Record<string, string>>;
  * root by staged names only, so a directory without a row has no staged name in it.
  */
 export class Node implements Inode {
-  readonly ino: Ino;
+  /** Changed by `InodeTable.renumber` only. */
+  ino: Ino;
   readonly kind: Kind;
   mode = 0;
   uid = 0;

@@ -22,10 +22,11 @@ export async function withEntries<T>(
   tree: VersionTree | null,
   pathOf: PathInBase,
   apply: (entries: Entries) => T,
+  more: () => Iterable<string> = () => [],
 ): Promise<T> {
   const entries: Entries = new Map();
   for (;;) {
-    const missing = tree === null ? new Set<string>() : missingPaths(core, pathOf, entries);
+    const missing = tree === null ? new Set<string>() : missingPaths(core, pathOf, entries, more());
     if (tree === null || missing.size === 0) return apply(entries);
     let count = 0;
     for (const path of missing) {
@@ -37,7 +38,12 @@ export async function withEntries<T>(
   }
 }
 
-function missingPaths(core: TreeCore, pathOf: PathInBase, entries: Entries): Set<string> {
+function missingPaths(
+  core: TreeCore,
+  pathOf: PathInBase,
+  entries: Entries,
+  more: Iterable<string>,
+): Set<string> {
   const missing = new Set<string>();
   for (const node of core.table.all()) {
     let path = pathOf(node) ?? '';
@@ -46,6 +52,7 @@ function missingPaths(core: TreeCore, pathOf: PathInBase, entries: Entries): Set
       path = splitPath(path).dir;
     }
   }
+  for (const path of more) if (!entries.has(path)) missing.add(path);
   return missing;
 }
 

@@ -1,0 +1,105 @@
+import { type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
+import type { InodeRow } from '../stage-db/inode-row.js';
+import type { Entries } from '../tree/rebase-nodes.js';
+import type { TreeCore } from '../tree/tree-core.js';
+import type { Kept } from './kept.js';
+import type { Places } from './places.js';
+
+/**
+ * What stays staged on top of a version into which others' commits went too. A file or directory may be somewhere else
+ * there than the staged names have it, or nowhere. Two names would then mean one inode that is not linked twice, or a
+ * directory would be in two places: so the staged one gets a number of its own, and its path is a conflict that the
+ * next commit must decide.
+ */
+
+/** Paths in the new version that the functions below ask for. */
+export function neededPaths(core: TreeCore, kept: Kept, places: Places): Set<string> {
+  const { db, stage } = core;
+  const paths = new Set<string>();
+  const bases = new Map<Ino, string | null>();
+  for (const ino of kept.inodes.keys()) {
+    const base = places.pathOf(ino, db.inodes.get(stage.s, ino)?.base ?? null);
+    bases.set(ino, base);
+    if (base !== null) paths.add(base);
+  }
+  for (const { parent, name } of kept.names) {
+    const base = bases.get(parent);
+    if (base != null) paths.add(joinPath(base, name));
+  }
+  return paths;
+}
+
+/** A staged inode that the new version has not got in its place. */
+export interface Lost {
+  readonly row: InodeRow;
+  readonly path: string;
+  /** Its new number. */
+  readonly ino: Ino;
+  /** The other directory that is in its place, which it becomes. */
+  readonly directory: Entry | null;
+}
+
+/** Inside a transaction, which hands out numbers. Those without a staged name keep theirs: other names lead to them. */
+export function findLost(core: TreeCore, kept: Kept, places: Places, entries: Entries): Map<Ino, Lost> {
+  const { db, stage } = core;
+  const lost = new Map<Ino, Lost>();
+  const taken = new Set<Ino>();
+  for (const [ino, isNamed] of kept.inodes) {
+    const row = ino === rootIno ? undefined : db.inodes.get(stage.s, ino);
+    const path = row === undefined ? null : places.pathOf(ino, row.base);
+    if (row === undefined || path === null || !isNamed) continue;
+    const entry = entries.get(path);
+    if (entry?.ino === ino && entry.kind === row.kind) continue;
+    const becomes =
+      row.kind === 'dir' && entry?.kind === 'dir' && !kept.inodes.has(entry.ino) && !taken.has(entry.ino);
+    const directory = becomes ? entry : null;
+    if (directory !== null) taken.add(directory.ino);
+    lost.set(ino, { row, path, directory, ino: directory?.ino ?? stage.nextIno() });
+  }
+  return lost;
+}
+
+/** The kept names with the new numbers. */
+export function renumber(kept: Kept, lost: ReadonlyMap<Ino, Lost>): Kept {
+  if (lost.size === 0) return kept;
+  const now = (ino: Ino): Ino => lost.get(ino)?.ino ?? ino;
+  return {
+    inodes: new Map([...kept.inodes].map(([ino, isNamed]) => [now(ino), isNamed])),
+    names: kept.names.map(({ parent, name, ino, gen }) => ({
+      parent: now(parent),
+      name,
+      ino: ino === null ? null : now(ino),
+      gen,
+    })),
+  };
+}
+
+/** Others may have added and removed names, too: counts every link of the kept inodes anew. */
+export function recountLinks(core: TreeCore, kept: Kept, entries: Entries): void {
+  const { db, stage } = core;
+  const { s } = stage;
+  const rows = new Map<Ino, InodeRow>();
+  const links = new Map<Ino, number>();
+  for (const ino of kept.inodes.keys()) {
+    const row = db.inodes.get(s, ino);
+    if (row === undefined) continue;
+    const entry = row.base === null ? undefined : entries.get(row.base);
+    rows.set(ino, row);
+    links.set(ino, entry?.ino === ino ? entry.nlink : row.kind === 'dir' ? 2 : 0);
+  }
+  const add = (ino: Ino, count: number): void => {
+    const known = links.get(ino);
+    if (known !== undefined) links.set(ino, known + count);
+  };
+  for (const { parent, name, ino } of kept.names) {
+    const dir = rows.get(parent)?.base ?? null;
+    const before = dir === null ? undefined : entries.get(joinPath(dir, name));
+    const child = ino === null ? undefined : rows.get(ino);
+    if (before?.kind === 'dir') add(parent, -1);
+    if (child?.kind === 'dir') add(parent, 1);
+    if (before?.ino === ino) continue;
+    if (before !== undefined && before.kind !== 'dir') add(before.ino, -1);
+    if (child !== undefined && child.kind !== 'dir') add(child.ino, 1);
+  }
+  for (const [ino, nlink] of links) db.inodes.putLinks(s, ino, nlink, rows.get(ino)?.base_nlink ?? 0);
+}

@@ -1,0 +1,236 @@
+import fc from 'fast-check';
+import { afterAll, expect, test } from 'vitest';
+import type { Artifact } from '../../src/artifacts/ports.js';
+import { ArtifactError, isCode } from '../../src/model/errors.js';
+import {
+  type Machine,
+  openMachine,
+  removeTemporaryDirectories,
+  Shell,
+  unexpected,
+} from './support/daemon.js';
+import { GatedStore } from './support/gated-store.js';
+import { describeTree, describeVersion, exactTree } from './support/observe.js';
+
+afterAll(removeTemporaryDirectories);
+
+type Op =
+  | { op: 'mkdir' | 'unlink' | 'rmdir'; path: string }
+  | { op: 'write'; path: string; text: string }
+  | { op: 'rename' | 'link'; path: string; to: string }
+  | { op: 'chmod'; path: string; mode: number };
+
+type Step = { who: 0 | 1 } & (
+  | Op
+  | { op: 'commit'; during: Op[]; onConflict: 'fail' | 'mine' | 'theirs' }
+  | { op: 'discard' | 'refresh' | 'restart' | 'hold' }
+);
+
+// Shared names, and '@' for names that the other machine does not use: not everything is to be a conflict.
+const name = fc.constantFrom('a', 'a', 'b', 'c', '@', '@', '@x');
+const path = fc
+  .constantFrom(1, 1, 2, 2, 3)
+  .chain((count) => fc.array(name, { minLength: count, maxLength: count }))
+  .map((names) => names.join('/'));
+
+const op: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('mkdir' as const), path }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      op: fc.constant('write' as const),
+      path,
+      text: fc.constantFrom('x', 'yy', 'zzz'),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constantFrom('rename' as const, 'link' as const), path, to: path }),
+  },
+  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ op: fc.constant('chmod' as const), path, mode: fc.constantFrom(0o700, 0o750) }),
+  },
+);
+
+const verb = fc.oneof(
+  { weight: 10, arbitrary: op },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant('commit' as const),
+      during: fc.array(op, { maxLength: 6 }),
+      onConflict: fc.constantFrom(
+        'fail' as const,
+        'mine' as const,
+        'mine' as const,
+        'theirs' as const,
+        'theirs' as const,
+      ),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constantFrom('discard' as const, 'refresh' as const, 'restart' as const, 'hold' as const),
+    }),
+  },
+);
+
+const step: fc.Arbitrary<Step> = fc
+  .tuple(fc.constantFrom(0 as const, 1 as const), verb)
+  .map(([who, what]) => JSON.parse(JSON.stringify({ who, ...what }).replaceAll('@', `own${who}`)) as Step);
+
+class World {
+  readonly store = new GatedStore();
+  readonly machines: Machine[] = [];
+  readonly shells: Shell[] = [];
+
+  async start(who: number, stateDir?: string): Promise<void> {
+    const machine = await openMachine({ store: this.store, ...(stateDir === undefined ? {} : { stateDir }) });
+    await machine.artifacts.idle();
+    this.machines[who] = machine;
+    const { artifacts } = machine;
+    const existing = await artifacts.child(artifacts.root, 'it');
+    this.shells[who] = new Shell(existing ?? artifacts.create(artifacts.root, 'it'));
+  }
+
+  shell(who: number): Shell {
+    const shell = this.shells[who];
+    if (shell === undefined) throw new Error('no such machine');
+    return shell;
+  }
+
+  async step(step: Step): Promise<void> {
+    const shell = this.shell(step.who);
+    const { artifact } = shell;
+    switch (step.op) {
+      case 'commit':
+        await this.commit(shell, step.during, step.onConflict);
+        break;
+      case 'discard':
+        await artifact.discard();
+        await this.checkClean(artifact);
+        break;
+      case 'refresh':
+        await artifact.refresh();
+        break;
+      case 'restart': {
+        const before = await describeTree(artifact);
+        const { stateDir } = this.machines[step.who] as Machine;
+        await this.machines[step.who]?.close();
+        await this.start(step.who, stateDir);
+        // With nothing staged it may be at a newer version now.
+        const after = this.shell(step.who).artifact;
+        if ((await after.status()).stagedCount > 0) expect(await describeTree(after)).toEqual(before);
+        break;
+      }
+      case 'hold':
+        // The kernel keeps many inodes; they are what a rebase has to carry over.
+        for (const item of await artifact.tree.list(artifact.tree.root, null, 100))
+          artifact.tree.retain(item.inode);
+        break;
+      default:
+        await run(shell, step);
+    }
+    await describeTree(this.shell(step.who).artifact);
+  }
+
+  async commit(shell: Shell, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
+    const { artifact } = shell;
+    const before = await describeTree(artifact);
+    const release = this.store.hold();
+    const committing = artifact.commit({ message: 'm', onConflict }).then(
+      () => 'done',
+      (error: unknown) => {
+        if (isCode(error, 'Conflict', 'NothingStaged')) return error.code;
+        throw error;
+      },
+    );
+    const waiting = this.store.waiting().then(() => 'waiting');
+    if ((await Promise.race([waiting, committing])) === 'waiting')
+      for (const op of during) await run(shell, op);
+    const expected = during.length === 0 ? before : null;
+    release();
+    const outcome = await committing;
+    if (outcome === 'done') await this.checkClean(artifact);
+    // Nothing was done with it: it is as it was.
+    else if (expected !== null) expect(await describeTree(artifact)).toEqual(expected);
+  }
+
+  /** With nothing staged the working view is the newest version that it knows, to the nanosecond. */
+  async checkClean(artifact: Artifact): Promise<void> {
+    const { base, stagedCount } = await artifact.status();
+    if (stagedCount > 0 || base === null || (await artifact.diff(base, 'stage')).changes.length > 0) return;
+    const version = await artifact.versionTree(artifact.resolveVersion(`v${base}`));
+    expect(await describeTree(artifact)).toEqual(await describeVersion(artifact, version));
+  }
+
+  async finish(): Promise<void> {
+    for (const who of [0, 1, 0, 1]) {
+      const { artifact } = this.shell(who);
+      await artifact.refresh();
+      const result = artifact.commit({ message: 'last', onConflict: 'mine' });
+      await result.catch((error: unknown) => {
+        if (!isCode(error, 'NothingStaged')) throw error;
+      });
+    }
+    for (const shell of this.shells) {
+      await shell.artifact.refresh();
+      expect((await shell.artifact.status()).stagedCount).toBe(0);
+      await this.checkClean(shell.artifact);
+    }
+    const third = await openMachine({ store: this.store });
+    const fresh = await third.artifacts.find('it');
+    for (const { artifact } of this.shells) {
+      expect(await describeTree(artifact)).toEqual(await describeTree(fresh));
+      expect(await exactTree(artifact)).toEqual(await exactTree(fresh));
+    }
+    for (const machine of [...this.machines, third]) await machine.close();
+    removeTemporaryDirectories();
+    expect(unexpected.splice(0)).toEqual([]);
+  }
+}
+
+/** What the file system refuses is refused. */
+async function run(shell: Shell, op: Op): Promise<void> {
+  try {
+    if (op.op === 'write') await shell.put(op.path, op.text);
+    else if (op.op === 'rename') await shell.rename(op.path, op.to);
+    else if (op.op === 'link') await shell.link(op.path, op.to);
+    else if (op.op === 'chmod')
+      await shell.artifact.tree.setAttributes(await shell.get(op.path), { mode: op.mode });
+    else await shell[op.op](op.path);
+  } catch (error) {
+    if (!(error instanceof ArtifactError) || error.code === 'Internal' || error.code === 'Corrupt')
+      throw error;
+  }
+}
+
+test('two machines that commit over each other never disagree with the store', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }), async (steps) => {
+      const world = new World();
+      await world.start(0);
+      const first = world.shell(0);
+      for (const [dir, file] of [
+        ['a', 'a/b'],
+        ['a/a', 'a/a/a'],
+        ['b', 'b/a'],
+      ] as const) {
+        await first.mkdir(dir);
+        await first.write(file, `v0 of ${file}`);
+      }
+      await first.link('b/a', 'a/c');
+      await first.commit();
+      await world.start(1);
+      for (const step of steps) await world.step(step);
+      await world.finish();
+    }),
+    {
+      numRuns: Number(process.env['MODEL_RUNS'] ?? 40),
+      ...(process.env['MODEL_SEED'] === undefined ? {} : { seed: Number(process.env['MODEL_SEED']) }),
+    },
+  );
+}, 900_000);
