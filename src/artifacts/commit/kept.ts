@@ -1,7 +1,7 @@
 import type { Ino } from '../../model/entry.js';
 import type { TreeCore } from '../tree/tree-core.js';
 
-export interface KeptName {
+interface KeptName {
   readonly parent: Ino;
   readonly name: string;
   readonly ino: Ino | null;
