@@ -1,53 +1,20 @@
 import { join } from 'node:path';
-import type { Catalog, VersionTree } from '../catalog/ports.js';
-import type { ContentReader, Staging, Uploader, UploadJournal } from '../content/ports.js';
-import { type Clock, compareNames, systemClock } from '../model/entry.js';
+import { compareNames } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
-import { newArtifactId, rootCollectionId } from '../model/ids.js';
-import type { ObjectStore } from '../store/object-store.js';
+import { rootCollectionId } from '../model/ids.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { transaction } from '../util/sqlite.js';
-import type { Publisher } from '../workspace/commit-types.js';
 import { checkArtifactName } from '../workspace/names.js';
-import type { Manifest, StoredRecord } from '../workspace/records.js';
-import { type Place, WorkspaceArtifact } from './artifact.js';
+import type { StoredRecord } from '../workspace/records.js';
+import { WorkspaceArtifact } from './artifact.js';
 import { CollectionLog, changedNames } from './collection-log.js';
-import { latestBase } from './drop-stage.js';
 import { WorkspaceFiles } from './files.js';
 import type { Artifact, Artifacts, FilesByPath } from './ports.js';
 import { Recovery } from './recovery.js';
+import { ArtifactRegistry, type ArtifactsOptions, type ContentParts } from './registry.js';
 import { StageDatabase } from './stage-db/stage-database.js';
-import type { NamePlace, StageRow } from './stage-db/stage-rows.js';
-import { Stage } from './tree/stage.js';
-import { ArtifactTree } from './tree/working-tree.js';
 
-export interface ArtifactsOptions {
-  readonly workspace: Publisher & { readonly workspaceId: string };
-  readonly catalog: Catalog;
-  readonly reader: ContentReader;
-  readonly staging: Staging;
-  /** Called once, with the journal in stage.db. */
-  readonly createUploader: (journal: UploadJournal) => Uploader;
-  readonly store: ObjectStore;
-  /** Holds stage.db; one daemon at a time. */
-  readonly stateDir: string;
-  readonly clock?: Clock;
-  /**
-   * Throws `Invalid` when a collection whose manifest is `collection` does not take an artifact with `manifest`
-   * (its JSON Schema). Asked before every record that holds a manifest.
-   */
-  readonly checkManifest?: (collection: Manifest, manifest: Manifest) => void;
-  /** Failures in the background, which no caller is told. */
-  readonly onError?: (error: unknown, doing: string) => void;
-  /** Tests: called at each named step of a commit; may throw. */
-  readonly onStep?: (step: string) => void;
-}
-
-interface ContentParts {
-  readonly reader: ContentReader;
-  readonly staging: Staging;
-  readonly uploader: Uploader;
-}
+export type { ArtifactsOptions };
 
 /**
  * Opens the stage database, settles what an earlier daemon left, and reads the root collection's log. The caller
@@ -64,6 +31,17 @@ export async function openArtifacts(options: ArtifactsOptions): Promise<Workspac
   }
 }
 
+interface Parts {
+  readonly options: ArtifactsOptions;
+  readonly db: StageDatabase;
+  readonly content: ContentParts;
+  readonly log: CollectionLog;
+  readonly closing: AbortController;
+  readonly registry: ArtifactRegistry;
+  readonly recovery: Recovery;
+  readonly root: WorkspaceArtifact;
+}
+
 export class WorkspaceArtifacts implements Artifacts {
   readonly workspaceId: string;
   readonly storeUrl: string;
@@ -74,49 +52,53 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #content: ContentParts;
   readonly #log: CollectionLog;
   readonly #recovery: Recovery;
-  readonly #clock: Clock;
-  readonly #open = new Map<string, WorkspaceArtifact>();
-  readonly #opening = new Map<string, Promise<WorkspaceArtifact>>();
+  readonly #registry: ArtifactRegistry;
   readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
   readonly #background = new Set<Promise<void>>();
-  readonly #closing = new AbortController();
+  readonly #closing: AbortController;
 
   static async open(options: ArtifactsOptions, db: StageDatabase): Promise<WorkspaceArtifacts> {
-    const { workspace, catalog } = options;
-    const { reader, staging } = options;
+    const { workspace, catalog, reader, staging } = options;
     const content = { reader, staging, uploader: options.createUploader(db.uploads) };
     const log = new CollectionLog({ publisher: workspace, catalog, intents: db.intents });
-    const recovery = new Recovery({ db, log, publisher: workspace, staging: content.staging });
     try {
       await log.refresh(rootCollectionId);
     } catch (error) {
       if (catalog.artifact(rootCollectionId) === undefined) throw error;
       options.onError?.(error, 'reading the log of the root collection');
     }
-    const base = latestBase(catalog, rootCollectionId);
-    const stage = new Stage(db, rootCollectionId, base, null);
-    const rootTree = stage.base === null ? null : await catalog.tree(rootCollectionId, stage.base.tree);
-    const artifacts = new WorkspaceArtifacts(options, { db, log, recovery, content }, stage, rootTree);
+    const closing = new AbortController();
+    const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#link(artifact);
+    const registry = new ArtifactRegistry({ options, db, content, log, closing: closing.signal, link });
+    const root = await registry.openArtifact(rootCollectionId, null);
+    const recovery = new Recovery({ db, log, publisher: workspace, staging });
+    const artifacts = new WorkspaceArtifacts({
+      options,
+      db,
+      content,
+      log,
+      closing,
+      registry,
+      recovery,
+      root,
+    });
     await artifacts.#recover();
     return artifacts;
   }
 
-  private constructor(
-    options: ArtifactsOptions,
-    parts: { db: StageDatabase; log: CollectionLog; recovery: Recovery; content: ContentParts },
-    rootStage: Stage,
-    rootBase: VersionTree | null,
-  ) {
+  private constructor(parts: Parts) {
+    const { options, db } = parts;
     this.#options = options;
-    this.#db = parts.db;
+    this.#db = db;
     this.#log = parts.log;
     this.#recovery = parts.recovery;
     this.#content = parts.content;
-    this.#clock = options.clock ?? systemClock;
+    this.#registry = parts.registry;
+    this.#closing = parts.closing;
     this.workspaceId = options.workspace.workspaceId;
     this.storeUrl = options.store.url;
-    this.root = this.#artifact(rootCollectionId, null, this.#tree(rootStage, rootBase));
-    this.files = new WorkspaceFiles(options.store, parts.db.uploads);
+    this.root = parts.root;
+    this.files = new WorkspaceFiles(options.store, db.uploads);
   }
 
   children(collection: Artifact, after: string | null, limit: number): readonly string[] {
@@ -127,13 +109,13 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   child(collection: Artifact, name: string): MaybePromise<WorkspaceArtifact | undefined> {
-    const id = this.#idOf(collection.id, name);
+    const id = this.#registry.idOf(collection.id, name);
     if (id === undefined) return undefined;
-    return this.#load(id, { collection: this.#own(collection), name });
+    return this.#registry.load(id, { collection: this.#own(collection), name });
   }
 
   childId(collection: Artifact, name: string): string | undefined {
-    return this.#idOf(collection.id, name);
+    return this.#registry.idOf(collection.id, name);
   }
 
   find(path: string): MaybePromise<WorkspaceArtifact> {
@@ -155,9 +137,9 @@ export class WorkspaceArtifacts implements Artifacts {
       throw new ArtifactError('NotDirectory', `${parent.path} is no collection: it cannot hold artifacts`, {
         hint: 'set "type": "collection" in its manifest',
       });
-    if (this.#idOf(parent.id, name) !== undefined)
+    if (this.#registry.idOf(parent.id, name) !== undefined)
       throw new ArtifactError('Exists', `${joinNames(parent, name)} exists`);
-    const artifact = this.#makeNew(parent, name, options);
+    const artifact = this.#registry.makeNew(parent, name, options);
     if (options.announce === true) this.#changed(parent, name);
     return artifact;
   }
@@ -174,7 +156,7 @@ export class WorkspaceArtifacts implements Artifacts {
       return chain(artifact.tree.list(artifact.tree.root, null, 1), (items) => {
         if (items.length > 0 || this.children(artifact, null, 1).length > 0)
           throw new ArtifactError('NotEmpty', `${artifact.path} is not empty`);
-        this.#forget(artifact);
+        this.#registry.forget(artifact);
         if (options.announce === true) this.#changed(parent, name);
       });
     });
@@ -206,7 +188,7 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   async refresh(): Promise<void> {
-    const waiting = [...this.#open.values()].filter((artifact) => artifact.hasLog);
+    const waiting = this.#registry.open().filter((artifact) => artifact.hasLog);
     let failure: unknown;
     const next = async (): Promise<void> => {
       for (let artifact = waiting.shift(); artifact !== undefined; artifact = waiting.shift()) {
@@ -222,7 +204,7 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   staged(): readonly WorkspaceArtifact[] {
-    return [...this.#open.values()].filter((artifact) => artifact.isStaged);
+    return this.#registry.open().filter((artifact) => artifact.isStaged);
   }
 
   onChildrenChanged(listener: (collection: Artifact, name: string) => void): () => void {
@@ -238,7 +220,7 @@ export class WorkspaceArtifacts implements Artifacts {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new ArtifactError('Interrupted', 'the daemon is closing'));
-    for (const artifact of this.#open.values()) await artifact.committer.idle();
+    for (const artifact of this.#registry.open()) await artifact.committer.idle();
     await this.idle();
     this.#db[Symbol.dispose]();
   }
@@ -251,7 +233,7 @@ export class WorkspaceArtifacts implements Artifacts {
     for (const row of this.#db.stages.all()) {
       const doing = `opening the stage of artifact ${row.artifactId}`;
       try {
-        const { committer } = await this.#openStaged(row);
+        const { committer } = await this.#registry.openStaged(row);
         if (row.sealed !== null)
           this.#inBackground(committer.recover(), `settling a commit of ${row.artifactId}`);
       } catch (error) {
@@ -262,24 +244,6 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
     const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));
     this.#inBackground(settled, 'settling records of collections');
-  }
-
-  /** A stage's artifact wherever its name is now; also one that was removed meanwhile, so that nothing staged is lost. */
-  async #openStaged(row: StageRow): Promise<WorkspaceArtifact> {
-    const known = this.#open.get(row.artifactId);
-    if (known !== undefined) return known;
-    return await this.#load(row.artifactId, await this.#placeOf(row));
-  }
-
-  /** As it was when the stage began, or was linked since under that name. */
-  async #placeOf({ place }: StageRow): Promise<Place | null> {
-    if (place === null) return null;
-    const { collectionId, name } = place;
-    const known = this.#open.get(collectionId);
-    if (known !== undefined) return { collection: known, name };
-    const row = this.#db.stages.byArtifact(collectionId);
-    const collection = row === undefined ? await this.#load(collectionId, null) : await this.#openStaged(row);
-    return { collection, name };
   }
 
   #find(from: WorkspaceArtifact, names: readonly string[], path: string): MaybePromise<WorkspaceArtifact> {
@@ -296,116 +260,9 @@ export class WorkspaceArtifacts implements Artifacts {
     });
   }
 
-  #idOf(collectionId: string, name: string): string | undefined {
-    return (
-      this.#db.stages.newNamed(collectionId, name) ??
-      this.#options.catalog.child(collectionId, name)?.artifactId
-    );
-  }
-
   #own(artifact: Artifact): WorkspaceArtifact {
     if (artifact instanceof WorkspaceArtifact) return artifact;
     throw new ArtifactError('Internal', `${artifact.path} is not an artifact of this workspace`);
-  }
-
-  #load(id: string, place: Place | null): MaybePromise<WorkspaceArtifact> {
-    const known = this.#open.get(id);
-    if (known !== undefined) {
-      if (place !== null && !known.isNew) known.place = place;
-      return known;
-    }
-    const opening = this.#opening.get(id) ?? this.#openArtifact(id, place);
-    this.#opening.set(id, opening);
-    return opening;
-  }
-
-  async #openArtifact(id: string, place: Place | null): Promise<WorkspaceArtifact> {
-    try {
-      const { catalog } = this.#options;
-      const isStaged = this.#db.stages.byArtifact(id) !== undefined;
-      if (catalog.artifact(id) === undefined && !isStaged) {
-        const records = await this.#log.refresh(id);
-        if (records.length === 0)
-          throw new ArtifactError(
-            'Corrupt',
-            `artifact ${place?.name ?? id} (${id}) is linked but has no log`,
-          );
-      }
-      const stage = new Stage(this.#db, id, latestBase(catalog, id), namePlace(place));
-      const base = stage.base === null ? null : await catalog.tree(id, stage.base.tree);
-      return this.#artifact(id, place, this.#tree(stage, base));
-    } finally {
-      this.#opening.delete(id);
-    }
-  }
-
-  #artifact(id: string, place: Place | null, tree: ArtifactTree): WorkspaceArtifact {
-    const { workspace, catalog, onStep } = this.#options;
-    const artifact = new WorkspaceArtifact({
-      id,
-      tree,
-      catalog,
-      publisher: workspace,
-      reader: this.#content.reader,
-      log: this.#log,
-      place,
-      link: (made) => this.#link(made),
-      closing: this.#closing.signal,
-      checkManifest: ({ place }, manifest) => {
-        if (place !== null) this.#options.checkManifest?.(place.collection.manifest(), manifest);
-      },
-      ...(onStep === undefined ? {} : { onStep }),
-    });
-    this.#open.set(id, artifact);
-    return artifact;
-  }
-
-  #tree(
-    stage: Stage,
-    base: VersionTree | null,
-    newRoot?: { mode: number; uid: number; gid: number },
-  ): ArtifactTree {
-    return new ArtifactTree({
-      db: this.#db,
-      stage,
-      base,
-      ...this.#content,
-      clock: this.#clock,
-      ...(newRoot === undefined ? {} : { newRoot }),
-    });
-  }
-
-  #makeNew(
-    parent: WorkspaceArtifact,
-    name: string,
-    options: { type?: string; mode?: number; uid?: number; gid?: number },
-  ): WorkspaceArtifact {
-    const id = newArtifactId();
-    const stage = new Stage(this.#db, id, null, { collectionId: parent.id, name });
-    const { mode = 0o755, uid = process.getuid?.() ?? 0, gid = process.getgid?.() ?? 0 } = options;
-    const tree = this.#tree(stage, null, { mode, uid, gid });
-    const { root } = tree.core;
-    transaction(this.#db.db, () => {
-      const { s } = stage.ensure([], true);
-      if (options.type !== undefined)
-        stage.update({ manifest: { type: options.type }, manifestGen: stage.gen });
-      root.staged = true;
-      root.gen = stage.gen;
-      this.#db.inodes.put(s, root);
-    });
-    return this.#artifact(id, { collection: parent, name }, tree);
-  }
-
-  /** Drops an artifact that was never committed, with all that is staged. */
-  #forget(artifact: WorkspaceArtifact): void {
-    const { stage } = artifact.tree.core;
-    transaction(this.#db.db, () => {
-      this.#db.inodes.deleteAll(stage.s);
-      this.#db.dirents.deleteAll(stage.s);
-      this.#db.sealed.deleteAll(stage.s);
-      stage.remove(null);
-    });
-    this.#open.delete(artifact.id);
   }
 
   /** A new artifact that is empty gives way, as an empty directory does. */
@@ -504,7 +361,7 @@ export class WorkspaceArtifacts implements Artifacts {
   ): void {
     for (const name of changedNames(records)) {
       const id = this.#options.catalog.child(collection.id, name)?.artifactId;
-      const artifact = id === undefined ? undefined : this.#open.get(id);
+      const artifact = id === undefined ? undefined : this.#registry.get(id);
       if (artifact !== undefined && !artifact.isNew) artifact.place = { collection, name };
       if (!own.has(name)) this.#changed(collection, name);
     }
@@ -534,9 +391,6 @@ function checkNewName(name: string): void {
       hint: 'NAME@VERSION names a version of an artifact',
     });
 }
-
-const namePlace = (place: Place | null): NamePlace | null =>
-  place === null ? null : { collectionId: place.collection.id, name: place.name };
 
 const joinNames = (collection: Artifact, name: string): string =>
   collection.path === '' ? name : `${collection.path}/${name}`;

@@ -92,3 +92,25 @@ test('regression: a small file made and written anew while a commit runs keeps i
   expect(await shell.read('f')).toBe('second');
   await machine.close();
 });
+
+// Found by the model: only the new name was staged, and the version's own name kept the old count.
+test('regression: a file that gets another name while a commit runs has two links in the next version', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('gone', 'linked');
+  await shell.link('gone', 'kept');
+  await shell.commit();
+  await shell.unlink('gone');
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.link('kept', 'new');
+  release();
+  await committing;
+  await shell.commit();
+  const version = await shell.artifact.versionTree(shell.artifact.resolveVersion('v2'));
+  expect(await describeVersion(shell.artifact, version)).toEqual(await describeTree(shell.artifact));
+  expect((await shell.get('kept')).nlink).toBe(2);
+  await machine.close();
+});

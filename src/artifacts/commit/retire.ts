@@ -1,6 +1,6 @@
 import type { VersionTree } from '../../catalog/ports.js';
 import { ExtentMap } from '../../content/extent-map.js';
-import { type Entry, type Ino, rootIno } from '../../model/entry.js';
+import { type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { newStageId } from '../../model/ids.js';
 import { transaction } from '../../util/sqlite.js';
@@ -91,7 +91,7 @@ function retireRows(
   entries: Entries | null,
   conflicts: readonly string[],
 ): { kept: Kept; lost: ReadonlyMap<Ino, Lost> } {
-  const { core, published, sealed, rows, places } = work;
+  const { core, published, sealed, places } = work;
   const { stage, db } = core;
   const { s } = stage;
   const state = stage.save();
@@ -103,10 +103,11 @@ function retireRows(
       if (entries !== null) lost = findLost(core, before, places, entries);
       kept = renumber(before, lost);
       deletePublished(core, { inodes: before.inodes, names: kept.names });
-      for (const [ino, isNamed] of before.inodes) {
+      const staged = stagedPaths(work, before);
+      for (const ino of before.inodes.keys()) {
         const mine = lost.get(ino);
         if (mine !== undefined) moveLost(core, ino, mine, sealed);
-        else moveRow(work, ino, isNamed, rows.get(ino), entries);
+        else moveRow(work, ino, staged, entries);
       }
       if (entries !== null) recountLinks(core, kept, entries);
       db.sealed.deleteAll(s);
@@ -121,22 +122,33 @@ function retireRows(
   return { kept, lost };
 }
 
+/** Where in the new version the kept names are that lie in a directory of it. */
+function stagedPaths({ core, places }: Work, kept: Kept): Set<string> {
+  const { db, stage } = core;
+  const paths = new Set<string>();
+  for (const { parent, name, ino } of kept.names) {
+    const dir = ino === null ? null : places.pathOf(parent, db.inodes.get(stage.s, parent)?.base ?? null);
+    if (dir !== null) paths.add(joinPath(dir, name));
+  }
+  return paths;
+}
+
 /** Puts a kept row on top of the new base. */
 function moveRow(
-  { core, sealed, places }: Work,
+  { core, sealed, rows, places }: Work,
   ino: Ino,
-  isNamed: boolean,
-  sealedRow: SealedRow | undefined,
+  staged: ReadonlySet<string>,
   entries: Entries | null,
 ): void {
   const { db, stage } = core;
   const row = db.inodes.get(stage.s, ino);
   if (row === undefined) return;
+  const sealedRow = rows.get(ino);
   const base = places.pathOf(ino, row.base);
   const entry = base === null ? undefined : entries?.get(base);
   const baseNlink = entry?.nlink ?? sealedRow?.nlink ?? row.base_nlink;
-  // Without a staged name it is found by the base's: as one of those files of which any name may be unstaged.
-  const isLoose = row.kind !== 'dir' && (baseNlink > 1 || !isNamed);
+  // Where its name in the base is not staged, it must be found as those are of which any name may be unstaged.
+  const isLoose = row.kind !== 'dir' && base !== null && (baseNlink > 1 || !staged.has(base));
   if (isLoose) core.loose.add(ino);
   let moved: InodeRow = { ...row, base, base_nlink: isLoose ? Math.max(2, baseNlink) : baseNlink };
   // A directory that only leads to a change is as the new version has it.
