@@ -240,6 +240,8 @@ export class WorkspaceArtifacts implements Artifacts {
         this.#options.onError?.(error, doing);
       }
     }
+    for (const s of this.#db.leftBehind())
+      this.#inBackground(this.#db.deleteRows(s), 'deleting rows of published stages');
     await this.#recovery.sweep();
     this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
     const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));

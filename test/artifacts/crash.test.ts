@@ -1,6 +1,7 @@
 import { cpSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { StageDatabase } from '../../src/artifacts/stage-db/stage-database.js';
 import {
   openMachine,
   removeTemporaryDirectories,
@@ -107,6 +108,34 @@ test.each(steps)(
     await fresh.close();
   },
 );
+
+test('rows that a killed commit left behind are deleted at the next start', async () => {
+  const store = new GatedStore();
+  let copied = '';
+  const machine = await openMachine({
+    store,
+    onStep: (step) => {
+      if (step !== 'retired' || copied !== '') return;
+      copied = temporaryDirectory();
+      cpSync(machine.stateDir, copied, { recursive: true });
+    },
+  });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', '1');
+  await shell.commit();
+  await machine.close();
+  const rows = (stateDir: string) => {
+    using db = new StageDatabase(join(stateDir, 'stage.db'));
+    return db.leftBehind().length;
+  };
+  expect(rows(machine.stateDir)).toBe(0);
+  expect(rows(copied)).toBe(1);
+
+  const again = await openMachine({ store, stateDir: copied });
+  await again.artifacts.idle();
+  await again.close();
+  expect(rows(copied)).toBe(0);
+});
 
 test('what was changed while a killed commit ran is on top of its version after the restart', async () => {
   const store = new GatedStore();

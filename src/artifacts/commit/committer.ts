@@ -240,7 +240,7 @@ export class Committer {
   ): Promise<void> {
     const { tree, catalog } = this.#parts;
     const { core } = tree;
-    const { artifactId, sealed } = core.stage;
+    const { artifactId, sealed, s } = core.stage;
     catalog.apply(artifactId, result.records);
     this.#step('applied');
     const base = baseOf(result);
@@ -256,6 +256,7 @@ export class Committer {
       tree.content.dropSealed(numbers.get(ino) ?? ino, files);
       if (++count % filesPerTurn === 0) await nextTurn();
     }
+    if (core.stage.s !== s) await core.db.deleteRows(s);
     this.#step('cleaned');
   }
 

@@ -41,15 +41,11 @@ export function findKept(core: TreeCore, sealed: number): Kept {
   return { inodes, names };
 }
 
-/** Deletes all other rows. Inside a transaction. */
+/** Deletes all other rows of a stage of which something stays. Inside a transaction. */
 export function deletePublished(core: TreeCore, kept: Kept): void {
   const { db, stage } = core;
   const { s } = stage;
   db.dirents.deleteAll(s);
-  if (kept.inodes.size === 0) {
-    db.inodes.deleteAll(s);
-    return;
-  }
   for (const { parent, name, ino, gen } of kept.names) db.dirents.put(s, parent, name, ino, gen);
   for (const { ino, logged } of db.inodes.numbers(s)) {
     if (!kept.inodes.has(ino)) db.inodes.delete(s, ino, logged);

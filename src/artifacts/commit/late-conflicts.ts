@@ -1,7 +1,6 @@
 import type { VersionTree } from '../../catalog/ports.js';
 import { type Entry, joinPath, splitPath } from '../../model/entry.js';
 import { isSameThing, isSameTime } from '../../workspace/entry-compare.js';
-import type { SealedRow } from '../stage-db/sealed-rows.js';
 import type { TreeCore } from '../tree/tree-core.js';
 import type { Places } from './places.js';
 
@@ -18,13 +17,8 @@ interface Candidate {
  * on top of. The commit knows nothing of the former, and the next one will have the latter in its base: only now both
  * can be seen.
  */
-export async function lateConflicts(
-  core: TreeCore,
-  next: VersionTree,
-  rows: ReadonlyMap<number, SealedRow>,
-  places: Places,
-): Promise<string[]> {
-  const sealedPaths = new Set([...rows.values()].map((row) => row.path));
+export async function lateConflicts(core: TreeCore, next: VersionTree, places: Places): Promise<string[]> {
+  const sealedPaths = core.db.sealed.paths(core.stage.s);
   const conflicts = new Set<string>();
   for (const { was, path } of candidates(core, places)) {
     // What the commit itself put there was compared with the others' by the commit.

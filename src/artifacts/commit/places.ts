@@ -1,19 +1,27 @@
 import { type Ino, joinPath, splitPath } from '../../model/entry.js';
-import type { SealedRow } from '../stage-db/sealed-rows.js';
+import type { SealedRow, SealedRows } from '../stage-db/sealed-rows.js';
 
 /** Where things of the old base and the sealed stage are in the new version. */
 export class Places {
-  readonly #rows: ReadonlyMap<Ino, SealedRow>;
+  readonly #rows: SealedRows;
+  readonly #s: number;
   readonly #moved = new Map<string, string>();
 
-  constructor(rows: ReadonlyMap<Ino, SealedRow>) {
+  /** Over the rows of stage `s`, which must stay while this is used. */
+  constructor(rows: SealedRows, s: number) {
     this.#rows = rows;
-    for (const { was, path } of rows.values()) if (was !== null) this.#moved.set(was, path);
+    this.#s = s;
+    for (const { was, path } of rows.moved(s)) this.#moved.set(was, path);
+  }
+
+  /** What the commit published of a staged inode. */
+  row(ino: Ino): SealedRow | undefined {
+    return this.#rows.get(this.#s, ino);
   }
 
   /** null: it is not in the new version. */
   pathOf(ino: Ino, base: string | null): string | null {
-    const sealed = this.#rows.get(ino);
+    const sealed = this.row(ino);
     if (sealed !== undefined) return sealed.path;
     return base === null ? null : this.#fromBase(base);
   }

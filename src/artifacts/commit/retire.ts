@@ -35,8 +35,7 @@ export async function retire(core: TreeCore, published: Published): Promise<NewN
   const { stage, db } = core;
   const { sealed } = stage;
   if (sealed === null) throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
-  const rows = db.sealed.all(stage.s);
-  const work: Work = { core, published, sealed, rows, places: new Places(rows) };
+  const work: Work = { core, published, sealed, s: stage.s, places: new Places(db.sealed, stage.s) };
   return published.rebased ? retireOntoOthers(work) : retireAlone(work);
 }
 
@@ -45,23 +44,27 @@ interface Work {
   readonly published: Published;
   /** The last generation that was published. */
   readonly sealed: number;
-  readonly rows: ReadonlyMap<Ino, SealedRow>;
+  readonly s: number;
   readonly places: Places;
 }
 
 function retireAlone(work: Work): NewNumbers {
-  const { core, published, rows, places } = work;
+  const { core, published, places } = work;
+  // Read while the rows are there.
+  const sealed = core.table.all().map((node) => {
+    return { node, row: places.row(node.ino), base: places.pathOf(node.ino, node.base) };
+  });
   const { kept } = retireRows(work, null, []);
   core.base = published.tree;
-  for (const node of core.table.all()) {
-    if (!takeKeptRow(core, node, node.ino, kept)) takeSealed(node, rows.get(node.ino), places);
+  for (const { node, row, base } of sealed) {
+    if (!takeKeptRow(core, node, node.ino, kept)) takeSealed(node, row, base);
   }
   return new Map();
 }
 
 async function retireOntoOthers(work: Work): Promise<NewNumbers> {
-  const { core, published, sealed, rows, places } = work;
-  const conflicts = await lateConflicts(core, published.tree, rows, places);
+  const { core, published, sealed, places } = work;
+  const conflicts = await lateConflicts(core, published.tree, places);
   const pathOf = (node: Node) => (node.hasName ? places.pathOf(node.ino, node.base) : undefined);
   const more = () => neededPaths(core, findKept(core, sealed), places);
   return withEntries(
@@ -69,9 +72,9 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
     published.tree,
     pathOf,
     (entries) => {
+      const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
       const { kept, lost } = retireRows(work, entries, conflicts);
       core.base = published.tree;
-      const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
       const numbers = new Map([...lost].map(([ino, { ino: now }]) => [ino, now]));
       for (const node of paths.keys()) takeKeptRow(core, node, numbers.get(node.ino) ?? node.ino, kept);
       rebaseNodes(core, (node) => paths.get(node), entries);
@@ -93,7 +96,6 @@ function retireRows(
 ): { kept: Kept; lost: ReadonlyMap<Ino, Lost> } {
   const { core, published, sealed, places } = work;
   const { stage, db } = core;
-  const { s } = stage;
   const state = stage.save();
   const before = findKept(core, sealed);
   let kept = before;
@@ -102,7 +104,7 @@ function retireRows(
     transaction(db.db, () => {
       if (entries !== null) lost = findLost(core, before, places, entries);
       kept = renumber(before, lost);
-      deletePublished(core, { inodes: before.inodes, names: kept.names });
+      if (before.inodes.size > 0) deletePublished(core, { inodes: before.inodes, names: kept.names });
       const staged = stagedPaths(work, before);
       for (const ino of before.inodes.keys()) {
         const mine = lost.get(ino);
@@ -110,7 +112,9 @@ function retireRows(
         else moveRow(work, ino, staged, entries);
       }
       if (entries !== null) recountLinks(core, kept, entries);
-      db.sealed.deleteAll(s);
+      // All the rows of a large stage would hold up everything else: what is not needed goes afterwards.
+      if (before.inodes.size === 0) stage.leaveRows();
+      else db.sealed.deleteAll(work.s);
       db.forgetIntent(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
       moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
@@ -135,7 +139,7 @@ function stagedPaths({ core, places }: Work, kept: Kept): Set<string> {
 
 /** Puts a kept row on top of the new base. */
 function moveRow(
-  { core, sealed, rows, places }: Work,
+  { core, sealed, places }: Work,
   ino: Ino,
   staged: ReadonlySet<string>,
   entries: Entries | null,
@@ -143,7 +147,7 @@ function moveRow(
   const { db, stage } = core;
   const row = db.inodes.get(stage.s, ino);
   if (row === undefined) return;
-  const sealedRow = rows.get(ino);
+  const sealedRow = places.row(ino);
   const base = places.pathOf(ino, row.base);
   const entry = base === null ? undefined : entries?.get(base);
   const baseNlink = entry?.nlink ?? sealedRow?.nlink ?? row.base_nlink;
@@ -247,8 +251,8 @@ function takeKeptRow(core: TreeCore, node: Node, ino: Ino, kept: Kept): boolean 
 }
 
 /** The node is now what the new version has: the same to look at, with its bytes in the store. */
-function takeSealed(node: Node, sealedRow: SealedRow | undefined, places: Places): void {
-  node.base = node.ino === rootIno ? '' : places.pathOf(node.ino, node.base);
+function takeSealed(node: Node, sealedRow: SealedRow | undefined, base: string | null): void {
+  node.base = node.ino === rootIno ? '' : base;
   node.baseNlink = node.nlink;
   node.staged = false;
   node.file = 0;

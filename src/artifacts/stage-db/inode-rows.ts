@@ -76,7 +76,9 @@ export class InodeReader {
     this.#contentChanged = db.prepare(
       "SELECT ino FROM inode WHERE s = ? AND content_gen > ? AND kind = 'file'",
     );
-    this.#files = db.prepare("SELECT s, ino, file, extents, logged FROM inode WHERE kind = 'file'");
+    this.#files = db.prepare(
+      "SELECT s, ino, file, extents, logged FROM inode WHERE kind = 'file' AND s IN (SELECT s FROM stage)",
+    );
   }
 
   get(s: number, ino: Ino): InodeRow | undefined {

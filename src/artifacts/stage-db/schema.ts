@@ -94,4 +94,16 @@ export const stageMigrations: readonly string[] = [
     from_id TEXT NOT NULL, from_name TEXT NOT NULL, to_id TEXT NOT NULL, to_name TEXT NOT NULL
   ) WITHOUT ROWID;
   `,
+  `
+  -- A number is never used twice: rows of a number without a stage are left of a published one, and to be deleted.
+  CREATE TABLE numbered_stage (
+    s INTEGER PRIMARY KEY AUTOINCREMENT,
+    artifact_id TEXT NOT NULL UNIQUE, stage_id TEXT NOT NULL, base TEXT, ino_prefixes TEXT NOT NULL,
+    ino_next INTEGER NOT NULL, gen INTEGER NOT NULL, sealed INTEGER, commit_id TEXT, manifest TEXT,
+    manifest_gen INTEGER NOT NULL DEFAULT 0, conflicts TEXT, collection_id TEXT, name TEXT, is_new INTEGER NOT NULL
+  );
+  INSERT INTO numbered_stage SELECT * FROM stage;
+  DROP TABLE stage;
+  ALTER TABLE numbered_stage RENAME TO stage;
+  `,
 ];

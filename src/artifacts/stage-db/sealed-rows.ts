@@ -30,14 +30,18 @@ type Values = [number, number, string, string | null, number, string | null, str
 
 export class SealedRows {
   readonly #put: Statement<Values>;
-  readonly #all: Statement<[number], Columns>;
+  readonly #one: Statement<[number, number], Columns>;
+  readonly #moved: Statement<[number], { was: string; path: string }>;
+  readonly #paths: Statement<[number], { path: string }>;
   readonly #delete: Statement<[number]>;
 
   constructor(db: Database) {
     this.#put = db.prepare(
       'INSERT OR REPLACE INTO sealed (s, ino, path, was, nlink, extents, sha256, files) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
-    this.#all = db.prepare('SELECT * FROM sealed WHERE s = ?');
+    this.#one = db.prepare('SELECT * FROM sealed WHERE s = ? AND ino = ?');
+    this.#moved = db.prepare('SELECT was, path FROM sealed WHERE s = ? AND was IS NOT NULL');
+    this.#paths = db.prepare('SELECT path FROM sealed WHERE s = ?');
     this.#delete = db.prepare('DELETE FROM sealed WHERE s = ?');
   }
 
@@ -47,14 +51,21 @@ export class SealedRows {
     this.#put.run(s, row.ino, row.path, row.was, row.nlink, extents, row.sha256, files);
   }
 
-  all(s: number): Map<Ino, SealedRow> {
-    const rows = new Map<Ino, SealedRow>();
-    for (const row of this.#all.iterate(s)) {
-      const extents = row.extents === null ? null : (JSON.parse(row.extents) as Extent[]);
-      const files = row.files === null ? [] : (JSON.parse(row.files) as number[]);
-      rows.set(row.ino, { ...row, extents, files });
-    }
-    return rows;
+  get(s: number, ino: Ino): SealedRow | undefined {
+    const row = this.#one.get(s, ino);
+    if (row === undefined) return undefined;
+    const extents = row.extents === null ? null : (JSON.parse(row.extents) as Extent[]);
+    const files = row.files === null ? [] : (JSON.parse(row.files) as number[]);
+    return { ...row, extents, files };
+  }
+
+  /** Where what had a place in the base is now. */
+  moved(s: number): { was: string; path: string }[] {
+    return this.#moved.all(s);
+  }
+
+  paths(s: number): Set<string> {
+    return new Set(this.#paths.all(s).map(({ path }) => path));
   }
 
   deleteAll(s: number): void {

@@ -1,4 +1,5 @@
-import { type Database, openDatabase, type Statement, syncWal } from '../../util/sqlite.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Database, openDatabase, type Statement, syncWal, transaction } from '../../util/sqlite.js';
 import { FileNumbers } from './counters.js';
 import { DirentReader, DirentRows } from './dirent-rows.js';
 import { InodeReader, InodeRows } from './inode-rows.js';
@@ -8,6 +9,15 @@ import { stageMigrations } from './schema.js';
 import { SealedRows } from './sealed-rows.js';
 import { StageRows } from './stage-rows.js';
 import { StageUploadJournal } from './upload-journal.js';
+
+const rowTables = [
+  { table: 'inode', key: 'ino' },
+  { table: 'extent_log', key: 'ino, n' },
+  { table: 'dirent', key: 'parent, name' },
+  { table: 'sealed', key: 'ino' },
+];
+
+const rowsDeletedAtOnce = 1000;
 
 /** stage.db with its statements, grouped by table. */
 export class StageDatabase implements Disposable {
@@ -24,6 +34,8 @@ export class StageDatabase implements Disposable {
   readonly uploads: StageUploadJournal;
   readonly intents: StageIntentJournal;
   readonly #forgetIntent: Statement<[string]>;
+  readonly #left: readonly Statement<[], { s: number }>[];
+  readonly #deleteSome: readonly Statement<[number, number, number]>[];
   #sync: Promise<void> | null = null;
   #nextSync: Promise<void> | null = null;
 
@@ -39,12 +51,32 @@ export class StageDatabase implements Disposable {
     this.files = new FileNumbers(this.db);
     this.uploads = new StageUploadJournal(this.db);
     this.#forgetIntent = this.db.prepare('DELETE FROM intent WHERE commit_id = ?');
+    this.#left = rowTables.map(({ table }) =>
+      this.db.prepare(`SELECT DISTINCT s FROM ${table} WHERE s NOT IN (SELECT s FROM stage)`),
+    );
+    this.#deleteSome = rowTables.map(({ table, key }) =>
+      this.db.prepare(
+        `DELETE FROM ${table} WHERE s = ? AND (${key}) IN (SELECT ${key} FROM ${table} WHERE s = ? LIMIT ?)`,
+      ),
+    );
     this.intents = new StageIntentJournal(this.#durable);
   }
 
   /** As part of the caller's transaction, which `intents`, on its own connection, cannot join. */
   forgetIntent(commitId: string): void {
     this.#forgetIntent.run(commitId);
+  }
+
+  /** Numbers under which there are rows, but no stage. */
+  leftBehind(): number[] {
+    return [...new Set(this.#left.flatMap((statement) => statement.all().map(({ s }) => s)))];
+  }
+
+  /** Deletes the rows of a stage that is no more, a few at a time. */
+  async deleteRows(s: number): Promise<void> {
+    for (const statement of this.#deleteSome) {
+      while (transaction(this.db, () => statement.run(s, s, rowsDeletedAtOnce).changes) > 0) await nextTurn();
+    }
   }
 
   /** The database as it is now, however it changes afterwards. Holds back checkpoints until it is closed. */

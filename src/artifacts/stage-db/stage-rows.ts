@@ -94,6 +94,12 @@ export class StageRows {
     this.#update.run(...values(row), row.s);
   }
 
+  /** The same stage under a number that has no rows yet, which is answered. */
+  renumber(row: StageRow): number {
+    this.#delete.run(row.s);
+    return this.insert(row);
+  }
+
   setInoNext(s: number, inoNext: number): void {
     this.#setInoNext.run(inoNext, s);
   }

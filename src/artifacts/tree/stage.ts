@@ -102,6 +102,12 @@ export class Stage {
     this.#db.stages.update(this.#row);
   }
 
+  /** Leaves all rows of the stage behind, for `StageDatabase.deleteRows`. Inside a transaction. */
+  leaveRows(): void {
+    if (this.#row === null) return;
+    this.#row = { ...this.#row, s: this.#db.stages.renumber(this.#row) };
+  }
+
   /** Removes the row; the artifact goes on from `base`. Inside a transaction. */
   remove(base: StageBase | null): void {
     if (this.#row !== null) {
