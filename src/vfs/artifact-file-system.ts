@@ -3,10 +3,12 @@ import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import type {
+  AllocateRange,
   AttributesReply,
   DirectoryEntry,
   FileSystem,
   FileSystemStatistics,
+  HandlePlace,
   KernelNotifier,
   NodeEntry,
   NodeId,
@@ -154,6 +156,46 @@ export class ArtifactFileSystem implements FileSystem {
     }));
   }
 
+  createUnnamed(
+    context: RequestContext,
+    parentId: NodeId,
+    mode: number,
+    flags: number,
+  ): MaybePromise<NodeEntry & { open: OpenReply }> {
+    const created = this.#nodes.get(parentId).createUnnamed(context, mode, flags);
+    return chain(created, ({ node, handle }) => ({ ...this.#known(node), open: this.#opened(handle) }));
+  }
+
+  allocate(context: RequestContext, handle: number, range: AllocateRange): MaybePromise<void> {
+    const file = this.#file(handle);
+    if (file.allocate === undefined) throw new ArtifactError('Unsupported', 'this file has no room to give');
+    return file.allocate(context, range);
+  }
+
+  seek(
+    _context: RequestContext,
+    handle: number,
+    offset: number,
+    what: 'data' | 'hole',
+  ): MaybePromise<number> {
+    const file = this.#file(handle);
+    if (file.seek === undefined) throw new ArtifactError('Invalid', 'this file has no holes to seek');
+    return file.seek(offset, what);
+  }
+
+  copyRange(
+    context: RequestContext,
+    from: HandlePlace,
+    to: HandlePlace,
+    length: number,
+  ): MaybePromise<number> {
+    const source = this.#file(from.handle);
+    const target = this.#file(to.handle);
+    if (source.copyTo === undefined)
+      throw new ArtifactError('Unsupported', 'this file is copied by reading it');
+    return source.copyTo(context, from.offset, target, to.offset, length);
+  }
+
   read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer> {
     return this.#file(handle).read(context, offset, length);
   }
@@ -227,6 +269,10 @@ export class ArtifactFileSystem implements FileSystem {
     return this.#directory(handle).node.sync();
   }
 
+  async syncFileSystem(_context: RequestContext): Promise<void> {
+    await Promise.all(this.#views.artifacts.staged().map((artifact) => artifact.tree.syncAll()));
+  }
+
   statistics(_context: RequestContext, _node: NodeId): MaybePromise<FileSystemStatistics> {
     const now = this.#clock();
     const timeMs = now.s * 1000 + now.ns / 1e6;
@@ -283,6 +329,16 @@ export class ArtifactFileSystem implements FileSystem {
   #enter(parent: Node, name: string, node: Node): NodeEntry {
     this.#nodes.remember(node);
     node.seenAt(parent, name);
+    return this.#entryOf(node);
+  }
+
+  /** The same without a name. */
+  #known(node: Node): NodeEntry {
+    this.#nodes.remember(node);
+    return this.#entryOf(node);
+  }
+
+  #entryOf(node: Node): NodeEntry {
     return {
       nodeId: node.id,
       generation: 0,

@@ -76,6 +76,23 @@ export interface OpenReply {
   readonly nonSeekable?: boolean;
 }
 
+/**
+ * What fallocate(2) does with a range: `allocate` makes sure it is there, `punch` makes it a hole, `zero` makes it
+ * zeros. `keepSize`: the file does not grow where the range ends after it; a punched file never grows.
+ */
+export interface AllocateRange {
+  readonly offset: number;
+  readonly length: number;
+  readonly how: 'allocate' | 'punch' | 'zero';
+  readonly keepSize: boolean;
+}
+
+/** A place in an open file. */
+export interface HandlePlace {
+  readonly handle: number;
+  readonly offset: number;
+}
+
 export interface DirectoryEntry {
   readonly name: string;
   readonly ino: bigint;
@@ -168,6 +185,29 @@ export interface FileSystem {
     data: Buffer,
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number>;
+  /**
+   * O_TMPFILE: an inode without a name, that lives until its last handle is closed or `link` gives it one (never, with
+   * O_EXCL). `parent` says where it may be linked.
+   */
+  createUnnamed(
+    context: RequestContext,
+    parent: NodeId,
+    mode: number,
+    flags: number,
+  ): MaybePromise<NodeEntry & { open: OpenReply }>;
+  allocate(context: RequestContext, handle: number, range: AllocateRange): MaybePromise<void>;
+  /** Where data or a hole begins at `offset` or after it; `NotSeekable` when there is none, or `offset` is past the end. */
+  seek(context: RequestContext, handle: number, offset: number, what: 'data' | 'hole'): MaybePromise<number>;
+  /**
+   * Copies at most `length` bytes, fewer at the end or where it is simpler; answers how many. `CrossDevice` or
+   * `Unsupported`: the kernel copies by reading and writing.
+   */
+  copyRange(
+    context: RequestContext,
+    from: HandlePlace,
+    to: HandlePlace,
+    length: number,
+  ): MaybePromise<number>;
   flush(context: RequestContext, handle: number): MaybePromise<void>;
   fsync(context: RequestContext, handle: number, dataOnly: boolean): MaybePromise<void>;
   release(handle: number): void;
@@ -190,6 +230,8 @@ export interface FileSystem {
   releaseDirectory(handle: number): void;
   fsyncDirectory(context: RequestContext, handle: number): MaybePromise<void>;
 
+  /** Everything acknowledged so far is on stable storage when it resolves. */
+  syncFileSystem(context: RequestContext): MaybePromise<void>;
   statistics(context: RequestContext, node: NodeId): MaybePromise<FileSystemStatistics>;
   getXattr(context: RequestContext, node: NodeId, name: string): MaybePromise<Uint8Array>;
   listXattrs(context: RequestContext, node: NodeId): MaybePromise<readonly string[]>;

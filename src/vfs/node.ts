@@ -2,6 +2,7 @@ import type { Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type {
+  AllocateRange,
   Attributes,
   FileSystemStatistics,
   NodeId,
@@ -34,6 +35,18 @@ export interface FileHandle {
   flush(): MaybePromise<void>;
   sync(): MaybePromise<void>;
   release(): void;
+
+  // Left out where the kind of file has none: it is refused then.
+  allocate?(context: RequestContext, range: AllocateRange): MaybePromise<void>;
+  seek?(offset: number, what: 'data' | 'hole'): MaybePromise<number>;
+  /** Copies to another open file, which may be of any kind; see `FileSystem.copyRange`. */
+  copyTo?(
+    context: RequestContext,
+    offset: number,
+    target: FileHandle,
+    targetOffset: number,
+    length: number,
+  ): MaybePromise<number>;
 }
 
 export interface Created {
@@ -117,6 +130,9 @@ export abstract class Node {
   }
   create(_context: RequestContext, name: string, _mode: number, _flags: number): MaybePromise<Created> {
     throw this.#refuseName(name);
+  }
+  createUnnamed(_context: RequestContext, _mode: number, _flags: number): MaybePromise<Created> {
+    throw this.#refuseName('a file without a name');
   }
   makeNode(
     _context: RequestContext,

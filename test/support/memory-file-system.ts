@@ -243,6 +243,20 @@ export class MemoryFileSystem implements FileSystem {
     return wait instanceof Promise ? wait.then(put) : put();
   }
 
+  createUnnamed(): never {
+    throw fail('Unsupported', 'files without a name');
+  }
+  allocate(): never {
+    throw fail('Unsupported', 'allocating');
+  }
+  seek(): never {
+    throw fail('Unsupported', 'seeking');
+  }
+  copyRange(): never {
+    throw fail('Unsupported', 'copying');
+  }
+  syncFileSystem(): void {}
+
   flush(_: RequestContext, handle: number): void {
     this.#opened(handle);
   }
