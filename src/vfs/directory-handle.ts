@@ -6,7 +6,8 @@ import type { Directory, EmitName, Listed, Node, OpenDirectory } from './node.js
 
 interface Page<T> {
   readonly number: number;
-  readonly items: readonly T[];
+  /** At the index of its offset; undefined where a name was removed before the page was read again. */
+  readonly items: readonly (T | undefined)[];
   /** The directory's `changes` when the page was listed. */
   readonly changes: number;
 }
@@ -17,13 +18,16 @@ const noNode = (): undefined => undefined;
 /**
  * An open directory. Offsets are 0 for '.', 1 for '..', and index + 2 for the rest; the listing is read in pages, of
  * which the newest two are held, so that a program sees each name once however the directory changes meanwhile.
- * Older pages are known by the name they start after, so seekdir finds the same place. Offset 0 starts anew.
+ * Of older pages the name they start after is kept and a hash of each name, so that seekdir finds the same place also
+ * when names went and came meanwhile. Offset 0 starts anew.
  */
 export class DirectoryHandle<T extends Listed> implements OpenDirectory {
   readonly node: Directory<T>;
   readonly reply: Omit<OpenReply, 'handle'>;
   /** after[p]: the name that page p starts after. */
   #after: (string | null)[] = [null];
+  /** hashes[p]: of the names of page p, in their order, once it was dropped. */
+  #hashes: (Uint32Array | undefined)[] = [];
   #lastPage: number | null = null;
   #held: Page<T>[] = [];
   #released = false;
@@ -69,7 +73,7 @@ export class DirectoryHandle<T extends Listed> implements OpenDirectory {
     const first = page.number * pageEntries;
     for (let i = index - first; i < page.items.length; i++) {
       const item = page.items[i];
-      if (item === undefined) break;
+      if (item === undefined) continue;
       const nodeOf = (): Node | undefined => (page.changes === node.changes ? node.nodeOf(item) : undefined);
       if (!emit(item.name, node.kindOf(item), node.inoOf(item), first + i + 3, nodeOf)) return null;
     }
@@ -89,37 +93,75 @@ export class DirectoryHandle<T extends Listed> implements OpenDirectory {
   }
 
   #load(number: number): MaybePromise<void> {
-    const changes = this.node.changes;
-    const items = this.node.list(this.#after[number] ?? null, pageEntries);
+    const { changes } = this.node;
+    const after = this.#after[number] ?? null;
+    const known = this.#hashes[number];
+    const items = known === undefined ? this.node.list(after, pageEntries) : this.#listAgain(number, known);
     return items instanceof Promise
       ? items.then((listed) => this.#install(number, listed, changes))
       : this.#install(number, items, changes);
   }
 
-  #install(number: number, listed: readonly T[], changes: number): void {
-    const nextAfter = this.#after[number + 1];
-    let items = listed;
-    if (nextAfter !== undefined && nextAfter !== null) {
-      // Read again: what has moved into the next page is listed there.
-      items = listed.filter((item) => compareNames(item.name, nextAfter) <= 0);
-    } else if (number === this.#after.length - 1) {
-      const last = listed.at(-1);
-      if (listed.length < pageEntries || last === undefined) this.#lastPage = number;
+  /**
+   * The names of a page that was dropped, where they were then: both lists are in name order. What has come since is
+   * left out: it has no offset, and a program that wants to see it starts anew.
+   */
+  async #listAgain(number: number, hashes: Uint32Array): Promise<readonly (T | undefined)[]> {
+    const placed: (T | undefined)[] = new Array(hashes.length).fill(undefined);
+    const nextAfter = this.#after[number + 1] ?? null;
+    let after = this.#after[number] ?? null;
+    let from = 0;
+    while (from < hashes.length) {
+      const items = await this.node.list(after, pageEntries);
+      for (const item of items) {
+        const index = hashes.indexOf(hashOf(item.name), from);
+        if (index === -1) continue;
+        placed[index] = item;
+        from = index + 1;
+      }
+      const last = items.at(-1);
+      if (last === undefined || items.length < pageEntries) break;
+      if (nextAfter !== null && compareNames(last.name, nextAfter) >= 0) break;
+      after = last.name;
+    }
+    return placed;
+  }
+
+  #install(number: number, items: readonly (T | undefined)[], changes: number): void {
+    if (this.#hashes[number] === undefined) {
+      const last = items.at(-1);
+      if (items.length < pageEntries || last === undefined) this.#lastPage = number;
       else this.#after.push(last.name);
     }
-    if (!this.#released) for (const item of items) this.node.hold(item);
-    this.#held.push({ number, items: this.#released ? [] : items, changes });
-    if (this.#held.length > 2) this.#dropPage(this.#held.shift());
+    const held = this.#released ? [] : items;
+    for (const item of held) if (item !== undefined) this.node.hold(item);
+    this.#held.push({ number, items: held, changes });
+    if (this.#held.length > 2) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
+    const page = this.#held.shift();
+    if (page === undefined) return;
+    this.#hashes[page.number] ??= Uint32Array.from(page.items, (item) => hashOf(item?.name ?? ''));
+    this.#dropPage(page);
   }
 
   #dropPages(): void {
     for (const page of this.#held) this.#dropPage(page);
     this.#held = [];
     this.#after = [null];
+    this.#hashes = [];
     this.#lastPage = null;
   }
 
-  #dropPage(page: Page<T> | undefined): void {
-    for (const item of page?.items ?? []) this.node.drop(item);
+  #dropPage(page: Page<T>): void {
+    for (const item of page.items) if (item !== undefined) this.node.drop(item);
   }
+}
+
+/** FNV-1a over the name's UTF-16 units. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }

@@ -85,6 +85,23 @@ test('D4: an offset given before leads to the same place, also far back and in a
   user.fs.releaseDirectory(again);
 });
 
+test('D4: an offset given before leads to the same name when names before it went, and when many came', async () => {
+  const all = await fill(3100);
+  const handle = await openRoot();
+  const listed = await user.readDirectory(handle, 0, 500);
+  const { tree } = await artifacts.find('m');
+  for (const name of all.slice(0, 400)) await tree.unlink(tree.root, name);
+  for (let i = 0; i < 1500; i++) {
+    await tree.create(tree.root, `f00400-${i}`, { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
+  }
+  for (const at of [502, 900, 1001, 1500, 2002, 3101]) {
+    expect((await user.readDirectory(handle, at, 1))[0]).toEqual(listed[at]);
+  }
+  const rest = await user.readDirectory(handle, 302, 500);
+  expect(rest.map((e) => e.name)).toEqual(all.slice(400));
+  user.fs.releaseDirectory(handle);
+});
+
 test('D5: rewinding shows the directory as it is now', async () => {
   await user.write('m/a', '');
   const handle = await openRoot();
