@@ -4,8 +4,9 @@ import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RequestFailure } from '../../src/fuse/driver.js';
-import { type MountedFileSystem, mountFileSystem } from '../../src/fuse/mount.js';
+import { mountFileSystem } from '../../src/fuse/mount.js';
 import type { MountOptions } from '../../src/fuse/mount-options.js';
+import type { MountedFileSystem } from '../../src/fuse/mounted-file-system.js';
 import { MemoryFileSystem, type MemoryFileSystemOptions } from '../../test/support/memory-file-system.js';
 
 export interface Outcome {

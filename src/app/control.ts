@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Artifacts } from '../artifacts/ports.js';
 import type { Config } from '../config/options.js';
-import type { MountedFileSystem } from '../fuse/mount.js';
+import type { MountedFileSystem } from '../fuse/mounted-file-system.js';
 import type { Operations } from '../http/operations.js';
 import type { ApiServices, DaemonControl } from '../http/ports.js';
 import type { DaemonStats, DaemonStatus } from '../http/schemas.js';

@@ -1,17 +1,9 @@
 import { constants } from 'node:os';
 import type { Driver } from './driver.js';
+import type { EndReason } from './mounted-file-system.js';
 import type { Native, NativeChannel } from './native.js';
 import { Notifier } from './notifier.js';
 import { RequestPool } from './request-pool.js';
-
-/** How a connection ended. */
-export type EndReason =
-  /** Somebody unmounted: us, `umount`, `fusermount3 -u`; also by force. */
-  | 'unmounted'
-  /** Somebody wrote to `abort` under /sys/fs/fuse/connections. */
-  | 'aborted'
-  /** The device answered something unexpected. */
-  | 'failed';
 
 export interface ConnectionOptions {
   /** Largest READ and WRITE, in bytes. */

@@ -3,7 +3,7 @@ import type { Attributes, NodeEntry } from '../../vfs/file-system.js';
 import type { Fields } from './fields.js';
 
 /** File type bits of st_mode, and the d_type of a directory entry (the same, shifted). */
-const typeBits: Record<Kind, number> = {
+export const typeBits: Record<Kind, number> = {
   fifo: 0o010000,
   char: 0o020000,
   dir: 0o040000,
