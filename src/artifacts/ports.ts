@@ -25,6 +25,8 @@ export interface Inode {
   readonly target: string;
   /** Bytes really held, for st_blocks. */
   readonly allocated: number;
+  /** Goes up when attributes or bytes became others without a call of the tree: another version, a discard. */
+  readonly revision: number;
 }
 
 export interface CreateInit {
@@ -45,6 +47,22 @@ export interface AttributeChanges {
   readonly atime?: Time | 'now';
   readonly mtime?: Time | 'now';
   readonly ctime?: Time;
+}
+
+/**
+ * What fallocate(2) does with a range: `allocate` makes sure it is there, `punch` makes it a hole, `zero` makes it
+ * zeros. `keepSize`: the file does not grow where the range ends after it; a punched file never grows.
+ */
+export interface AllocateRange {
+  readonly offset: number;
+  readonly length: number;
+  readonly how: 'allocate' | 'punch' | 'zero';
+  readonly keepSize: boolean;
+}
+
+export interface FilePlace {
+  readonly inode: Inode;
+  readonly offset: number;
 }
 
 export interface DirectoryItem {
@@ -68,6 +86,11 @@ export interface WorkingTree {
   parentOf(directory: Inode): Inode;
 
   create(parent: Inode, name: string, init: CreateInit): MaybePromise<Inode>;
+  /**
+   * A file without a name, which the caller retains at once: it is gone when released, and nothing of it outlives the
+   * daemon. With `linkable`, `link` gives it a name.
+   */
+  createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode;
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void>;
   /** Removes a name that is not a directory; the file lives on while retained. */
   unlink(parent: Inode, name: string): MaybePromise<void>;
@@ -83,6 +106,28 @@ export interface WorkingTree {
   /** Everything staged in this artifact. */
   syncAll(): Promise<void>;
 
+  /**
+   * Bytes of the range that are not there yet may need room: with less than `roomBytes` of it nothing happens and it
+   * is `NoSpace`. None is reserved: a later write may still be `NoSpace`.
+   */
+  allocate(
+    inode: Inode,
+    range: AllocateRange,
+    options?: { killPrivileges?: boolean; roomBytes?: number },
+  ): void;
+  /** Where data or a hole begins, from `offset` on; the end counts as a hole. `NotSeekable` past the last data, or the end. */
+  seek(inode: Inode, offset: number, what: 'data' | 'hole'): number;
+  /**
+   * Copies within the artifact; bytes that are in the store are shared. Answers how many were copied: fewer at the
+   * end, and where staged bytes begin or end, which are copied in parts.
+   */
+  copyRange(
+    from: FilePlace,
+    to: FilePlace,
+    length: number,
+    options?: { killPrivileges?: boolean; signal?: AbortSignal },
+  ): MaybePromise<number>;
+
   xattr(inode: Inode, name: string): Uint8Array | undefined;
   xattrs(inode: Inode): readonly string[];
   setXattr(inode: Inode, name: string, value: Uint8Array | null): MaybePromise<void>;
@@ -93,24 +138,6 @@ export interface WorkingTree {
   /** A file is open for writing: commits name it. Balanced by `closed`. */
   opened(inode: Inode): void;
   closed(inode: Inode): void;
-}
-
-/** What fallocate, SEEK_DATA, SEEK_HOLE and copy_file_range ask of a working tree; `ArtifactTree` has it too. */
-export interface SparseFiles {
-  /** Makes a range a hole; the size stays. */
-  punch(inode: Inode, offset: number, length: number): void;
-  /** The file has at least `size` bytes. No space is reserved: a write may still be `NoSpace`. */
-  allocate(inode: Inode, size: number): void;
-  /** Where data or a hole begins, from `offset` on; the end counts as a hole. `NotSeekable` past the last data, or the end. */
-  seek(inode: Inode, offset: number, what: 'data' | 'hole'): number;
-  /** Copies within the artifact; bytes that are in the store are shared. Answers how many were copied: fewer at the end. */
-  copyRange(
-    from: Inode,
-    fromOffset: number,
-    to: Inode,
-    toOffset: number,
-    length: number,
-  ): MaybePromise<number>;
 }
 
 export interface RenameFlags {

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Inode, SparseFiles, WorkingTree } from '../../src/artifacts/ports.js';
+import type { Inode, WorkingTree } from '../../src/artifacts/ports.js';
 import { isCode } from '../../src/model/errors.js';
 import {
   failure,
@@ -18,7 +18,7 @@ import { GatedStore } from './support/gated-store.js';
 let store: GatedStore;
 let machine: Machine;
 let shell: Shell;
-let tree: WorkingTree & SparseFiles;
+let tree: WorkingTree;
 
 beforeEach(async () => {
   store = new GatedStore();
@@ -31,7 +31,7 @@ function use(next: Machine): void {
   const { artifacts } = next;
   const artifact = artifacts.staged()[0] ?? artifacts.create(artifacts.root, 'it');
   shell = new Shell(artifact);
-  tree = artifact.tree as WorkingTree & SparseFiles;
+  tree = artifact.tree;
 }
 
 afterEach(async () => {
@@ -184,16 +184,23 @@ const unlessNothingStaged = (error: unknown): void => {
 };
 
 type SparseOp =
-  | { op: 'write' | 'punch'; at: number; length: number }
-  | { op: 'allocate' | 'truncate'; at: number }
+  | { op: 'write'; at: number; length: number }
+  | { op: 'punch' | 'zero' | 'allocate'; at: number; length: number; keepSize: boolean }
+  | { op: 'truncate'; at: number }
   | { op: 'copy'; at: number; to: number; length: number }
   | { op: 'commit' };
 
 const at = fc.integer({ min: 0, max: 60_000 });
 const length = fc.integer({ min: 1, max: 20_000 });
 const sparseOp: fc.Arbitrary<SparseOp> = fc.oneof(
-  fc.record({ op: fc.constantFrom('write' as const, 'punch' as const), at, length }),
-  fc.record({ op: fc.constantFrom('allocate' as const, 'truncate' as const), at }),
+  fc.record({ op: fc.constant('write' as const), at, length }),
+  fc.record({
+    op: fc.constantFrom('punch' as const, 'zero' as const, 'allocate' as const),
+    at,
+    length,
+    keepSize: fc.boolean(),
+  }),
+  fc.record({ op: fc.constant('truncate' as const), at }),
   fc.record({ op: fc.constant('copy' as const), at, to: at, length }),
   fc.record({ op: fc.constant('commit' as const) }),
 );
@@ -239,26 +246,37 @@ async function both(
       bytes.fill(i + 1, op.at, op.at + op.length);
       return { bytes, data: data.fill(true, op.at, op.at + op.length) };
     }
-    case 'punch': {
-      tree.punch(inode, op.at, op.length);
-      const { bytes, data } = sized(old.length);
-      bytes.fill(0, Math.min(op.at, old.length), Math.min(op.at + op.length, old.length));
-      return { bytes, data: data.fill(false, op.at, op.at + op.length) };
+    case 'punch':
+    case 'zero': {
+      tree.allocate(inode, { how: op.op, offset: op.at, length: op.length, keepSize: op.keepSize });
+      const end = op.at + op.length;
+      const { bytes, data } = sized(
+        op.op === 'punch' || op.keepSize ? old.length : Math.max(old.length, end),
+      );
+      bytes.fill(0, Math.min(op.at, bytes.length), Math.min(end, bytes.length));
+      return { bytes, data: data.fill(false, op.at, end) };
     }
     case 'allocate':
-      tree.allocate(inode, op.at);
-      return sized(Math.max(old.length, op.at));
+      tree.allocate(inode, { how: 'allocate', offset: op.at, length: op.length, keepSize: op.keepSize });
+      return sized(op.keepSize ? old.length : Math.max(old.length, op.at + op.length));
     case 'truncate':
       await tree.setAttributes(inode, { size: op.at });
       return sized(op.at);
     case 'copy': {
       const count = Math.max(0, Math.min(op.length, old.length - op.at));
       if (Math.abs(op.at - op.to) < count) {
-        const error = await failure(() => tree.copyRange(inode, op.at, inode, op.to, op.length));
+        const error = await failure(() =>
+          tree.copyRange({ inode, offset: op.at }, { inode, offset: op.to }, op.length),
+        );
         expect(error.code).toBe('Invalid');
         return sized(old.length);
       }
-      expect(await tree.copyRange(inode, op.at, inode, op.to, op.length)).toBe(count);
+      for (let done = 0; done < count; ) {
+        const from = { inode, offset: op.at + done };
+        const copied = await tree.copyRange(from, { inode, offset: op.to + done }, op.length - done);
+        expect(copied).toBeGreaterThan(0);
+        done += copied;
+      }
       const { bytes, data } = sized(count === 0 ? old.length : Math.max(old.length, op.to + count));
       if (count > 0) old.copy(bytes, op.to, op.at, op.at + count);
       // Whether a copied hole stays one depends on where its bytes were.

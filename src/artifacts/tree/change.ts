@@ -82,6 +82,21 @@ export class Change {
     return node;
   }
 
+  /** A file without a name is about to get one: it has a row from now on. */
+  appear(node: Node): void {
+    const { stage, table } = this.#core;
+    stage.own(node.ino);
+    this.#record(node).insert = true;
+    node.staged = true;
+    node.gen = stage.gen;
+    node.contentGen = stage.gen;
+    // What else takes bytes of it has gone with an older generation; nobody else writes into its own file.
+    if (node.file !== 0) node.fileGen = stage.gen;
+    this.afterwards(() => {
+      if (table.get(node.ino) !== node) table.add(node);
+    });
+  }
+
   /** Gives `name` in `parent`, which is touched, to an inode. */
   putName(parent: Node, name: string, ino: Ino): void {
     const { db, stage } = this.#core;

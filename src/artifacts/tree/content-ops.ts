@@ -126,9 +126,13 @@ export class ContentOps {
         this.cleaner.drop(node, old);
       });
     });
-    for (const { start, length, source } of node.map) {
-      if (source.type === 'local' && source.file === node.file) this.#announce(node, start, length);
-    }
+    this.#announceOwn(node);
+  }
+
+  /** A file without a name got one: its bytes may be uploaded. */
+  named(node: Node): void {
+    node.isLinkable = false;
+    this.#announceOwn(node);
   }
 
   /** Waits until no write runs, and holds new ones back while `body` runs. */
@@ -336,6 +340,12 @@ export class ContentOps {
       if (isCode(error, 'NotFound') && !this.#core.db.inodes.stagingFiles().has(file)) return;
       this.#unsynced.add(file);
       throw error;
+    }
+  }
+
+  #announceOwn(node: Node): void {
+    for (const { start, length, source } of node.map) {
+      if (source.type === 'local' && source.file === node.file) this.#announce(node, start, length);
     }
   }
 

@@ -39,7 +39,7 @@ function insert(core: TreeCore, parent: Node, name: string, init: CreateInit): N
 }
 
 /** In a setgid directory new files take its group, and new directories the bit too. */
-function inherit(parent: Node, init: CreateInit): CreateInit {
+export function inherit(parent: Node, init: CreateInit): CreateInit {
   if ((parent.mode & 0o2000) === 0) return init;
   const mode = init.kind === 'dir' ? init.mode | 0o2000 : init.mode;
   return { ...init, gid: parent.gid, mode };
@@ -53,13 +53,14 @@ export function link(core: TreeCore, node: Node, parent: Node, name: string): Ma
       checkParent(core, parent);
       if (node.kind === 'dir')
         throw new ArtifactError('NotPermitted', `${core.pathOf(node)} is a directory: it has one name`);
-      if (!node.hasName) throw missing(core, node.parent ?? core.root, node.name);
+      if (!node.hasName && !node.isLinkable) throw missing(core, node.parent ?? core.root, node.name);
       if (existing !== undefined) throw exists(core, parent, name);
       if (node.nlink >= limits.hardLinksMax)
         throw new ArtifactError('TooManyLinks', `${core.pathOf(node)} has ${node.nlink} names already`);
       core.change((change) => {
         change.touch(parent);
-        change.touch(node);
+        if (node.hasName) change.touch(node);
+        else change.appear(node);
         change.putName(parent, name, node.ino);
         node.nlink++;
         node.ctime = change.now;
@@ -245,7 +246,7 @@ function isWithin(core: TreeCore, node: Node, ancestor: Node): boolean {
   return false;
 }
 
-function checkParent(core: TreeCore, parent: Node): void {
+export function checkParent(core: TreeCore, parent: Node): void {
   if (parent.kind !== 'dir')
     throw new ArtifactError('NotDirectory', `${core.pathOf(parent)} is no directory`);
   if (!parent.hasName)

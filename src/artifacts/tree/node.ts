@@ -1,5 +1,5 @@
 import { ExtentMap } from '../../content/extent-map.js';
-import type { Entry, Ino, Kind, Time } from '../../model/entry.js';
+import { compareTime, type Entry, type Extent, type Ino, type Kind, type Time } from '../../model/entry.js';
 import type { CreateInit, Inode } from '../ports.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 
@@ -32,6 +32,7 @@ export class Node implements Inode {
   xattrs: Xattrs | null = null;
   extra: Readonly<Record<string, unknown>> | null = null;
   sha256: string | null = null;
+  revision = 0;
 
   staged = false;
   gen = 0;
@@ -51,6 +52,8 @@ export class Node implements Inode {
 
   /** References of callers, of children in memory, and of running writes: 0 means it may leave memory. */
   holds = 0;
+  /** Made without a name, and may get one. */
+  isLinkable = false;
   openForWriting = 0;
   readers = 0;
   writesRunning = 0;
@@ -59,6 +62,8 @@ export class Node implements Inode {
 
   #map: ExtentMap | null = null;
   #loadMap: (() => ExtentMap) | null = null;
+  /** Of the entry it was taken from, while the map is still that. */
+  #extents: readonly Extent[] | null = null;
 
   constructor(ino: Ino, kind: Kind) {
     this.ino = ino;
@@ -95,6 +100,7 @@ export class Node implements Inode {
 
   /** Becomes what the base version says; whatever was staged of it is gone. */
   takeEntry(entry: Entry): void {
+    if (!this.#looksLike(entry)) this.revision++;
     this.mode = entry.mode;
     this.uid = entry.uid;
     this.gid = entry.gid;
@@ -119,9 +125,11 @@ export class Node implements Inode {
     this.logged = 0;
     const extents = entry.extents ?? [];
     this.setMapLoader(() => ExtentMap.fromEntryExtents(extents));
+    this.#extents = extents;
   }
 
   takeRow(row: InodeRow, loadMap: () => ExtentMap): void {
+    this.revision++;
     this.mode = row.mode;
     this.uid = row.uid;
     this.gid = row.gid;
@@ -159,11 +167,33 @@ export class Node implements Inode {
   set map(map: ExtentMap) {
     this.#map = map;
     this.#loadMap = null;
+    this.#extents = null;
   }
 
   setMapLoader(load: () => ExtentMap): void {
     this.#map = null;
     this.#loadMap = load;
+    this.#extents = null;
+  }
+
+  /** Certainly shows the same attributes and bytes as the entry. */
+  #looksLike(entry: Entry): boolean {
+    return (
+      this.contentGen === 0 &&
+      this.#extents !== null &&
+      this.size === entry.size &&
+      this.mode === entry.mode &&
+      this.uid === entry.uid &&
+      this.gid === entry.gid &&
+      this.nlink === entry.nlink &&
+      this.rdev === (entry.rdev ?? 0) &&
+      this.target === (entry.target ?? '') &&
+      compareTime(this.mtime, entry.mtime) === 0 &&
+      compareTime(this.ctime, entry.ctime) === 0 &&
+      compareTime(this.atime, entry.atime ?? entry.mtime) === 0 &&
+      sameXattrs(this.xattrs, entry.xattrs ?? null) &&
+      sameExtents(this.#extents, entry.extents ?? [])
+    );
   }
 
   get allocated(): number {
@@ -220,5 +250,21 @@ export type NodeState = Pick<
   | 'fileGen'
   | 'logged'
 >;
+
+function sameXattrs(a: Xattrs | null, b: Xattrs | null): boolean {
+  if (a === null || b === null) return a === b;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+function sameExtents(a: readonly Extent[], b: readonly Extent[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ object, offset, length }, i) => {
+      const other = b[i];
+      return other?.object === object && other.offset === offset && other.length === length;
+    })
+  );
+}
 
 const zero: Time = { s: 0, ns: 0 };

@@ -1,36 +1,58 @@
+import { seekContent } from '../../content/seek.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
+import type { AllocateRange } from '../ports.js';
 import type { Change } from './change.js';
 import type { ContentOps } from './content-ops.js';
 import type { Node } from './node.js';
+import { dropPrivileges } from './privileges.js';
 import type { TreeCore } from './tree-core.js';
 
 /** Holes, and copies that share what is in the store. */
 
-export function punch(core: TreeCore, content: ContentOps, node: Node, offset: number, length: number): void {
+export function allocate(
+  core: TreeCore,
+  content: ContentOps,
+  node: Node,
+  range: AllocateRange,
+  options: { killPrivileges?: boolean; roomBytes?: number },
+): void {
+  const { offset, length, how, keepSize } = range;
   checkRange(core, node, offset, length);
-  changeContent(core, node, (change) => content.cut(node, change, (map) => map.punch(offset, length)));
+  if (how === 'allocate') checkRoom(core, node, range, options.roomBytes ?? Number.POSITIVE_INFINITY);
+  const end = offset + length;
+  const size = keepSize || how === 'punch' ? node.size : Math.max(node.size, end);
+  const cuts = how !== 'allocate' && node.map.pieces(offset, length).length > 0;
+  const body = (change: Change | null): void => {
+    if (cuts) content.cut(node, change, (map) => map.punch(offset, length));
+    node.size = size;
+    if (options.killPrivileges === true) dropPrivileges(node);
+  };
+  // As local file systems do, the times also change when the bytes do not.
+  if (cuts || size !== node.size) changeContent(core, node, body);
+  else changeAttributes(core, node, body);
 }
 
-export function allocate(core: TreeCore, content: ContentOps, node: Node, size: number): void {
-  checkRange(core, node, 0, size);
-  if (size > node.size) changeContent(core, node, (change) => content.resize(node, size, change));
+function checkRoom(core: TreeCore, node: Node, range: AllocateRange, roomBytes: number): void {
+  let wanted = range.length;
+  for (const { length } of node.map.pieces(range.offset, range.length)) wanted -= length;
+  if (wanted > roomBytes)
+    throw new ArtifactError('NoSpace', `${core.pathOf(node)}: no room for ${wanted} more bytes`, {
+      hint: 'free space under the state directory',
+    });
 }
 
 export function seek(core: TreeCore, node: Node, offset: number, what: 'data' | 'hole'): number {
   checkRange(core, node, offset, 0);
-  const beyond = () =>
-    new ArtifactError('NotSeekable', `${core.pathOf(node)} has nothing at ${offset} or after it`);
-  if (offset >= node.size) throw beyond();
-  let at = offset;
-  for (const { start, length } of node.map.pieces(offset, node.size - offset)) {
-    if (what === 'data') return Math.max(start, offset);
-    if (start > at) return at;
-    at = start + length;
-  }
-  if (what === 'data') throw beyond();
-  return at;
+  const content = {
+    size: () => node.size,
+    pieces: (at: number, length: number) => node.map.pieces(at, length),
+  };
+  const found = seekContent(content, offset, what);
+  if (found === undefined)
+    throw new ArtifactError('NotSeekable', `${core.pathOf(node)} has nothing at ${offset} or after it`);
+  return found;
 }
 
 interface Place {
@@ -44,18 +66,31 @@ export function copyRange(
   from: Place,
   to: Place,
   length: number,
+  options: { killPrivileges?: boolean; signal?: AbortSignal },
 ): MaybePromise<number> {
-  checkRange(core, from.node, from.offset, length);
-  checkRange(core, to.node, to.offset, length);
+  checkRange(core, from.node, from.offset, 0);
   const count = Math.max(0, Math.min(length, from.node.size - from.offset));
+  checkRange(core, to.node, to.offset, count);
   const overlaps = from.node === to.node && Math.abs(from.offset - to.offset) < count;
   if (overlaps) throw new ArtifactError('Invalid', `${core.pathOf(to.node)}: the ranges overlap`);
   if (count === 0) return 0;
-  const isStored = from.node.map.pieces(from.offset, count).every(({ source }) => source.type === 'object');
-  return isStored ? share(core, content, from, to, count) : copyBytes(content, from, to, count);
+  const pieces = from.node.map.pieces(from.offset, count);
+  const local = pieces.find(({ source }) => source.type === 'local');
+  const stored = local === undefined ? count : local.start - from.offset;
+  if (stored > 0) return share(core, content, from, to, stored, options.killPrivileges === true);
+  const after = pieces.find(({ source }) => source.type === 'object');
+  const staged = after === undefined ? count : after.start - from.offset;
+  return copyBytes(content, from, to, staged, options);
 }
 
-function share(core: TreeCore, content: ContentOps, from: Place, to: Place, count: number): number {
+function share(
+  core: TreeCore,
+  content: ContentOps,
+  from: Place,
+  to: Place,
+  count: number,
+  killPrivileges: boolean,
+): number {
   const { node, offset } = to;
   const pieces = from.node.map.pieces(from.offset, count);
   changeContent(core, node, (change) => {
@@ -64,17 +99,26 @@ function share(core: TreeCore, content: ContentOps, from: Place, to: Place, coun
       node.map.set(offset + start - from.offset, length, source);
     }
     node.size = Math.max(node.size, offset + count);
+    if (killPrivileges) dropPrivileges(node);
   });
   return count;
 }
 
 /** At most one part at a time: the caller asks again for the rest, as programs do. */
-function copyBytes(content: ContentOps, from: Place, to: Place, count: number): MaybePromise<number> {
+function copyBytes(
+  content: ContentOps,
+  from: Place,
+  to: Place,
+  count: number,
+  options: { killPrivileges?: boolean; signal?: AbortSignal },
+): MaybePromise<number> {
   const reader = content.open(from.node);
   const close = () => reader.close();
   try {
-    const bytes = reader.read(from.offset, Math.min(count, limits.partBytesMin));
-    const copied = chain(bytes, (read) => content.write(to.node, to.offset, read, false));
+    const bytes = reader.read(from.offset, Math.min(count, limits.partBytesMin), options.signal);
+    const copied = chain(bytes, (read) =>
+      content.write(to.node, to.offset, read, options.killPrivileges === true),
+    );
     if (copied instanceof Promise) return copied.finally(close);
     close();
     return copied;
@@ -85,6 +129,19 @@ function copyBytes(content: ContentOps, from: Place, to: Place, count: number): 
 }
 
 function changeContent(core: TreeCore, node: Node, body: (change: Change | null) => void): void {
+  changeFile(core, node, body, (change) => change.touchContent(node));
+}
+
+function changeAttributes(core: TreeCore, node: Node, body: (change: Change | null) => void): void {
+  changeFile(core, node, body, (change) => void change.touch(node));
+}
+
+function changeFile(
+  core: TreeCore,
+  node: Node,
+  body: (change: Change | null) => void,
+  touch: (change: Change) => void,
+): void {
   const stamp = (now: Node['mtime']) => {
     node.mtime = now;
     node.ctime = now;
@@ -95,7 +152,7 @@ function changeContent(core: TreeCore, node: Node, body: (change: Change | null)
     return;
   }
   core.change((change) => {
-    change.touchContent(node);
+    touch(change);
     body(change);
     stamp(change.now);
   });

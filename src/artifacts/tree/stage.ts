@@ -18,6 +18,9 @@ export class Stage {
   place: NamePlace | null;
   #inoNext = 0;
   #inoEnd = 0;
+  /** Numbers for files without a name: a prefix of their own, which the stage owns once one of them has a name. */
+  #unnamedNext = 0;
+  #unnamedEnd = 0;
   /** Without a row: the generation goes on counting, so that numbers of nodes in memory stay meaningful. */
   #gen = 1;
 
@@ -92,6 +95,24 @@ export class Stage {
   nextIno(): Ino {
     if (this.#inoNext === this.#inoEnd) this.#reserveInos();
     return this.#inoNext++;
+  }
+
+  /** For an inode that is not stored: without a stage, too. */
+  unnamedIno(inoPrefixesUsed: readonly number[]): Ino {
+    if (this.#unnamedNext === this.#unnamedEnd) {
+      const prefix = drawInoPrefix([...inoPrefixesUsed, ...(this.#row?.inoPrefixes ?? [])]);
+      this.#unnamedNext = prefix * inosPerPrefix;
+      this.#unnamedEnd = this.#unnamedNext + inosPerPrefix;
+    }
+    return this.#unnamedNext++;
+  }
+
+  /** The number is of an inode of this stage from now on. Inside a transaction, after `ensure`. */
+  own(ino: Ino): void {
+    const prefix = Math.floor(ino / inosPerPrefix);
+    const inoPrefixes = this.#row?.inoPrefixes ?? [];
+    // In front: new numbers come from the last.
+    if (!inoPrefixes.includes(prefix)) this.update({ inoPrefixes: [prefix, ...inoPrefixes] });
   }
 
   /** Stores changed fields of the row. Inside a transaction. */

@@ -1,14 +1,15 @@
 import type { FileReader } from '../../content/ports.js';
 import { ArtifactError } from '../../model/errors.js';
-import type { MaybePromise } from '../../util/maybe-promise.js';
+import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import { checkFileName } from '../../workspace/names.js';
 import type {
+  AllocateRange,
   AttributeChanges,
   CreateInit,
   DirectoryItem,
+  FilePlace,
   Inode,
   RenameFlags,
-  SparseFiles,
   WorkingTree,
 } from '../ports.js';
 import { setAttributes, setXattr, xattr } from './attribute-ops.js';
@@ -16,11 +17,12 @@ import { ContentOps } from './content-ops.js';
 import { list } from './listing.js';
 import * as names from './name-ops.js';
 import { Node } from './node.js';
-import { allocate, copyRange, punch, seek } from './sparse-ops.js';
+import { allocate, copyRange, seek } from './sparse-ops.js';
 import { TreeCore, type TreeParts } from './tree-core.js';
+import { createUnnamed } from './unnamed.js';
 
 /** The working view of one artifact. A thin front: every operation is in a file of its kind beside this one. */
-export class ArtifactTree implements WorkingTree, SparseFiles {
+export class ArtifactTree implements WorkingTree {
   readonly core: TreeCore;
   readonly content: ContentOps;
 
@@ -55,8 +57,14 @@ export class ArtifactTree implements WorkingTree, SparseFiles {
     return names.create(this.core, this.#directory(parent), name, init);
   }
 
+  createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode {
+    return createUnnamed(this.core, this.#directory(parent), init, linkable);
+  }
+
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void> {
-    return names.link(this.core, this.#node(inode), this.#directory(parent), name);
+    const node = this.#node(inode);
+    const linked = names.link(this.core, node, this.#directory(parent), name);
+    return node.isLinkable ? chain(linked, () => this.content.named(node)) : linked;
   }
 
   unlink(parent: Inode, name: string): MaybePromise<void> {
@@ -83,12 +91,12 @@ export class ArtifactTree implements WorkingTree, SparseFiles {
     return this.content.write(this.#node(inode), offset, data, killPrivileges);
   }
 
-  punch(inode: Inode, offset: number, length: number): void {
-    punch(this.core, this.content, this.#node(inode), offset, length);
-  }
-
-  allocate(inode: Inode, size: number): void {
-    allocate(this.core, this.content, this.#node(inode), size);
+  allocate(
+    inode: Inode,
+    range: AllocateRange,
+    options: { killPrivileges?: boolean; roomBytes?: number } = {},
+  ): void {
+    allocate(this.core, this.content, this.#node(inode), range, options);
   }
 
   seek(inode: Inode, offset: number, what: 'data' | 'hole'): number {
@@ -96,18 +104,18 @@ export class ArtifactTree implements WorkingTree, SparseFiles {
   }
 
   copyRange(
-    from: Inode,
-    fromOffset: number,
-    to: Inode,
-    toOffset: number,
+    from: FilePlace,
+    to: FilePlace,
     length: number,
+    options: { killPrivileges?: boolean; signal?: AbortSignal } = {},
   ): MaybePromise<number> {
     return copyRange(
       this.core,
       this.content,
-      { node: this.#node(from), offset: fromOffset },
-      { node: this.#node(to), offset: toOffset },
+      { node: this.#node(from.inode), offset: from.offset },
+      { node: this.#node(to.inode), offset: to.offset },
       length,
+      options,
     );
   }
 
