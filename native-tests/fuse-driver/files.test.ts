@@ -297,11 +297,11 @@ describe('interrupts', () => {
     const reader = place.start(`exec python3 -c '
 import os, signal, sys
 def stop(*_): sys.exit(42)
-signal.signal(signal.SIGUSR1, stop)
+signal.signal(signal.SIGINT, stop)
 os.read(os.open("direct", os.O_RDONLY), 4096)
 '`);
     await expect.poll(() => seen.waiting).toBe(1);
-    process.kill(reader.pid, 'SIGUSR1');
+    process.kill(reader.pid, 'SIGINT');
     expect(await reader.outcome).toMatchObject({ code: 42 });
     expect(seen).toMatchObject({ waiting: 1, interrupted: 1 });
     expect(place.failures).toEqual([]);
@@ -314,7 +314,7 @@ os.read(os.open("direct", os.O_RDONLY), 4096)
     await expect.poll(() => seen.waiting).toBe(1);
     process.kill(reader.pid, 'SIGKILL');
     expect((await reader.outcome).code).not.toBe(0);
-    await expect.poll(() => place.mounted?.pendingCount()).toBe(0);
+    await expect.poll(() => place.mounted?.pending().count).toBe(0);
     expect(seen).toMatchObject({ waiting: 1, interrupted: 1 });
   });
 
@@ -328,7 +328,7 @@ os.read(os.open("direct", os.O_RDONLY), 4096)
     process.kill(reader.pid, 'SIGKILL');
     expect((await reader.outcome).code).not.toBe(0);
     seen.goOn();
-    await expect.poll(() => place.mounted?.pendingCount()).toBe(0);
+    await expect.poll(() => place.mounted?.pending().count).toBe(0);
     expect(await place.sh('cat slow')).toBe('content');
   });
 });

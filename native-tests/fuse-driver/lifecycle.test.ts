@@ -247,7 +247,7 @@ describe('ends', () => {
       });
     };
     const reader = place.start('exec cat file');
-    await expect.poll(() => mounted.pendingCount()).toBeGreaterThan(0);
+    await expect.poll(() => mounted.pending().count).toBeGreaterThan(0);
     await shell(`umount -f '${place.mountPoint}'; umount -l '${place.mountPoint}'`);
     expect((await reader.outcome).code).not.toBe(0);
     await expect.poll(() => interrupted).toBe(true);

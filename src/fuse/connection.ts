@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { limits } from '../model/limits.js';
 import type { Driver } from './driver.js';
 import type { EndReason } from './mounted-file-system.js';
 import type { Native, NativeChannel } from './native.js';
@@ -8,6 +9,10 @@ import { RequestPool } from './request-pool.js';
 export interface ConnectionOptions {
   /** Largest READ and WRITE, in bytes. */
   readonly requestBytesMax: number;
+  /** How long work under way may go on when the kernel is gone, in ms; 0 for as long as it takes. */
+  readonly endTimeoutMs: number;
+  /** So many requests were under way when that time was over. */
+  readonly onUnfinished: (count: number) => void;
   readonly onNotifyFailure: (errno: number) => void;
 }
 
@@ -17,27 +22,31 @@ const batchMax = 32;
 const headerBytesMax = 4096;
 /** Memory for write data that the file system has not yet let go of: pieces of a few large writes each. */
 const writesPerPiece = 3;
-const piecesMax = 32;
 
 /** One mount's open /dev/fuse: reads requests when there are some and gives them to the driver. Owns the descriptor. */
 export class Connection {
   readonly notifier: Notifier;
-  /** Resolves when the kernel is gone and every request under way has been settled. Never rejects. */
+  /** Resolves when the kernel is gone and every request under way is settled, or `endTimeoutMs` over. Never rejects. */
   readonly closed: Promise<EndReason>;
   readonly #driver: Driver;
   readonly #channel: NativeChannel;
   readonly #pool: RequestPool;
   readonly #keepBytes: number;
+  readonly #options: ConnectionOptions;
   readonly #ends = new Uint32Array(batchMax);
   #resolveClosed: (reason: EndReason) => void = () => {};
   #ended = false;
 
   constructor(native: Native, fd: number, driver: Driver, options: ConnectionOptions) {
     this.#driver = driver;
+    this.#options = options;
     this.#keepBytes = options.requestBytesMax + headerBytesMax;
     this.#channel = new native.Channel(fd, driver.replyMemory, () => this.#readable());
-    this.#pool = new RequestPool(this.#keepBytes, writesPerPiece * this.#keepBytes, piecesMax, () =>
-      this.#start(),
+    this.#pool = new RequestPool(
+      this.#keepBytes,
+      writesPerPiece * this.#keepBytes,
+      limits.fuseWritePiecesMax,
+      () => this.#start(),
     );
     this.notifier = new Notifier((messages) => this.#channel.notify(messages), options.onNotifyFailure);
     this.closed = new Promise((resolve) => {
@@ -82,9 +91,13 @@ export class Connection {
     if (this.#ended) return;
     this.#ended = true;
     this.#channel.close();
+    const { endTimeoutMs, onUnfinished } = this.#options;
     void this.#driver
-      .end(`the connection to the kernel ended: ${reason}`)
-      .then(() => this.#resolveClosed(reason));
+      .end(`the connection to the kernel ended: ${reason}`, endTimeoutMs)
+      .then((unfinished) => {
+        if (unfinished > 0) onUnfinished(unfinished);
+        this.#resolveClosed(reason);
+      });
   }
 }
 

@@ -1,10 +1,13 @@
 import { constants } from 'node:os';
 import { ArtifactError, toArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { within } from '../util/within.js';
 import type { FileSystem, KernelNotifier } from '../vfs/file-system.js';
+import { isToldToEnd } from './asker.js';
 import { codesToReport, errnoOfCode } from './errno.js';
 import type { Session } from './operations/operation.js';
 import { isUnanswered, operations } from './operations/table.js';
+import { PendingRequests } from './pending-requests.js';
 import {
   decodeInit,
   type InitOptions,
@@ -18,6 +21,7 @@ import { opcode, opcodeName, opcodesMax } from './protocol/opcodes.js';
 import { Refusal } from './protocol/refusal.js';
 import { Reply } from './protocol/reply.js';
 import { Request, type RequestMemory, requestHeaderBytes } from './protocol/request.js';
+import { isChanging, namesOf } from './request-names.js';
 
 /** The way to the kernel, for one reply: 0, or -errno (ENOENT: the kernel no longer wants it). */
 export interface Wire {
@@ -39,6 +43,10 @@ export interface RequestFailure {
 
 export interface DriverOptions {
   readonly init: InitOptions;
+  /** How long the kernel waits for an answer, in ms; 0 (default) for as long as it takes. */
+  readonly requestTimeoutMs?: number;
+  /** Whether the thread that asks has been told to end; default: what /proc says. */
+  readonly isToldToEnd?: (thread: number) => boolean | undefined;
   readonly onError: (failure: RequestFailure) => void;
 }
 
@@ -47,7 +55,6 @@ export interface DriverOptions {
  * wait: bytes come in by `handle`, one request at a time, and replies leave through the wire.
  *
  * INVARIANT: each request is answered exactly once, but FORGET, BATCH_FORGET and INTERRUPT never are.
- * INVARIANT: a request is in `#pending` exactly while its answer is a promise.
  */
 export class Driver implements Session {
   readonly fileSystem: FileSystem;
@@ -59,16 +66,20 @@ export class Driver implements Session {
   readonly #reply: Reply;
   #wire: Wire | undefined;
   #notifier: KernelNotifier | undefined;
-  readonly #pending = new Map<number, Request>();
+  readonly #pending: PendingRequests;
   #negotiated: Negotiated | undefined;
   #resolveReady: (agreed: Negotiated) => void = () => {};
   #rejectReady: (error: unknown) => void = () => {};
-  #onDrained: (() => void) | undefined;
 
   constructor(fileSystem: FileSystem, options: DriverOptions) {
     this.fileSystem = fileSystem;
     this.#options = options;
     this.#reply = new Reply();
+    this.#pending = new PendingRequests({
+      timeoutMs: options.requestTimeoutMs ?? 0,
+      giveUp: (request, why) => this.#giveUp(request, why),
+      isToldToEnd: options.isToldToEnd ?? isToldToEnd,
+    });
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
@@ -91,8 +102,9 @@ export class Driver implements Session {
     return this.#negotiated;
   }
 
-  get pendingCount(): number {
-    return this.#pending.size;
+  /** Requests whose answer the file system has promised. */
+  get pending(): Pick<PendingRequests, 'count' | 'givenUpCount' | 'oldestMs'> {
+    return this.#pending;
   }
 
   /** One request: the bytes of `memory` from `start` (a multiple of 8) to `end`. Throws nothing. */
@@ -108,6 +120,10 @@ export class Driver implements Session {
     const request = new Request(memory, start, end);
     const number = request.opcode;
     if (number < opcodesMax) this.counts[number] = (this.counts[number] as number) + 1;
+    if (this.fileSystem.accesses?.isOpen === true) {
+      request.startedMs = performance.now();
+      request.about = namesOf(request);
+    }
     try {
       if (this.#negotiated === undefined) this.#initialise(request);
       else this.#run(request);
@@ -172,58 +188,68 @@ export class Driver implements Session {
       this.#succeed(request, result, pack, undo);
       return;
     }
-    request.wait();
-    this.#pending.set(request.unique, request);
+    if (isChanging(request)) request.about = namesOf(request);
+    this.#pending.add(request);
     result.then(
       (value) => {
-        this.#settle(request);
-        this.#succeed(request, value, pack, undo);
-        this.#afterSettling();
+        if (this.#pending.settled(request)) this.#succeed(request, value, pack, undo);
+        else this.#succeedLate(request, value, undo);
+        this.#pending.afterSettling();
       },
       (error: unknown) => {
-        this.#settle(request);
-        this.#fail(request, error);
-        this.#afterSettling();
+        if (this.#pending.settled(request)) this.#fail(request, error);
+        this.#pending.afterSettling();
       },
     );
   }
 
   interrupt(unique: number): void {
-    this.#pending.get(unique)?.abort();
+    this.#pending.interrupt(unique);
   }
 
   /**
    * The connection is gone: tells everybody who still waits, and resolves when the last answer (which nobody gets) is
-   * there, so that the file system can be closed.
+   * there, so that the file system can be closed; at the latest after `timeoutMs`. Answers how much work went on then.
    */
-  async end(reason: string): Promise<void> {
+  async end(reason: string, timeoutMs = 0): Promise<number> {
     this.#rejectReady(new ArtifactError('Interrupted', reason));
-    for (const request of this.#pending.values()) request.abort();
-    await this.drained();
+    this.#pending.abortAll();
+    if (timeoutMs > 0) await within(timeoutMs, this.drained());
+    else await this.drained();
+    this.#pending.stop();
+    return this.#pending.count + this.#pending.givenUpCount;
   }
 
   /** Resolves when no request is under way. */
-  async drained(): Promise<void> {
-    if (this.#pending.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const before = this.#onDrained;
-      this.#onDrained = () => {
-        before?.();
-        resolve();
-      };
-    });
+  drained(): Promise<void> {
+    return this.#pending.drained();
   }
 
-  #settle(request: Request): void {
-    this.#pending.delete(request.unique);
-    request.settled();
+  /** Answers a request whose result nobody waits for any more. */
+  #giveUp(request: Request, why: ArtifactError): void {
+    let error = why;
+    if (why.code === 'TimedOut') {
+      const { fileSystem } = this;
+      const place = fileSystem.pathOf?.(request.nodeId) ?? `#${request.nodeId}`;
+      const hint = 'the store may be away; the option request-timeout says how long to wait';
+      error = new ArtifactError('TimedOut', `${opcodeName(request.opcode)} ${place}: ${why.message}`, {
+        hint,
+      });
+      fileSystem.noteFailure?.(request.nodeId, error);
+    }
+    this.#fail(request, error);
   }
 
-  #afterSettling(): void {
-    if (this.#pending.size > 0 || this.#onDrained === undefined) return;
-    const done = this.#onDrained;
-    this.#onDrained = undefined;
-    done();
+  /** What was answered with a failure has happened after all. */
+  #succeedLate<T>(request: Request, value: T, undo: ((value: T) => void) | undefined): void {
+    try {
+      undo?.(value);
+    } catch (error) {
+      this.#report(request, constants.errno.EIO, toArtifactError(error));
+    }
+    if (!isChanging(request)) return;
+    for (const { parent, name } of request.about) this.#notifier?.invalidateEntry(parent, name);
+    this.#notifier?.invalidateInode(request.nodeId, 0, 0);
   }
 
   #succeed<T>(
@@ -242,6 +268,7 @@ export class Driver implements Session {
       return;
     }
     const sent = this.#write();
+    if (request.startedMs !== 0) this.#record(request, 0);
     if (sent !== 0) this.#unsent(request, -sent, () => undo?.(value));
   }
 
@@ -262,7 +289,21 @@ export class Driver implements Session {
     if (isUnanswered(request.opcode)) return;
     this.#reply.begin(request.unique, errno);
     const sent = this.#write();
+    if (request.startedMs !== 0) this.#record(request, errno);
     if (sent !== 0) this.#unsent(request, -sent);
+  }
+
+  #record(request: Request, errno: number): void {
+    this.fileSystem.accesses?.record({
+      operation: opcodeName(request.opcode),
+      node: request.nodeId,
+      about: request.about,
+      uid: request.uid,
+      gid: request.gid,
+      pid: request.pid,
+      errno,
+      durationMs: performance.now() - request.startedMs,
+    });
   }
 
   #write(): number {

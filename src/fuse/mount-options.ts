@@ -22,10 +22,16 @@ export interface MountOptions {
   readonly allowDevices?: boolean;
   /** The kernel collects small writes and sends them later. Then `write` returns before the daemon has the bytes. */
   readonly writebackCache?: boolean;
+  /** Count epochs of names where the kernel does (7.44); default true. Without, each name is announced by itself. */
+  readonly epochs?: boolean;
   /** How far the kernel reads ahead, where this user may set it; default 4 MiB. A multiple of 4096. */
   readonly readAheadBytes?: number;
   /** How to mount: `auto` is directly for root, else with fusermount3. */
   readonly by?: 'auto' | 'mount' | 'fusermount3';
+  /** How long the kernel waits for an answer, in ms; 0 (default) for as long as it takes. Commits always have time. */
+  readonly requestTimeoutMs?: number;
+  /** How long requests under way may go on when the mount is over, in ms; 0 (default) for as long as they take. */
+  readonly endTimeoutMs?: number;
   /** Failures that somebody should read about. Must not throw. */
   readonly onError: (failure: RequestFailure) => void;
 }
@@ -40,7 +46,10 @@ export interface CheckedMountOptions {
   readonly allowSetuid: boolean;
   readonly allowDevices: boolean;
   readonly writebackCache: boolean;
+  readonly epochs: boolean;
   readonly readAheadBytes: number;
+  readonly requestTimeoutMs: number;
+  readonly endTimeoutMs: number;
   readonly by: 'mount' | 'fusermount3';
   readonly onError: (failure: RequestFailure) => void;
 }
@@ -61,7 +70,10 @@ export function checkMountOptions(options: MountOptions, isRoot: boolean): Check
     allowSetuid: options.allowSetuid ?? false,
     allowDevices: options.allowDevices ?? false,
     writebackCache: options.writebackCache ?? false,
+    epochs: options.epochs ?? true,
     readAheadBytes: options.readAheadBytes ?? readAheadBytesDefault,
+    requestTimeoutMs: options.requestTimeoutMs ?? 0,
+    endTimeoutMs: options.endTimeoutMs ?? 0,
     by: by === 'auto' ? (isRoot ? 'mount' : 'fusermount3') : by,
     onError: options.onError,
   };

@@ -8,7 +8,7 @@ import { type CheckedMountOptions, checkMountOptions, type MountOptions } from '
 import { prepareMountPoint } from './mount-point.js';
 import type { MountedFileSystem } from './mounted-file-system.js';
 import { loadNative } from './native.js';
-import { initFlag2 } from './protocol/flags.js';
+import { epochMinorMin, initFlag2 } from './protocol/flags.js';
 import { opcodeName } from './protocol/opcodes.js';
 import { raiseReadAhead } from './read-ahead.js';
 import { type UnmountOptions, unmountPath } from './unmount.js';
@@ -34,16 +34,20 @@ export async function mountFileSystem(
       backgroundMax: limits.fuseBackgroundRequestsMax,
       writebackCache: checked.writebackCache,
     },
+    requestTimeoutMs: checked.requestTimeoutMs,
     onError: checked.onError,
   });
   const fd = await mountDevice(native, path, checked);
   const connection = new Connection(native, fd, driver, {
     requestBytesMax: limits.fuseRequestBytesMax,
+    endTimeoutMs: checked.endTimeoutMs,
+    onUnfinished: (count) => reportUnfinished(checked, count),
     onNotifyFailure: (errno) => reportNotifyFailure(checked, errno),
   });
   try {
     const { minor, flags2 } = await driver.ready;
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
+    if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
     const readAheadBytes = await raiseReadAhead(path, checked.readAheadBytes);
     return mounted(driver, connection, { path, recovered, minor, readAheadBytes });
   } catch (error) {
@@ -72,7 +76,10 @@ function mounted(
     closed,
     unmount,
     requestCounts: () => countsByName(driver.counts),
-    pendingCount: () => driver.pendingCount,
+    pending: () => {
+      const { count, givenUpCount } = driver.pending;
+      return { count, oldestMs: driver.pending.oldestMs(), givenUpCount };
+    },
     [Symbol.asyncDispose]: async () => {
       await unmount({ lazy: true }).catch(() => {}); // unmounted already
       connection.close();
@@ -87,6 +94,14 @@ function countsByName(counts: readonly number[]): Record<string, number> {
     if (count > 0) named[opcodeName(number)] = count;
   });
   return named;
+}
+
+function reportUnfinished(options: CheckedMountOptions, count: number): void {
+  const error = new ArtifactError(
+    'TimedOut',
+    `${count} requests had not ended ${options.endTimeoutMs / 1000} s after the mount`,
+  );
+  options.onError({ operation: 'unmount', nodeId: 0, pid: 0, errno: 0, error });
 }
 
 function reportNotifyFailure(options: CheckedMountOptions, errno: number): void {

@@ -22,8 +22,8 @@ export interface MountedFileSystem extends AsyncDisposable {
   readonly readAheadBytes: number;
   readonly notifier: KernelNotifier;
   /**
-   * Resolves when the mount is over, whoever ended it, and every request under way is settled: the file system can be
-   * closed. Handles and nodes that the kernel had not given back by then never will be. Never rejects.
+   * Resolves when the mount is over, whoever ended it, and every request under way is settled, or has had
+   * `endTimeoutMs` for it: the file system can be closed. Handles and nodes that the kernel had not given back by then never will be. Never rejects.
    */
   readonly closed: Promise<EndReason>;
   /**
@@ -33,6 +33,15 @@ export interface MountedFileSystem extends AsyncDisposable {
   unmount(options?: UnmountOptions): Promise<void>;
   /** Requests answered so far, by name; only those that came. */
   requestCounts(): Record<string, number>;
-  /** Requests whose answer the file system has promised. */
-  pendingCount(): number;
+  pending(): PendingFigures;
+}
+
+/** Requests whose answer the file system has promised. */
+export interface PendingFigures {
+  /** The kernel waits for so many, */
+  readonly count: number;
+  /** for the oldest so long, in ms. */
+  readonly oldestMs: number;
+  /** So many more were answered without their result, after their deadline or an interrupt, and are under way. */
+  readonly givenUpCount: number;
 }

@@ -1,8 +1,9 @@
+import { limits } from '../model/limits.js';
 import { RequestMemory } from './protocol/request.js';
 
 /**
  * The memory requests are read into. Requests follow each other in one piece of memory; it starts over as soon as no
- * request lends its data on, and a fresh piece is taken when it is full of lent data. Pieces are kept for later.
+ * request lends its data on, and a fresh piece is taken when it is full of lent data. A few pieces are kept for later.
  *
  * INVARIANT: at most `piecesMax` pieces exist.
  */
@@ -47,6 +48,9 @@ export class RequestPool {
     if (this.#pieces.length >= this.#piecesMax) return undefined;
     const piece = new RequestMemory(this.#pieceBytes, () => {
       if (this.#current === undefined) this.#onFree();
+      else if (piece !== this.#current && this.#pieces.length > limits.fuseWritePiecesKept) {
+        this.#pieces = this.#pieces.filter((other) => other !== piece);
+      }
     });
     this.#pieces.push(piece);
     return piece;

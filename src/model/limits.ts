@@ -7,6 +7,8 @@ export const limits = {
   fileSizeBytesMax: 2 ** 53 - 1,
   xattrNameBytesMax: 255,
   xattrValueBytesMax: 65_536,
+  xattrNamesBytesMax: 65_536, // of one file: Linux lists no more
+  xattrsBytesMax: 1 << 20, // all values of one file, in base64
   hardLinksMax: 65_000,
   // log and trees (02-store-format)
   recordBytesMax: 65_536,
@@ -100,6 +102,12 @@ export const limits = {
   // the kernel
   fuseRequestBytesMax: 1 << 20,
   fuseBackgroundRequestsMax: 64,
+  fuseSweepMs: 500, // between two looks at requests that wait
+  fuseInterruptMsMax: 2_000, // from an interrupt until a commit is no longer waited for; others are not at all
+  fuseWritePiecesMax: 160, // pieces of memory, of three large writes each, for write data that waits for the disk
+  fuseWritePiecesKept: 8, // of these, kept when nothing waits
+  accessLogBytes: 1 << 20, // kept while somebody reads it
+  accessLogPollBytesMax: 8 << 10, // a read of so much at most ends at the newest line (tail -f); larger ones wait for more (cat)
   mountAnswerMsMax: 5_000,
   // control API
   apiBodyBytesMax: 1 << 20,
@@ -110,8 +118,10 @@ export const limits = {
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
   // what a mount shows
-  kernelCacheSeconds: 3600, // names and attributes of the working view; changes around the kernel are announced
-  kernelCacheVersionSeconds: 365 * 86_400, // versions never change
+  kernelCacheSeconds: Number.POSITIVE_INFINITY, // names and attributes; what changes around the kernel is announced
+  kernelCacheVersionRootSeconds: 3600, // NAME@v3: a version that has expired goes without being announced
+  kernelMissingNamesMax: 100_000, // remembered as told to be missing, in all directories together
+  kernelChecksMax: 20_000, // names looked up again, one by one, when everything in an artifact may have changed
   directoryPageEntries: 1000, // held twice per open directory
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
   statisticsAgeMsMax: 1000,

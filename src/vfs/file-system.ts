@@ -1,5 +1,9 @@
+import type { AllocateRange } from '../artifacts/ports.js';
 import type { Kind, Time } from '../model/entry.js';
+import type { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+
+export type { AllocateRange } from '../artifacts/ports.js';
 
 /**
  * What a kernel driver asks of a file system: inodes by number, names, handles. No FUSE here: a driver decodes a
@@ -9,13 +13,39 @@ import type { MaybePromise } from '../util/maybe-promise.js';
 export type NodeId = number;
 export const rootNodeId: NodeId = 1;
 
-/** Who asks. `pid` 0 means the kernel itself. `signal` fires when the kernel sends INTERRUPT. */
+/**
+ * Who asks. `pid` 0 means the kernel itself. `signal` fires when the asker is told to end, or when the request was
+ * given up after its deadline: then nobody waits for the result, and what has begun may end as it likes.
+ */
 export interface RequestContext {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
   readonly umask: number;
   readonly signal: AbortSignal;
+  /** Said by what may take as long as it needs (a commit): it has no deadline, and answers an interrupt by itself. */
+  takeTime?(): void;
+}
+
+/** One line of the access log. */
+export interface Access {
+  /** `lookup`, `read`. */
+  readonly operation: string;
+  readonly node: NodeId;
+  /** What the request names inside `node`, and for a rename the new place. */
+  readonly about: readonly { readonly parent: NodeId; readonly name: string }[];
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  /** 0: answered as asked. */
+  readonly errno: number;
+  readonly durationMs: number;
+}
+
+/** Takes what was answered, while somebody wants to read it. */
+export interface AccessRecorder {
+  readonly isOpen: boolean;
+  record(access: Access): void;
 }
 
 export interface Attributes {
@@ -41,7 +71,7 @@ export interface NodeEntry {
   /** Changes when a nodeId is used again (never: they only count up). */
   readonly generation: number;
   readonly attributes: Attributes;
-  /** How long the kernel may believe the name and the attributes, in seconds. */
+  /** How long the kernel may believe the name and the attributes, in seconds; Infinity: until it is told. */
   readonly entrySeconds: number;
   readonly attrSeconds: number;
 }
@@ -74,17 +104,6 @@ export interface OpenReply {
   /** close needs no FLUSH. */
   readonly noFlush?: boolean;
   readonly nonSeekable?: boolean;
-}
-
-/**
- * What fallocate(2) does with a range: `allocate` makes sure it is there, `punch` makes it a hole, `zero` makes it
- * zeros. `keepSize`: the file does not grow where the range ends after it; a punched file never grows.
- */
-export interface AllocateRange {
-  readonly offset: number;
-  readonly length: number;
-  readonly how: 'allocate' | 'punch' | 'zero';
-  readonly keepSize: boolean;
 }
 
 /** A place in an open file. */
@@ -124,6 +143,8 @@ export interface KernelNotifier {
   invalidateEntry(parent: NodeId, name: string): void;
   /** offset < 0: attributes only; length 0: to the end. */
   invalidateInode(node: NodeId, offset: number, length: number): void;
+  /** Every name of the mount must be asked for again. Only where the kernel can be told so in one word (7.44). */
+  readonly invalidateEveryEntry?: (() => void) | undefined;
   /** Resolves when the kernel has taken all that was sent so far; lets `discard` answer after the old view is gone. */
   drain?(): Promise<void>;
 }
@@ -131,8 +152,17 @@ export interface KernelNotifier {
 export interface FileSystem {
   /** Called once, when the kernel is connected. */
   attach(notifier: KernelNotifier): void;
+  /** Told of each answer while it is open. */
+  readonly accesses?: AccessRecorder;
+  /** A request about this node was given up: words for who asks why. */
+  noteFailure?(node: NodeId, error: ArtifactError): void;
+  /** Where the kernel saw the node last, from the root on, for messages; `#7` when it has no name. */
+  pathOf?(node: NodeId): string;
 
-  /** undefined: no such name (the driver answers ENOENT, cacheable for `negativeSeconds`). */
+  /**
+   * undefined: no such name (the driver answers ENOENT, cacheable for `negativeSeconds`). Where that may change without
+   * being told, NotFound is thrown instead.
+   */
   lookup(context: RequestContext, parent: NodeId, name: string): MaybePromise<NodeEntry | undefined>;
   readonly negativeSeconds: number;
   forget(node: NodeId, count: number): void;

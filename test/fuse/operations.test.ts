@@ -228,10 +228,10 @@ describe('each request becomes one call and one reply', () => {
       const recorder = new Recorder({ ...answers, [method]: () => Promise.resolve(answers[method]) });
       recorder.request(requests[request]);
       expect(recorder.sent).toEqual([]);
-      expect(recorder.driver.pendingCount).toBe(1);
+      expect(recorder.driver.pending.count).toBe(1);
       await recorder.driver.drained();
       expect(recorder.sent).toEqual([reply]);
-      expect(recorder.driver.pendingCount).toBe(0);
+      expect(recorder.driver.pending.count).toBe(0);
     },
   );
 

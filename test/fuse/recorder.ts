@@ -1,4 +1,4 @@
-import { Driver, type RequestFailure } from '../../src/fuse/driver.js';
+import { Driver, type DriverOptions, type RequestFailure } from '../../src/fuse/driver.js';
 import { RequestMemory } from '../../src/fuse/protocol/request.js';
 import type { Attributes, FileSystem, NodeEntry } from '../../src/vfs/file-system.js';
 import { requests } from './protocol-bytes.js';
@@ -47,9 +47,15 @@ export class Recorder {
   /** What the wire answers to the next replies; 0 when empty. */
   readonly wireAnswers: number[] = [];
 
-  constructor(answers: Answers = {}, initialise = true) {
+  /** What the kernel was told. */
+  readonly told: string[] = [];
+
+  /** `options` false: not initialised. */
+  constructor(answers: Answers = {}, options: Partial<DriverOptions> | false = {}) {
     this.driver = new Driver(this.#fileSystem(answers), {
       init: initOptions,
+      isToldToEnd: () => undefined, // there is no such thread
+      ...options,
       onError: (failure) => this.failures.push(failure),
     });
     this.driver.connect(
@@ -58,9 +64,12 @@ export class Recorder {
         replyWith: (bytes, payload) =>
           this.#send(Buffer.concat([this.driver.replyMemory.subarray(0, bytes), payload])),
       },
-      { invalidateEntry: () => {}, invalidateInode: () => {} },
+      {
+        invalidateEntry: (parent, name) => this.told.push(`entry ${parent} ${name}`),
+        invalidateInode: (node) => this.told.push(`inode ${node}`),
+      },
     );
-    if (initialise) {
+    if (options !== false) {
       this.request(requests.init);
       this.sent.length = 0;
       this.calls.length = 0;
@@ -89,6 +98,7 @@ export class Recorder {
   #fileSystem(answers: Answers): FileSystem {
     return new Proxy({} as FileSystem, {
       get: (_, method: keyof FileSystem) => {
+        if (method === 'accesses') return undefined;
         if (method === 'negativeSeconds') return answers.negativeSeconds ?? 0;
         return (...given: unknown[]) => {
           const [context, ...rest] = withContext(method) ? given : [undefined, ...given];
@@ -103,7 +113,7 @@ export class Recorder {
 }
 
 const withContext = (method: string): boolean =>
-  !['attach', 'forget', 'release', 'releaseDirectory'].includes(method);
+  !['attach', 'noteFailure', 'pathOf', 'forget', 'release', 'releaseDirectory'].includes(method);
 
 export const errnoReply = (errno: number): string => {
   const bytes = Buffer.alloc(16);

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Time } from '../../model/entry.js';
-import { ArtifactError } from '../../model/errors.js';
+import type { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { RequestContext } from '../../vfs/file-system.js';
 import { decodeName, decodeText, type Text } from './names.js';
@@ -50,8 +50,15 @@ export class Request implements RequestContext {
   readonly #memory: RequestMemory;
   readonly #body: number;
   readonly #end: number;
+  /** When its answer became a promise, by performance.now(). */
+  sinceMs = 0;
+  /** When it came, by performance.now(), if somebody reads the access log; else 0. */
+  startedMs = 0;
+  /** The names in its body, kept by who needs them after the body is gone. */
+  about: readonly { readonly parent: number; readonly name: string }[] = [];
   #lends = false;
-  #aborted = false;
+  #takesItsTime = false;
+  #abortedBy: ArtifactError | undefined;
   #controller: AbortController | undefined;
 
   /** `start` is a multiple of 4; the caller has checked that a whole header is there. */
@@ -102,6 +109,13 @@ export class Request implements RequestContext {
     return value;
   }
 
+  /** Throws EFBIG when a change of `length` bytes at `offset` ends above that. */
+  checkEnd(offset: number, length: number): void {
+    if (offset + length > limits.fileSizeBytesMax) {
+      throw new Refusal(constants.errno.EFBIG, `a change that ends at ${offset + length}`);
+    }
+  }
+
   time(secondsWord: number, nanosecondsWord: number): Time {
     return { s: this.i64(secondsWord), ns: this.u32(nanosecondsWord) };
   }
@@ -142,6 +156,7 @@ export class Request implements RequestContext {
 
   /** The answer comes later: memory that was lent stays ours until `settled`. */
   wait(): void {
+    this.sinceMs = performance.now();
     if (this.#lends) this.#memory.loans += 1;
   }
 
@@ -153,15 +168,21 @@ export class Request implements RequestContext {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(interrupted());
+      if (this.#abortedBy !== undefined) this.#controller.abort(this.#abortedBy);
     }
     return this.#controller.signal;
   }
 
-  abort(): void {
-    this.#aborted = true;
-    this.#controller?.abort(interrupted());
+  abort(why: ArtifactError): void {
+    this.#abortedBy ??= why;
+    this.#controller?.abort(why);
+  }
+
+  get takesItsTime(): boolean {
+    return this.#takesItsTime;
+  }
+
+  takeTime(): void {
+    this.#takesItsTime = true;
   }
 }
-
-const interrupted = (): ArtifactError => new ArtifactError('Interrupted', 'the request was interrupted');
