@@ -1,9 +1,9 @@
+import type { AllocateRange } from '../artifacts/ports.js';
 import type { Clock, Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import type {
-  AllocateRange,
   AttributesReply,
   DirectoryEntry,
   FileSystem,
@@ -169,7 +169,11 @@ export class ArtifactFileSystem implements FileSystem {
   allocate(context: RequestContext, handle: number, range: AllocateRange): MaybePromise<void> {
     const file = this.#file(handle);
     if (file.allocate === undefined) throw new ArtifactError('Unsupported', 'this file has no room to give');
-    return file.allocate(context, range);
+    const { allocate } = file;
+    if (range.how !== 'allocate') return allocate.call(file, context, range, 0);
+    return chain(this.statistics(context), ({ blocksAvailable, blockBytes }) =>
+      allocate.call(file, context, range, blocksAvailable * blockBytes),
+    );
   }
 
   seek(
@@ -273,7 +277,7 @@ export class ArtifactFileSystem implements FileSystem {
     await Promise.all(this.#views.artifacts.staged().map((artifact) => artifact.tree.syncAll()));
   }
 
-  statistics(_context: RequestContext, _node: NodeId): MaybePromise<FileSystemStatistics> {
+  statistics(_context: RequestContext, _node?: NodeId): MaybePromise<FileSystemStatistics> {
     const now = this.#clock();
     const timeMs = now.s * 1000 + now.ns / 1e6;
     const known = this.#statistics;

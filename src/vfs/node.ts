@@ -1,8 +1,8 @@
+import type { AllocateRange } from '../artifacts/ports.js';
 import type { Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type {
-  AllocateRange,
   Attributes,
   FileSystemStatistics,
   NodeId,
@@ -37,7 +37,8 @@ export interface FileHandle {
   release(): void;
 
   // Left out where the kind of file has none: it is refused then.
-  allocate?(context: RequestContext, range: AllocateRange): MaybePromise<void>;
+  /** `roomBytes`: how much more the local file system can hold. */
+  allocate?(context: RequestContext, range: AllocateRange, roomBytes: number): MaybePromise<void>;
   seek?(offset: number, what: 'data' | 'hole'): MaybePromise<number>;
   /** Copies to another open file, which may be of any kind; see `FileSystem.copyRange`. */
   copyTo?(

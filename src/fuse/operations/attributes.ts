@@ -2,7 +2,7 @@ import type { Time } from '../../model/entry.js';
 import type { SetAttributes } from '../../vfs/file-system.js';
 import { permissionsOf } from '../protocol/attributes.js';
 import { attributeFlag } from '../protocol/flags.js';
-import { replyAttributes, replyStatistics } from '../protocol/replies.js';
+import { replyAttributes, replyNothing, replyStatistics } from '../protocol/replies.js';
 import type { Request } from '../protocol/request.js';
 import type { Operation } from './operation.js';
 
@@ -59,5 +59,13 @@ export const statfs: Operation = {
   bodyBytesMin: 0,
   run(session, request) {
     session.answer(request, session.fileSystem.statistics(request, request.nodeId), replyStatistics);
+  },
+};
+
+/** The kernel sends it for few kinds of mount, and not for ours so far; see doc/SEMANTICS.md. */
+export const syncfs: Operation = {
+  bodyBytesMin: 8,
+  run(session, request) {
+    session.answer(request, session.fileSystem.syncFileSystem(request), replyNothing);
   },
 };

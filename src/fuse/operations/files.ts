@@ -1,11 +1,8 @@
 import { constants as fileConstants } from 'node:fs';
-import { constants } from 'node:os';
 import { ArtifactError } from '../../model/errors.js';
-import { limits } from '../../model/limits.js';
-import type { OpenReply } from '../../vfs/file-system.js';
+import type { NodeEntry, OpenReply } from '../../vfs/file-system.js';
 import { permissionsOf } from '../protocol/attributes.js';
 import { fsyncFlag, openFlag, writeFlag } from '../protocol/flags.js';
-import { Refusal } from '../protocol/refusal.js';
 import { replyBytes, replyCount, replyCreated, replyNothing, replyOpen } from '../protocol/replies.js';
 import type { Request } from '../protocol/request.js';
 import type { Operation, Session } from './operation.js';
@@ -45,12 +42,28 @@ export const create: Operation = {
     request.umask = request.u32(2) & 0o777;
     const mode = permissionsOf(request.u32(1));
     const result = fileSystem.create(request, request.nodeId, request.name(16), mode, request.u32(0));
-    session.answer(request, result, replyCreated, (entry) => {
-      fileSystem.release(entry.open.handle);
-      fileSystem.forget(entry.nodeId, 1);
-    });
+    session.answer(request, result, replyCreated, undoCreate(session));
   },
 };
+
+/** O_TMPFILE: as CREATE, but the name after the body means nothing. */
+export const tmpfile: Operation = {
+  bodyBytesMin: 16,
+  run(session, request) {
+    const { fileSystem } = session;
+    request.umask = request.u32(2) & 0o777;
+    const mode = permissionsOf(request.u32(1));
+    const result = fileSystem.createUnnamed(request, request.nodeId, mode, request.u32(0));
+    session.answer(request, result, replyCreated, undoCreate(session));
+  },
+};
+
+const undoCreate =
+  ({ fileSystem }: Session) =>
+  (entry: NodeEntry & { open: OpenReply }): void => {
+    fileSystem.release(entry.open.handle);
+    fileSystem.forget(entry.nodeId, 1);
+  };
 
 export const read: Operation = {
   bodyBytesMin: 40,
@@ -74,9 +87,7 @@ export const write: Operation = {
   run(session, request) {
     const offset = request.size(2);
     const length = request.u32(4);
-    if (offset + length > limits.fileSizeBytesMax) {
-      throw new Refusal(constants.errno.EFBIG, `a write that ends at ${offset + length}`);
-    }
+    request.checkEnd(offset, length);
     const writeFlags = request.u32(5);
     const data = request.lendData(40, length);
     const result = session.fileSystem.write(request, request.u64(0), offset, data, {

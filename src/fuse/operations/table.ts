@@ -1,8 +1,8 @@
 import { opcode } from '../protocol/opcodes.js';
 import { replyNothing } from '../protocol/replies.js';
-import { getattr, setattr, statfs } from './attributes.js';
+import { getattr, setattr, statfs, syncfs } from './attributes.js';
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from './directories.js';
-import { create, flush, fsync, open, read, release, write } from './files.js';
+import { create, flush, fsync, open, read, release, tmpfile, write } from './files.js';
 import {
   batchForget,
   forget,
@@ -18,6 +18,7 @@ import {
   unlink,
 } from './names.js';
 import type { Operation } from './operation.js';
+import { copyFileRange, copyFileRange64, fallocate, lseek } from './ranges.js';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
 
 /** Is never answered. */
@@ -67,8 +68,14 @@ export const operations: readonly (Operation | undefined)[] = table({
   [opcode.interrupt]: interrupt,
   [opcode.destroy]: destroy,
   [opcode.batchForget]: batchForget,
+  [opcode.fallocate]: fallocate,
   [opcode.readdirplus]: readdirplus,
   [opcode.rename2]: rename2,
+  [opcode.lseek]: lseek,
+  [opcode.copyFileRange]: copyFileRange,
+  [opcode.syncfs]: syncfs,
+  [opcode.tmpfile]: tmpfile,
+  [opcode.copyFileRange64]: copyFileRange64,
 });
 
 function table(rows: Record<number, Operation>): (Operation | undefined)[] {

@@ -51,6 +51,10 @@ export const attributeFlag = {
 
 export const writeFlag = { fromCache: 1 << 0, killSetIds: 1 << 2 } as const;
 export const fsyncFlag = { dataOnly: 1 << 0 } as const;
+/** fallocate(2). Others (collapse, insert, unshare) are refused. */
+export const allocateFlag = { keepSize: 1 << 0, punchHole: 1 << 1, zeroRange: 1 << 4 } as const;
+/** lseek(2). */
+export const whence = { data: 3, hole: 4 } as const;
 export const renameFlag = { noReplace: 1 << 0, exchange: 1 << 1 } as const;
 export const xattrFlag = { create: 1 << 0, replace: 1 << 1 } as const;
 export const invalidateFlag = { expireOnly: 1 << 0 } as const;

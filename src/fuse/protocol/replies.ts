@@ -56,6 +56,12 @@ export function replyCount(reply: Reply, bytes: number): void {
   reply.fields.u32(replyBody, bytes);
 }
 
+/** The 64-bit offset of LSEEK, and the count of COPY_FILE_RANGE_64. */
+export function replyOffset(reply: Reply, offset: number): void {
+  reply.body(2);
+  reply.fields.u64(replyBody, offset);
+}
+
 export function replyBytes(reply: Reply, bytes: Uint8Array): void {
   reply.payload = bytes;
 }

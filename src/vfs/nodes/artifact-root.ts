@@ -75,6 +75,11 @@ export class ArtifactRoot extends WorkingDirectory {
     kind: Kind,
     rdev: number,
   ): MaybePromise<Node> {
+  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
+    this.checkOwnName('a file without a name');
+    return super.createUnnamed(context, mode, flags);
+  }
+
     if (kind === 'dir') return this.makeDirectory(context, name, mode);
     this.checkOwnName(name);
     return super.makeNode(context, name, mode, kind, rdev);

@@ -2,6 +2,7 @@ import type { Artifact } from '../../artifacts/ports.js';
 import type { VersionInfo, VersionTree } from '../../catalog/ports.js';
 import { ExtentMap } from '../../content/extent-map.js';
 import type { FileContent, FileReader } from '../../content/ports.js';
+import { seekContent } from '../../content/seek.js';
 import { type Entry, entryPath, type Kind } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
@@ -159,6 +160,11 @@ class VersionHandle implements FileHandle {
 function entryAttributes(inos: InoKey, entry: Entry): Attributes {
   let held = 0;
   for (const extent of entry.extents ?? []) if (extent.object !== null) held += extent.length;
+  seek(offset: number, what: 'data' | 'hole'): number {
+    const found = seekContent(entryContent(this.#entry), offset, what);
+    if (found === undefined) throw new ArtifactError('NotSeekable', `${this.#entry.name} ends before`);
+    return found;
+  }
   return {
     ino: shownIno(inos, entry.ino),
     kind: entry.kind,

@@ -67,6 +67,13 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   }
 
   override symlink(context: RequestContext, name: string, target: string): MaybePromise<Node> {
+  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
+    const { tree } = this.owner;
+    const init = { kind: 'file', mode: mode & 0o7777, uid: context.uid, gid: context.gid } as const;
+    const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
+    return { node: this.owner.nodeOf(inode), handle: new WorkingHandle(this.owner, inode, flags) };
+  }
+
     return chain(this.#make(context, name, 'symlink', 0o777, 0, target), (inode) => this.owner.nodeOf(inode));
   }
 

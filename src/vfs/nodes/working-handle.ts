@@ -1,9 +1,13 @@
-import type { Inode, WorkingTree } from '../../artifacts/ports.js';
+import type { AllocateRange, Inode, WorkingTree } from '../../artifacts/ports.js';
 import type { FileReader } from '../../content/ports.js';
-import type { MaybePromise } from '../../util/maybe-promise.js';
+import { ArtifactError } from '../../model/errors.js';
+import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { RequestContext } from '../file-system.js';
 import type { FileHandle } from '../node.js';
 import { O_APPEND, wantsWrite } from '../open-flags.js';
+import type { WorkingOwner } from './working.js';
+
+const setIds = 0o6000;
 
 /** The last append under way on an inode, so that the next one starts where it ended. */
 const appends = new WeakMap<Inode, Promise<unknown>>();
@@ -12,13 +16,16 @@ const appends = new WeakMap<Inode, Promise<unknown>>();
 export class WorkingHandle implements FileHandle {
   // close has nothing to tell: every write has answered for itself.
   readonly reply = { keepCache: true, noFlush: true };
+  readonly #owner: WorkingOwner;
   readonly #tree: WorkingTree;
   readonly #inode: Inode;
   readonly #writes: boolean;
   readonly #appends: boolean;
   #reader: FileReader | null = null;
 
-  constructor(tree: WorkingTree, inode: Inode, flags: number) {
+  constructor(owner: WorkingOwner, inode: Inode, flags: number) {
+    const { tree } = owner;
+    this.#owner = owner;
     this.#tree = tree;
     this.#inode = inode;
     this.#writes = wantsWrite(flags);
@@ -41,8 +48,20 @@ export class WorkingHandle implements FileHandle {
   ): MaybePromise<number> {
     // Only a write that is certainly the program's own may be moved to the end: the kernel sends mapped pages through
     // any handle of the file, with offsets that must be kept.
-    if (this.#appends && flags.fromCache === false) return this.#append(data, flags.killPrivileges);
-    return this.#tree.write(this.#inode, offset, data, flags.killPrivileges);
+    const { mode } = this.#inode;
+    const written =
+      this.#appends && flags.fromCache === false
+        ? this.#append(data, flags.killPrivileges)
+        : this.#tree.write(this.#inode, offset, data, flags.killPrivileges);
+    return (mode & setIds) === 0 ? written : this.#tellMode(mode, written);
+  }
+
+  /** The kernel does not know that a change of the bytes took setuid and setgid away. */
+  #tellMode<T>(before: number, changed: MaybePromise<T>): MaybePromise<T> {
+    return chain(changed, (result) => {
+      if (this.#inode.mode !== before) this.#owner.modeChanged(this.#inode);
+      return result;
+    });
   }
 
   #append(data: Buffer, killPrivileges: boolean): MaybePromise<number> {
@@ -58,6 +77,34 @@ export class WorkingHandle implements FileHandle {
     return last;
   }
 
+  allocate(context: RequestContext, range: AllocateRange, roomBytes: number): void {
+    const killPrivileges = takesPrivileges(context);
+    const { mode } = this.#inode;
+    this.#tree.allocate(this.#inode, range, { killPrivileges, roomBytes });
+    this.#tellMode(mode, undefined);
+  }
+
+  seek(offset: number, what: 'data' | 'hole'): number {
+    return this.#tree.seek(this.#inode, offset, what);
+  }
+
+  copyTo(
+    context: RequestContext,
+    offset: number,
+    target: FileHandle,
+    targetOffset: number,
+    length: number,
+  ): MaybePromise<number> {
+    if (!(target instanceof WorkingHandle) || target.#tree !== this.#tree)
+      throw new ArtifactError('CrossDevice', 'ranges are copied within an artifact only');
+    const from = { inode: this.#inode, offset };
+    const to = { inode: target.#inode, offset: targetOffset };
+    const killPrivileges = takesPrivileges(context);
+    const { mode } = target.#inode;
+    const copied = this.#tree.copyRange(from, to, length, { killPrivileges, signal: context.signal });
+    return target.#tellMode(mode, copied);
+  }
+
   flush(): void {}
 
   sync(): Promise<void> {
@@ -71,3 +118,6 @@ export class WorkingHandle implements FileHandle {
     this.#tree.release(this.#inode);
   }
 }
+
+/** The kernel says it of writes; of other changes of the bytes only that root keeps setuid and setgid is known. */
+const takesPrivileges = (context: RequestContext): boolean => context.uid !== 0;
