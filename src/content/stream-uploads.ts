@@ -45,6 +45,9 @@ export class StreamUploads implements AsyncDisposable {
   #active = 0;
   #failures = 0;
   #pause: NodeJS.Timeout | null = null;
+  /** Runs while somebody writes: then it is looked again whether there is room for uploads. */
+  #quiet: NodeJS.Timeout | null = null;
+  #writtenMs = Number.NEGATIVE_INFINITY;
   #lastError: string | null = null;
   readonly #closing = new AbortController();
 
@@ -54,6 +57,7 @@ export class StreamUploads implements AsyncDisposable {
 
   written(target: UploadTarget, offset: number, length: number): void {
     const { file } = target;
+    this.#writtenMs = performance.now();
     const stream = this.#streams.get(file);
     if (stream === undefined) {
       const frontier = this.#frontiers.get(file) ?? new Frontier();
@@ -163,6 +167,7 @@ export class StreamUploads implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new ArtifactError('Interrupted', 'the mount is closing'));
     if (this.#pause !== null) clearTimeout(this.#pause);
+    if (this.#quiet !== null) clearTimeout(this.#quiet);
     while (this.#work.size > 0) await Promise.all(this.#work);
   }
 
@@ -207,13 +212,35 @@ export class StreamUploads implements AsyncDisposable {
   /** Starts parts in the background, as many as may be under way. */
   #pump(): void {
     if (this.#closing.signal.aborted || this.#pause !== null) return;
+    const partsMax = this.#partsMax();
     for (const stream of this.#ready) {
       for (let next = stream.nextPart(); next !== null; next = stream.nextPart()) {
-        if (this.#active >= limits.uploadPartsMax) return;
+        if (this.#active >= partsMax) {
+          if (partsMax < limits.uploadPartsMax) this.#pumpLater();
+          return;
+        }
         this.#send(stream, next.part, next.length);
       }
       this.#ready.delete(stream);
     }
+  }
+
+  /**
+   * Sending reads, checksums and hashes the same bytes again, on the disk and the cores that the writer needs. Most
+   * files are written in a moment, so that their upload may wait until then; long writes are followed at a walk.
+   */
+  #partsMax(): number {
+    if (performance.now() - this.#writtenMs >= limits.uploadQuietMsMin) return limits.uploadPartsMax;
+    return this.status().backlogBytes < limits.uploadBacklogBytesMax ? 0 : limits.uploadPartsWhileWritten;
+  }
+
+  #pumpLater(): void {
+    if (this.#quiet !== null) return;
+    this.#quiet = setTimeout(() => {
+      this.#quiet = null;
+      this.#pump();
+    }, limits.uploadQuietMsMin);
+    this.#quiet.unref();
   }
 
   #send(stream: StreamedFile, part: number, length: number): void {

@@ -56,6 +56,9 @@ export const limits = {
   loopHoldMsMax: 4, // how long one job may keep the event loop
   uploadFilesMax: 16, // large files sent at a time
   uploadPartsMax: 8, // in flight at a time
+  uploadPartsWhileWritten: 2, // of them in the background while somebody writes,
+  uploadQuietMsMin: 250, // which is over when nobody has for so long;
+  uploadBacklogBytesMax: 256 << 20, // none before so much waits
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
   hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are

@@ -45,6 +45,8 @@ export class DirentRows extends DirentReader {
   readonly #child: Statement<[number, number], { ino: number }>;
   readonly #changedSince: Statement<[number, number], { name: string }>;
   readonly #all: Statement<[number], { parent: number; name: string; ino: number | null; gen: number }>;
+  /** The name last found to have no row: to make a file it is looked up three times, by the kernel and by two layers. */
+  #missing: { readonly s: number; readonly parent: Ino; readonly name: string } | null = null;
 
   constructor(db: Database) {
     super(db);
@@ -59,7 +61,16 @@ export class DirentRows extends DirentReader {
     this.#all = db.prepare('SELECT parent, name, ino, gen FROM dirent WHERE s = ?');
   }
 
+  override get(s: number, parent: Ino, name: string): DirentRow | undefined {
+    const missing = this.#missing;
+    if (missing?.name === name && missing.parent === parent && missing.s === s) return undefined;
+    const row = super.get(s, parent, name);
+    if (row === undefined) this.#missing = { s, parent, name };
+    return row;
+  }
+
   put(s: number, parent: Ino, name: string, ino: Ino | null, gen: number): void {
+    this.#missing = null;
     this.#put.run(s, parent, name, ino, gen);
   }
 
