@@ -36,6 +36,10 @@ export interface CreateInit {
   readonly gid: number;
   readonly rdev?: number;
   readonly target?: string;
+  /** Taken from `mode`, unless the directory's default ACL takes its place. */
+  readonly umask?: number;
+  /** Values in base64. */
+  readonly xattrs?: Readonly<Record<string, string>>;
 }
 
 /** undefined leaves a field as it is; 'now' is the clock's. */
@@ -47,6 +51,8 @@ export interface AttributeChanges {
   readonly atime?: Time | 'now';
   readonly mtime?: Time | 'now';
   readonly ctime?: Time;
+  /** Drops setuid, and setgid where it means execution, unless `mode` is set. A new owner always does, but of a directory. */
+  readonly killPrivileges?: boolean;
 }
 
 /**
@@ -130,7 +136,17 @@ export interface WorkingTree {
 
   xattr(inode: Inode, name: string): Uint8Array | undefined;
   xattrs(inode: Inode): readonly string[];
-  setXattr(inode: Inode, name: string, value: Uint8Array | null): MaybePromise<void>;
+  /**
+   * null removes it (`NoAttribute`). An access ACL changes the mode, too, and is not kept when the mode says it all;
+   * with `clearSetgid` setgid goes with it. `Invalid` for a malformed ACL, `AccessDenied` for a default one of what is
+   * no directory, `Unsupported` for one of a symlink, `NoSpace` for more attributes than a file can have.
+   */
+  setXattr(
+    inode: Inode,
+    name: string,
+    value: Uint8Array | null,
+    options?: { clearSetgid?: boolean },
+  ): MaybePromise<void>;
 
   /** Keeps the inode in memory (and its bytes, when it has no name left) until released as often. */
   retain(inode: Inode): void;
@@ -262,11 +278,7 @@ export interface Artifacts extends AsyncDisposable {
   /** By path of names. NotFound, NotDirectory (a component is no collection). */
   find(path: string): MaybePromise<Artifact>;
   /** A new artifact in the stage; the first commit makes v0 and links the name for everybody. */
-  create(
-    collection: Artifact,
-    name: string,
-    options?: { type?: string; mode?: number; uid?: number; gid?: number } & AnnounceOptions,
-  ): Artifact;
+  create(collection: Artifact, name: string, options?: NewArtifactOptions & AnnounceOptions): Artifact;
   /** Removes an artifact that was never committed; one with versions is NotPermitted with a hint. NotEmpty if files are staged. */
   remove(collection: Artifact, name: string, options?: AnnounceOptions): MaybePromise<void>;
   /** Renames or moves: at once for a new one, by log records for a committed one. */
@@ -286,6 +298,15 @@ export interface Artifacts extends AsyncDisposable {
 
   /** File access by path, for the CLI and HTTP: `ref` is '' or 'stage' for the working view, else a version. */
   readonly files: FilesByPath;
+}
+
+/** The collection's directory hands on what a directory does: a setgid one its group, and its default ACL. */
+export interface NewArtifactOptions {
+  readonly type?: string;
+  readonly mode?: number;
+  readonly umask?: number;
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 interface AnnounceOptions {

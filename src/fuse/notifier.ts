@@ -1,5 +1,9 @@
 import type { KernelNotifier, NodeId } from '../vfs/file-system.js';
-import { invalidateEntryMessage, invalidateInodeMessage } from './protocol/notify.js';
+import {
+  invalidateEntryMessage,
+  invalidateEveryEntryMessage,
+  invalidateInodeMessage,
+} from './protocol/notify.js';
 
 /** Sends complete messages to the kernel, off the event loop; answers 0 or -errno. They must not change meanwhile. */
 export type SendNotifications = (messages: Buffer) => Promise<number>;
@@ -12,6 +16,7 @@ export type SendNotifications = (messages: Buffer) => Promise<number>;
 export class Notifier implements KernelNotifier {
   readonly #send: SendNotifications;
   readonly #onFailure: (errno: number) => void;
+  invalidateEveryEntry: (() => void) | undefined;
   #expireOnly = false;
   #waiting: Buffer[] = [];
   #sending: Promise<void> | undefined;
@@ -24,6 +29,11 @@ export class Notifier implements KernelNotifier {
   /** The kernel can expire names instead of cutting them off. */
   useExpireOnly(): void {
     this.#expireOnly = true;
+  }
+
+  /** The kernel counts epochs: names of an older one are asked for again. */
+  useEpoch(): void {
+    this.invalidateEveryEntry = () => this.#add(invalidateEveryEntryMessage());
   }
 
   invalidateEntry(parent: NodeId, name: string): void {

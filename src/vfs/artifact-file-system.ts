@@ -3,31 +3,33 @@ import type { Clock, Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
-import type {
-  AttributesReply,
-  DirectoryEntry,
-  FileSystem,
-  FileSystemStatistics,
-  HandlePlace,
-  KernelNotifier,
-  NodeEntry,
-  NodeId,
-  OpenReply,
-  RequestContext,
-  SetAttributes,
+import {
+  type AccessRecorder,
+  type AttributesReply,
+  type DirectoryEntry,
+  type FileSystem,
+  type FileSystemStatistics,
+  type HandlePlace,
+  type KernelNotifier,
+  type NodeEntry,
+  type NodeId,
+  type OpenReply,
+  type RequestContext,
+  rootNodeId,
+  type SetAttributes,
 } from './file-system.js';
 import { checkName } from './names.js';
 import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
 import { NodeTable } from './node-table.js';
 import type { Views } from './views.js';
+import { checkXattrName, isListedFor } from './xattr-names.js';
 
 /**
  * The port as the kernel driver sees it: numbers become nodes and handles, the node does the work, and what it gives
  * is counted. Synchronous answers stay synchronous.
  */
 export class ArtifactFileSystem implements FileSystem {
-  // A name that is missing may come by a commit of another mount, and nobody remembers which names were asked for.
-  readonly negativeSeconds = 0;
+  readonly negativeSeconds = limits.kernelCacheSeconds;
   readonly #views: Views;
   readonly #nodes: NodeTable;
   readonly #files = new Map<number, FileHandle>();
@@ -40,6 +42,7 @@ export class ArtifactFileSystem implements FileSystem {
   constructor(views: Views, clock: Clock, space: () => MaybePromise<SpaceStatistics>) {
     this.#views = views;
     this.#nodes = new NodeTable(views.rootOf(views.artifacts.root));
+    views.accesses.pathOf = (id) => this.pathOf(id);
     this.#clock = clock;
     this.#space = space;
   }
@@ -48,14 +51,25 @@ export class ArtifactFileSystem implements FileSystem {
     this.#views.notices.attach(notifier);
   }
 
+  get accesses(): AccessRecorder {
+    return this.#views.accesses;
+  }
+
+  noteFailure(id: NodeId, error: ArtifactError): void {
+    this.#nodes.find(id)?.onFailure(error);
+  }
+
+  pathOf(id: NodeId): string {
+    if (id === rootNodeId) return '/';
+    return this.#nodes.find(id)?.path() ?? `#${id}`;
+  }
+
   lookup(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<NodeEntry | undefined> {
     checkName(name);
     const parent = this.#nodes.get(parentId);
     const found = parent.lookup(name);
-    if (found instanceof Promise) {
-      return found.then((node) => (node === undefined ? undefined : this.#enter(parent, name, node)));
-    }
-    return found === undefined ? undefined : this.#enter(parent, name, found);
+    if (found instanceof Promise) return found.then((node) => this.#found(parent, name, node));
+    return this.#found(parent, name, found);
   }
 
   forget(node: NodeId, count: number): void {
@@ -137,8 +151,8 @@ export class ArtifactFileSystem implements FileSystem {
     return parent.rename(name, newParent, newName, flags);
   }
 
-  open(context: RequestContext, id: NodeId, flags: number): MaybePromise<OpenReply> {
-    return chain(this.#nodes.get(id).open(context, flags), (handle) => this.#opened(handle));
+  open(context: RequestContext, id: NodeId, flags: number, killPrivileges = false): MaybePromise<OpenReply> {
+    return chain(this.#nodes.get(id).open(context, flags, killPrivileges), (handle) => this.#opened(handle));
   }
 
   create(
@@ -147,10 +161,11 @@ export class ArtifactFileSystem implements FileSystem {
     name: string,
     mode: number,
     flags: number,
+    killPrivileges = false,
   ): MaybePromise<NodeEntry & { open: OpenReply }> {
     const parent = this.#nodes.get(parentId);
     checkName(name);
-    return chain(parent.create(context, name, mode, flags), ({ node, handle }) => ({
+    return chain(parent.create(context, name, mode, flags, killPrivileges), ({ node, handle }) => ({
       ...this.#enter(parent, name, node),
       open: this.#opened(handle),
     }));
@@ -292,11 +307,14 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   getXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<Uint8Array> {
+    checkXattrName(name);
     return this.#nodes.get(id).getXattr(name);
   }
 
-  listXattrs(_context: RequestContext, id: NodeId): MaybePromise<readonly string[]> {
-    return this.#nodes.get(id).listXattrs();
+  listXattrs(context: RequestContext, id: NodeId): MaybePromise<readonly string[]> {
+    return chain(this.#nodes.get(id).listXattrs(), (names) =>
+      names.filter((name) => isListedFor(context, name)),
+    );
   }
 
   setXattr(
@@ -304,12 +322,14 @@ export class ArtifactFileSystem implements FileSystem {
     id: NodeId,
     name: string,
     value: Uint8Array,
-    flags: { create: boolean; replace: boolean },
+    flags: { create: boolean; replace: boolean; clearSetgid?: boolean },
   ): MaybePromise<void> {
+    checkXattrName(name);
     return this.#nodes.get(id).setXattr(name, value, flags);
   }
 
   removeXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<void> {
+    checkXattrName(name);
     return this.#nodes.get(id).removeXattr(name);
   }
 
@@ -329,9 +349,18 @@ export class ArtifactFileSystem implements FileSystem {
       : this.#enter(parent, name, made);
   }
 
+  #found(parent: Node, name: string, node: Node | undefined): NodeEntry | undefined {
+    if (node !== undefined) return this.#enter(parent, name, node);
+    const term = parent.missingTerm(name);
+    if (term === 'not-at-all') throw notCacheable;
+    if (term === 'until-told') this.#views.missing.remember(parent, name);
+    return undefined;
+  }
+
   /** The kernel learns of a node by a name: one more look-up. */
   #enter(parent: Node, name: string, node: Node): NodeEntry {
     this.#nodes.remember(node);
+    this.#views.missing.forget(parent, name);
     node.seenAt(parent, name);
     return this.#entryOf(node);
   }
@@ -370,6 +399,9 @@ export class ArtifactFileSystem implements FileSystem {
     return directory;
   }
 }
+
+/** One error for all: it is thrown too often for stack traces. */
+const notCacheable = new ArtifactError('NotFound', 'no such name');
 
 const attributesReply = (node: Node): AttributesReply => ({
   attributes: node.attributes(),

@@ -1,6 +1,8 @@
 import type { Artifact, Inode, Invalidation, WorkingTree } from '../artifacts/ports.js';
 import type { Clock } from '../model/entry.js';
+import { limits } from '../model/limits.js';
 import type { KernelNotices } from './kernel-notices.js';
+import type { MissingNames } from './missing-names.js';
 import type { Node, Place } from './node.js';
 import { artifactControl } from './nodes/artifact-control.js';
 import { type ArtifactOwner, ArtifactRoot } from './nodes/artifact-root.js';
@@ -20,7 +22,10 @@ export class ArtifactView implements ArtifactOwner {
   readonly inos: InoKey;
   readonly realm: Realm;
   readonly #nodes = new Map<Inode, Node>();
+  /** Of known files: the revision that the kernel knows, or will ask for. */
+  readonly #revisions = new Map<Inode, number>();
   readonly #notices: KernelNotices;
+  readonly #missing: MissingNames;
   readonly #clock: Clock;
   readonly #unused: () => void;
   readonly #unsubscribe: () => void;
@@ -29,13 +34,14 @@ export class ArtifactView implements ArtifactOwner {
   constructor(
     artifact: Artifact,
     realm: Realm,
-    options: { notices: KernelNotices; clock: Clock; unused: () => void },
+    options: { notices: KernelNotices; missing: MissingNames; clock: Clock; unused: () => void },
   ) {
     this.artifact = artifact;
     this.tree = artifact.tree;
     this.inos = inoKey(artifact.id, workingSpace);
     this.realm = realm;
     this.#notices = options.notices;
+    this.#missing = options.missing;
     this.#clock = options.clock;
     this.#unused = options.unused;
     this.#unsubscribe = artifact.onInvalidate((what) => this.#invalidate(what));
@@ -65,15 +71,27 @@ export class ArtifactView implements ArtifactOwner {
 
   known(inode: Inode, node: Node): void {
     this.#nodes.set(inode, node);
+    this.#revisions.set(inode, inode.revision);
     this.tree.retain(inode);
   }
 
   forgotten(inode: Inode, node: Node): void {
     if (this.#nodes.get(inode) === node) this.#nodes.delete(inode);
+    this.#revisions.delete(inode);
+    this.#missing.forgetAll(node);
     this.tree.release(inode);
     if (this.#nodes.size > 0) return;
     this.#unsubscribe();
     this.#unused();
+  }
+
+  modeChanged(inode: Inode): void {
+    const node = this.#nodes.get(inode);
+    if (node !== undefined) this.#notices.attributes(node);
+  }
+
+  listingDropped(node: Node): void {
+    this.#notices.inode(node);
   }
 
   #newNode(inode: Inode): Node {
@@ -90,26 +108,57 @@ export class ArtifactView implements ArtifactOwner {
         this.#inodeChanged(this.#nodes.get(what.inode));
         break;
       case 'all':
-        for (const node of this.#nodes.values()) {
-          this.#inodeChanged(node);
-          for (const place of node.places()) this.#notices.later(() => this.#checkPlace(node, place));
-        }
+        this.#allChanged();
     }
   }
 
   #entryChanged(parent: Inode, name: string): void {
     const node = this.#nodes.get(parent);
     if (node === undefined) return;
-    if (node instanceof WorkingDirectory) node.changes++;
+    this.#missing.forget(node, name);
     this.#notices.entry(node, name);
     // For a name it does not know the kernel does nothing, and would keep the listing without the new one.
-    this.#notices.inode(node);
+    this.#inodeChanged(node);
   }
 
   #inodeChanged(node: Node | undefined): void {
     if (node === undefined) return;
-    if (node instanceof WorkingDirectory) node.changes++;
+    if (node instanceof WorkingDirectory) node.changedAround();
     this.#notices.inode(node);
+  }
+
+  #allChanged(): void {
+    let checks = 0;
+    for (const node of this.#nodes.values()) {
+      checks += node.places().length + this.#missing.of(node).size;
+      if (node instanceof WorkingNode && this.#shownChanged(node)) this.#inodeChanged(node);
+    }
+    if (checks > limits.kernelChecksMax && this.#notices.everyEntry()) {
+      this.#notices.later(() => this.#missing.clear());
+      return;
+    }
+    for (const node of this.#nodes.values()) {
+      for (const place of node.places()) this.#notices.later(() => this.#checkPlace(node, place));
+      if (this.#missing.of(node).size > 0) this.#checkMissing(node);
+    }
+  }
+
+  /** The listing of a directory may be another though its attributes are the same. */
+  #shownChanged({ inode }: WorkingNode): boolean {
+    if (inode.kind !== 'dir' && this.#revisions.get(inode) === inode.revision) return false;
+    this.#revisions.set(inode, inode.revision);
+    return true;
+  }
+
+  #checkMissing(node: Node): void {
+    // Names that come to be missing from now on are not among them, and are missing as things are now.
+    for (const name of [...this.#missing.of(node)]) {
+      this.#notices.later(() => {
+        if (!(node instanceof WorkingDirectory) || this.#stillMissing(node, name)) return;
+        this.#missing.forget(node, name);
+        this.#notices.entryNow(node, name);
+      });
+    }
   }
 
   /**
@@ -128,6 +177,14 @@ export class ArtifactView implements ArtifactOwner {
       return this.tree.lookup(parent.inode, name) === node.inode;
     } catch {
       return false; // The kernel asks again and gets the error itself.
+    }
+  }
+
+  #stillMissing(parent: WorkingDirectory, name: string): boolean {
+    try {
+      return this.tree.lookup(parent.inode, name) === undefined;
+    } catch {
+      return false;
     }
   }
 }

@@ -24,6 +24,7 @@ const noNode = (): undefined => undefined;
 export class DirectoryHandle<T extends Listed> implements OpenDirectory {
   readonly node: Directory<T>;
   readonly reply: Omit<OpenReply, 'handle'>;
+  readonly #onReleased: () => void;
   /** after[p]: the name that page p starts after. */
   #after: (string | null)[] = [null];
   /** hashes[p]: of the names of page p, in their order, once it was dropped. */
@@ -32,9 +33,10 @@ export class DirectoryHandle<T extends Listed> implements OpenDirectory {
   #held: Page<T>[] = [];
   #released = false;
 
-  constructor(node: Directory<T>, reply: Omit<OpenReply, 'handle'>) {
+  constructor(node: Directory<T>, reply: Omit<OpenReply, 'handle'>, onReleased: () => void = () => {}) {
     this.node = node;
     this.reply = reply;
+    this.#onReleased = onReleased;
   }
 
   read(offset: number, emit: EmitName): MaybePromise<void> {
@@ -49,6 +51,7 @@ export class DirectoryHandle<T extends Listed> implements OpenDirectory {
   release(): void {
     this.#released = true;
     this.#dropPages();
+    this.#onReleased();
   }
 
   #readFrom(index: number, emit: EmitName): MaybePromise<void> {

@@ -21,6 +21,7 @@ export interface RequestContext {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
+  /** Not yet taken from modes: only a directory without a default ACL does it. */
   readonly umask: number;
   readonly signal: AbortSignal;
   /** Said by what may take as long as it needs (a commit): it has no deadline, and answers an interrupt by itself. */
@@ -192,14 +193,20 @@ export interface FileSystem {
     flags: { noReplace: boolean; exchange: boolean },
   ): MaybePromise<void>;
 
-  /** `flags` are open(2) flags of Linux. */
-  open(context: RequestContext, node: NodeId, flags: number): MaybePromise<OpenReply>;
+  /** `flags` are open(2) flags of Linux; with O_TRUNC `killPrivileges` says that it takes setuid and setgid away. */
+  open(
+    context: RequestContext,
+    node: NodeId,
+    flags: number,
+    killPrivileges?: boolean,
+  ): MaybePromise<OpenReply>;
   create(
     context: RequestContext,
     parent: NodeId,
     name: string,
     mode: number,
     flags: number,
+    killPrivileges?: boolean,
   ): MaybePromise<NodeEntry & { open: OpenReply }>;
   /** At most `length` bytes; fewer only at the end. The buffer may be shared: the driver only sends it. */
   read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer>;
@@ -265,12 +272,13 @@ export interface FileSystem {
   statistics(context: RequestContext, node: NodeId): MaybePromise<FileSystemStatistics>;
   getXattr(context: RequestContext, node: NodeId, name: string): MaybePromise<Uint8Array>;
   listXattrs(context: RequestContext, node: NodeId): MaybePromise<readonly string[]>;
+  /** `clearSetgid`: a new access ACL takes setgid away, too. */
   setXattr(
     context: RequestContext,
     node: NodeId,
     name: string,
     value: Uint8Array,
-    flags: { create: boolean; replace: boolean },
+    flags: { create: boolean; replace: boolean; clearSetgid?: boolean },
   ): MaybePromise<void>;
   removeXattr(context: RequestContext, node: NodeId, name: string): MaybePromise<void>;
 }

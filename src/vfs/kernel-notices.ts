@@ -30,6 +30,20 @@ export class KernelNotices {
     });
   }
 
+  /** The same for attributes only: what is cached of the bytes stays. */
+  attributes(node: Node): void {
+    this.#add(() => {
+      if (node.id !== 0) this.#notifier?.invalidateInode(node.id, -1, 0);
+    });
+  }
+
+  /** No name of the mount may mean what it did; false where the kernel cannot be told so in one word. */
+  everyEntry(): boolean {
+    if (this.#notifier?.invalidateEveryEntry === undefined) return false;
+    this.#add(() => this.#notifier?.invalidateEveryEntry?.());
+    return true;
+  }
+
   /** Runs `check` in its turn, which may call `entryNow`. */
   later(check: () => void): void {
     this.#add(check);

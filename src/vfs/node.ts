@@ -17,6 +17,15 @@ export interface Place {
   readonly name: string;
 }
 
+/** How long the kernel may believe that a name is missing. */
+export type MissingTerm =
+  /** The name can never come. */
+  | 'for-ever'
+  /** It is told when the name comes: the file system remembers that it was asked for. */
+  | 'until-told'
+  /** The name may come without anybody saying so. */
+  | 'not-at-all';
+
 export interface RenameFlags {
   readonly noReplace: boolean;
   readonly exchange: boolean;
@@ -77,6 +86,8 @@ export abstract class Node {
   protected abstract refusal(what: string): ArtifactError;
 
   onKnown(): void {}
+  /** A request about this node was given up. */
+  onFailure(_error: ArtifactError): void {}
   onForgotten(): void {}
 
   /** The name the kernel saw last; null before the first. */
@@ -105,6 +116,14 @@ export abstract class Node {
     this.#place = { parent, name };
   }
 
+  /** The path from the root on by the names the kernel saw last; undefined while it has none. */
+  path(): string | undefined {
+    if (this.#place === null) return undefined;
+    const { parent, name } = this.#place;
+    const directory = parent.path();
+    return directory === undefined || directory === '/' ? `/${name}` : `${directory}/${name}`;
+  }
+
   forgetPlaces(): void {
     this.#place = null;
     this.#morePlaces = null;
@@ -116,7 +135,8 @@ export abstract class Node {
   readLink(): MaybePromise<string> {
     throw new ArtifactError('Invalid', 'not a symbolic link');
   }
-  open(_context: RequestContext, _flags: number): MaybePromise<FileHandle> {
+  /** With O_TRUNC, `killPrivileges` says that it takes setuid and setgid away. */
+  open(_context: RequestContext, _flags: number, _killPrivileges?: boolean): MaybePromise<FileHandle> {
     if (this.kind === 'dir') throw new ArtifactError('IsDirectory', 'a directory is not opened as a file');
     throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
   }
@@ -126,10 +146,19 @@ export abstract class Node {
   }
 
   // What only directories do.
+  missingTerm(_name: string): MissingTerm {
+    return 'not-at-all';
+  }
   lookup(name: string): MaybePromise<Node | undefined> {
     throw notDirectory(name);
   }
-  create(_context: RequestContext, name: string, _mode: number, _flags: number): MaybePromise<Created> {
+  create(
+    _context: RequestContext,
+    name: string,
+    _mode: number,
+    _flags: number,
+    _killPrivileges?: boolean,
+  ): MaybePromise<Created> {
     throw this.#refuseName(name);
   }
   createUnnamed(_context: RequestContext, _mode: number, _flags: number): MaybePromise<Created> {
@@ -177,7 +206,7 @@ export abstract class Node {
   setXattr(
     name: string,
     _value: Uint8Array,
-    _flags: { create: boolean; replace: boolean },
+    _flags: { create: boolean; replace: boolean; clearSetgid?: boolean },
   ): MaybePromise<void> {
     throw this.refusal(`attribute ${name}`);
   }

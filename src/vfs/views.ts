@@ -2,8 +2,10 @@ import type { Artifact, Artifacts } from '../artifacts/ports.js';
 import type { VersionInfo } from '../catalog/ports.js';
 import type { Clock, Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { AccessLog } from './access-log.js';
 import { ArtifactView } from './artifact-view.js';
 import { KernelNotices } from './kernel-notices.js';
+import { MissingNames } from './missing-names.js';
 import type { Node } from './node.js';
 import { type WorkspaceTexts, workspaceControl } from './nodes/workspace-control.js';
 import type { Realm } from './realm.js';
@@ -13,7 +15,11 @@ import { VersionView } from './version-view.js';
 export class Views implements Realm {
   readonly artifacts: Artifacts;
   readonly startTime: Time;
+  readonly accesses = new AccessLog();
   readonly notices = new KernelNotices();
+  readonly missing = new MissingNames((directory, names) => {
+    for (const name of names) this.notices.entry(directory, name);
+  });
   readonly #clock: Clock;
   readonly #texts: WorkspaceTexts;
   readonly #artifactViews = new Map<string, ArtifactView>();
@@ -33,6 +39,7 @@ export class Views implements Realm {
     if (view === undefined) {
       view = new ArtifactView(artifact, this, {
         notices: this.notices,
+        missing: this.missing,
         clock: this.#clock,
         unused: () => this.#artifactViews.delete(artifact.id),
       });
@@ -91,6 +98,7 @@ export class Views implements Realm {
   #childrenChanged(collection: Artifact, name: string): void {
     const root = this.knownRootOf(collection.id);
     if (root === undefined) return;
+    this.missing.forget(root, name);
     this.notices.entry(root, name);
     this.notices.inode(root);
     this.referencesChanged(root, name);

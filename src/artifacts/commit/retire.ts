@@ -259,6 +259,6 @@ function takeSealed(node: Node, sealedRow: SealedRow | undefined, base: string |
   node.logged = 0;
   if (!node.atimeSet) node.atime = node.mtime;
   if (node.kind !== 'file' || sealedRow?.extents == null) return;
-  node.map = ExtentMap.fromEntryExtents(sealedRow.extents);
+  node.takeExtents(sealedRow.extents);
   node.sha256 = sealedRow.sha256;
 }

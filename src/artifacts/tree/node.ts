@@ -90,6 +90,7 @@ export class Node implements Inode {
     node.nlink = init.kind === 'dir' ? 2 : 1;
     node.rdev = init.kind === 'char' || init.kind === 'block' ? (init.rdev ?? 0) : 0;
     node.target = init.kind === 'symlink' ? (init.target ?? '') : '';
+    node.xattrs = init.xattrs ?? null;
     node.size = Buffer.byteLength(node.target);
     node.atime = now;
     node.mtime = now;
@@ -123,7 +124,12 @@ export class Node implements Inode {
     this.file = 0;
     this.fileGen = 0;
     this.logged = 0;
-    const extents = entry.extents ?? [];
+    this.takeExtents(entry.extents ?? []);
+  }
+
+  /** The bytes are now where a version has them. */
+  takeExtents(extents: readonly Extent[]): void {
+    this.contentGen = 0;
     this.setMapLoader(() => ExtentMap.fromEntryExtents(extents));
     this.#extents = extents;
   }
@@ -176,11 +182,18 @@ export class Node implements Inode {
     this.#extents = null;
   }
 
+  #hasExtents(extents: readonly Extent[]): boolean {
+    const mine = this.contentGen === 0 ? this.#extents : null;
+    if (mine === null || mine.length !== extents.length) return false;
+    return mine.every(({ object, offset, length }, i) => {
+      const other = extents[i];
+      return other?.object === object && other.offset === offset && other.length === length;
+    });
+  }
+
   /** Certainly shows the same attributes and bytes as the entry. */
   #looksLike(entry: Entry): boolean {
     return (
-      this.contentGen === 0 &&
-      this.#extents !== null &&
       this.size === entry.size &&
       this.mode === entry.mode &&
       this.uid === entry.uid &&
@@ -192,7 +205,7 @@ export class Node implements Inode {
       compareTime(this.ctime, entry.ctime) === 0 &&
       compareTime(this.atime, entry.atime ?? entry.mtime) === 0 &&
       sameXattrs(this.xattrs, entry.xattrs ?? null) &&
-      sameExtents(this.#extents, entry.extents ?? [])
+      (this.kind !== 'file' || this.#hasExtents(entry.extents ?? []))
     );
   }
 
@@ -255,16 +268,6 @@ function sameXattrs(a: Xattrs | null, b: Xattrs | null): boolean {
   if (a === null || b === null) return a === b;
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
-}
-
-function sameExtents(a: readonly Extent[], b: readonly Extent[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every(({ object, offset, length }, i) => {
-      const other = b[i];
-      return other?.object === object && other.offset === offset && other.length === length;
-    })
-  );
 }
 
 const zero: Time = { s: 0, ns: 0 };

@@ -91,6 +91,7 @@ export function rebaseNodes(core: TreeCore, pathOf: PathInBase, entries: Entries
 function loseName(core: TreeCore, node: Node): void {
   if (node.kind === 'file') void node.map;
   node.nlink = 0;
+  node.revision++;
   core.table.remove(node);
   if (node.holds === 0) core.dispose(node);
 }

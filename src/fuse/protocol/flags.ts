@@ -5,16 +5,19 @@ export const initFlag = {
   asyncRead: 1 << 0,
   atomicTruncate: 1 << 3,
   bigWrites: 1 << 5,
+  dontMask: 1 << 6,
   doReaddirplus: 1 << 13,
   readdirplusAuto: 1 << 14,
   asyncDirectIo: 1 << 15,
   writebackCache: 1 << 16,
   parallelDirOps: 1 << 18,
+  posixAcl: 1 << 20,
   abortError: 1 << 21,
   maxPages: 1 << 22,
   cacheSymlinks: 1 << 23,
   explicitInvalidation: 1 << 25,
   handleKillPrivV2: 1 << 28,
+  setxattrExtended: 1 << 29,
   initExtended: 1 << 30,
 } as const;
 
@@ -32,7 +35,7 @@ export const openReplyFlag = {
   noFlush: 1 << 5,
 } as const;
 
-/** OPEN, second word. */
+/** OPEN, second word; CREATE, fourth. */
 export const openFlag = { killSetIds: 1 << 0 } as const;
 
 /** SETATTR `valid`. */
@@ -57,6 +60,10 @@ export const allocateFlag = { keepSize: 1 << 0, punchHole: 1 << 1, zeroRange: 1 
 export const whence = { data: 3, hole: 4 } as const;
 export const renameFlag = { noReplace: 1 << 0, exchange: 1 << 1 } as const;
 export const xattrFlag = { create: 1 << 0, replace: 1 << 1 } as const;
+/** SETXATTR, third word, where it is extended. */
+export const xattrExtraFlag = { clearSetgid: 1 << 0 } as const;
 export const invalidateFlag = { expireOnly: 1 << 0 } as const;
 
-export const notifyCode = { invalidateInode: 2, invalidateEntry: 3 } as const;
+export const notifyCode = { invalidateInode: 2, invalidateEntry: 3, nextEpoch: 8 } as const;
+/** The kernel has epochs from this minor version on. */
+export const epochMinorMin = 44;

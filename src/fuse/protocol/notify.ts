@@ -33,6 +33,12 @@ export function invalidateEntryMessage(parent: NodeId, name: string, expireOnly:
   return fields.bytes;
 }
 
+export function invalidateEveryEntryMessage(): Buffer {
+  const fields = new Fields(replyHeaderBytes);
+  header(fields, notifyCode.nextEpoch);
+  return fields.bytes;
+}
+
 function header(fields: Fields, code: number): void {
   fields.u32(0, fields.bytes.length);
   fields.u32(1, code);

@@ -4,11 +4,11 @@ import { ArtifactError, isCode } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { Attributes, RequestContext } from '../file-system.js';
 import { controlName, splitReference, workspaceControlName } from '../names.js';
-import type { Created, Node, RenameFlags } from '../node.js';
+import type { Created, MissingTerm, Node, RenameFlags } from '../node.js';
 import type { Realm } from '../realm.js';
 import { inoKey, shownIno, workingSpace } from '../shown-ino.js';
-import type { WorkingOwner } from './working.js';
 import { WorkingDirectory, type WorkingItem } from './working-directory.js';
+import type { WorkingOwner } from './working-owner.js';
 
 export interface ArtifactOwner extends WorkingOwner {
   readonly realm: Realm;
@@ -63,9 +63,27 @@ export class ArtifactRoot extends WorkingDirectory {
     );
   }
 
-  override create(context: RequestContext, name: string, mode: number, flags: number): MaybePromise<Created> {
+  /** NAME@REF comes with a commit or an alias, and a child of what is no collection now when it becomes one again. */
+  override missingTerm(name: string): MissingTerm {
+    if (splitReference(name) !== undefined) return 'not-at-all';
+    const hidden = !this.#artifact.isCollection && isChildName(name) && this.#childId(name) !== undefined;
+    return hidden ? 'not-at-all' : 'until-told';
+  }
+
+  override create(
+    context: RequestContext,
+    name: string,
+    mode: number,
+    flags: number,
+    killPrivileges = false,
+  ): MaybePromise<Created> {
     this.checkOwnName(name);
-    return super.create(context, name, mode, flags);
+    return super.create(context, name, mode, flags, killPrivileges);
+  }
+
+  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
+    this.checkOwnName('a file without a name');
+    return super.createUnnamed(context, mode, flags);
   }
 
   override makeNode(
@@ -75,11 +93,6 @@ export class ArtifactRoot extends WorkingDirectory {
     kind: Kind,
     rdev: number,
   ): MaybePromise<Node> {
-  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
-    this.checkOwnName('a file without a name');
-    return super.createUnnamed(context, mode, flags);
-  }
-
     if (kind === 'dir') return this.makeDirectory(context, name, mode);
     this.checkOwnName(name);
     return super.makeNode(context, name, mode, kind, rdev);
@@ -100,11 +113,12 @@ export class ArtifactRoot extends WorkingDirectory {
       this.checkOwnName(name);
       return super.makeDirectory(context, name, mode);
     }
-    const inherits = (this.inode.mode & 0o2000) !== 0;
+    const { uid, gid, umask } = context;
     const artifact = this.#realm.artifacts.create(this.#artifact, name, {
-      mode: (mode & 0o7777) | (inherits ? 0o2000 : 0),
-      uid: context.uid,
-      gid: inherits ? this.inode.gid : context.gid,
+      mode: mode & 0o7777,
+      umask,
+      uid,
+      gid,
     });
     this.#namesChanged(name);
     return this.#realm.rootOf(artifact);

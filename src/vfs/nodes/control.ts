@@ -1,11 +1,19 @@
-import type { Inode } from '../../artifacts/ports.js';
+import type { Inode, WorkingTree } from '../../artifacts/ports.js';
+import { accessAclName, decodeAcl, encodeAcl, limitAcl } from '../../model/acl.js';
 import { compareNames, type Kind, type Time } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { MaybePromise } from '../../util/maybe-promise.js';
 import { DirectoryHandle } from '../directory-handle.js';
 import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
-import { type Directory, type Listed, Node, type OpenDirectory } from '../node.js';
+import {
+  type Directory,
+  type Listed,
+  type MissingTerm,
+  Node,
+  noAttribute,
+  type OpenDirectory,
+} from '../node.js';
 import { type InoKey, shownIno } from '../shown-ino.js';
 
 /** What the control files of one artifact, or of the workspace, have in common. */
@@ -13,6 +21,8 @@ export interface ControlHome {
   readonly inos: InoKey;
   /** Its owner owns the control files; who may write in the directory may use those that act. */
   readonly directory: Inode;
+  /** The directory's tree: whom its ACL names may do with control files what they may do there. */
+  readonly tree: WorkingTree;
   readonly startTime: Time;
 }
 
@@ -81,6 +91,18 @@ export abstract class ControlNode extends Node {
   protected refusal(what: string): ArtifactError {
     return new ArtifactError('NotPermitted', `${what}: not possible in a control directory`);
   }
+
+  override getXattr(name: string): Uint8Array {
+    const { tree, directory } = this.home;
+    const value = name === accessAclName ? tree.xattr(directory, name) : undefined;
+    const acl = value === undefined ? null : decodeAcl(value);
+    if (acl === null) throw noAttribute;
+    return encodeAcl(limitAcl(acl, this.#access));
+  }
+  override listXattrs(): readonly string[] {
+    const { tree, directory } = this.home;
+    return tree.xattr(directory, accessAclName) === undefined ? [] : [accessAclName];
+  }
 }
 
 /** A directory of control files. Not cached, because it is small and changes by itself. */
@@ -125,6 +147,9 @@ export class StaticDirectory extends ControlDirectory<NamedNode> {
 
   override lookup(name: string): Node | undefined {
     return this.#nodes.get(name);
+  }
+  override missingTerm(): MissingTerm {
+    return 'for-ever';
   }
   list(after: string | null, limit: number): readonly NamedNode[] {
     return pageOf(this.#items, after, limit);

@@ -9,9 +9,17 @@ import { limits } from '../../model/limits.js';
 import type { MaybePromise } from '../../util/maybe-promise.js';
 import { DirectoryHandle } from '../directory-handle.js';
 import type { Attributes, RequestContext } from '../file-system.js';
-import { type Directory, type FileHandle, Node, noAttribute, type OpenDirectory } from '../node.js';
+import {
+  type Directory,
+  type FileHandle,
+  type MissingTerm,
+  Node,
+  noAttribute,
+  type OpenDirectory,
+} from '../node.js';
 import { wantsChange } from '../open-flags.js';
 import { type InoKey, shownIno } from '../shown-ino.js';
+import { errorText } from '../text/error.js';
 
 /** The version whose tree a node belongs to; it keeps one node per file, and one per directory and place shown. */
 export interface VersionOwner {
@@ -30,8 +38,8 @@ export class VersionNode extends Node {
   readonly entry: Entry;
   /** What the owner keeps it under. */
   readonly key: string | number;
-  readonly entrySeconds: number = limits.kernelCacheVersionSeconds;
-  readonly attrSeconds = limits.kernelCacheVersionSeconds;
+  readonly entrySeconds: number = limits.kernelCacheSeconds;
+  readonly attrSeconds = limits.kernelCacheSeconds;
   #attributes: Attributes | undefined;
 
   constructor(owner: VersionOwner, entry: Entry, key: string | number) {
@@ -56,6 +64,9 @@ export class VersionNode extends Node {
     return new ArtifactError('ReadOnly', `${what}: v${version.version} of ${artifact.path} never changes`, {
       hint: `change the files of ${artifact.path} and commit`,
     });
+  }
+  override onFailure(error: ArtifactError): void {
+    this.owner.artifact.setLastError(errorText(error));
   }
   override onForgotten(): void {
     this.owner.forgotten(this);
@@ -92,7 +103,7 @@ export class VersionDirectory extends VersionNode implements Directory<Entry> {
   constructor(owner: VersionOwner, entry: Entry, key: string, via: string, parent: VersionDirectory | null) {
     super(owner, entry, key);
     this.via = via;
-    this.entrySeconds = parent === null ? rootEntrySeconds(via) : limits.kernelCacheVersionSeconds;
+    this.entrySeconds = parent === null ? rootEntrySeconds(via) : limits.kernelCacheSeconds;
     this.#parent = parent;
     this.#path = entryPath(entry);
   }
@@ -103,6 +114,10 @@ export class VersionDirectory extends VersionNode implements Directory<Entry> {
       return found.then((entry) => (entry === undefined ? undefined : this.nodeOf(entry)));
     }
     return found === undefined ? undefined : this.nodeOf(found);
+  }
+
+  override missingTerm(): MissingTerm {
+    return 'for-ever';
   }
 
   override openDirectory(): OpenDirectory {
@@ -129,7 +144,7 @@ export class VersionDirectory extends VersionNode implements Directory<Entry> {
 
 /** 'v3' always means the same; 'latest' and aliases are asked for each time. */
 const rootEntrySeconds = (via: string): number =>
-  /^@[a-z]/.test(via) && !/^@v\d+$/.test(via) ? 0 : limits.kernelCacheSeconds;
+  /^@[a-z]/.test(via) && !/^@v\d+$/.test(via) ? 0 : limits.kernelCacheVersionRootSeconds;
 
 class VersionHandle implements FileHandle {
   readonly reply = { keepCache: true, noFlush: true };
@@ -149,6 +164,11 @@ class VersionHandle implements FileHandle {
   write(): never {
     throw new ArtifactError('ReadOnly', `${this.#entry.name}: a version never changes`);
   }
+  seek(offset: number, what: 'data' | 'hole'): number {
+    const found = seekContent(entryContent(this.#entry), offset, what);
+    if (found === undefined) throw new ArtifactError('NotSeekable', `${this.#entry.name} ends before`);
+    return found;
+  }
   flush(): void {}
   sync(): void {}
   release(): void {
@@ -160,11 +180,6 @@ class VersionHandle implements FileHandle {
 function entryAttributes(inos: InoKey, entry: Entry): Attributes {
   let held = 0;
   for (const extent of entry.extents ?? []) if (extent.object !== null) held += extent.length;
-  seek(offset: number, what: 'data' | 'hole'): number {
-    const found = seekContent(entryContent(this.#entry), offset, what);
-    if (found === undefined) throw new ArtifactError('NotSeekable', `${this.#entry.name} ends before`);
-    return found;
-  }
   return {
     ino: shownIno(inos, entry.ino),
     kind: entry.kind,

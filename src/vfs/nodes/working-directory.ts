@@ -4,7 +4,7 @@ import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import { DirectoryHandle } from '../directory-handle.js';
 import type { RequestContext } from '../file-system.js';
-import type { Created, Directory, Node, OpenDirectory, RenameFlags } from '../node.js';
+import type { Created, Directory, MissingTerm, Node, OpenDirectory, RenameFlags } from '../node.js';
 import { O_EXCL } from '../open-flags.js';
 import { shownIno } from '../shown-ino.js';
 import { WorkingNode } from './working.js';
@@ -19,6 +19,18 @@ export interface WorkingItem {
 /** A directory inside an artifact: every name is the tree's. */
 export class WorkingDirectory extends WorkingNode implements Directory<WorkingItem> {
   changes = 0;
+  /** Counts changes around the kernel. */
+  #around = 0;
+  #opened = 0;
+  /** Of those open now, how many were opened before the last change around the kernel. */
+  #openedBefore = 0;
+
+  /** A name in it, or the directory itself, changed around the kernel. */
+  changedAround(): void {
+    this.changes++;
+    this.#around++;
+    this.#openedBefore = this.#opened;
+  }
 
   protected override refusal(what: string): ArtifactError {
     return new ArtifactError(
@@ -36,19 +48,37 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     return found === undefined ? undefined : owner.nodeOf(found);
   }
 
-  override create(context: RequestContext, name: string, mode: number, flags: number): MaybePromise<Created> {
+  override missingTerm(_name: string): MissingTerm {
+    return 'until-told';
+  }
+
+  override create(
+    context: RequestContext,
+    name: string,
+    mode: number,
+    flags: number,
+    killPrivileges = false,
+  ): MaybePromise<Created> {
     const { owner } = this;
     return chain(owner.tree.lookup(this.inode, name), (existing): MaybePromise<Created> => {
       if (existing === undefined) {
         return chain(this.#make(context, name, 'file', mode, 0), (inode) => ({
           node: owner.nodeOf(inode),
-          handle: new WorkingHandle(owner.tree, inode, flags),
+          handle: new WorkingHandle(owner, inode, flags),
         }));
       }
       if ((flags & O_EXCL) !== 0) throw new ArtifactError('Exists', `${name} exists`);
       const node = owner.nodeOf(existing);
-      return chain(node.open(context, flags), (handle) => ({ node, handle }));
+      return chain(node.open(context, flags, killPrivileges), (handle) => ({ node, handle }));
     });
+  }
+
+  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
+    const { tree } = this.owner;
+    const { uid, gid, umask } = context;
+    const init = { kind: 'file', mode: mode & 0o7777, umask, uid, gid } as const;
+    const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
+    return { node: this.owner.nodeOf(inode), handle: new WorkingHandle(this.owner, inode, flags) };
   }
 
   override makeNode(
@@ -67,13 +97,6 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   }
 
   override symlink(context: RequestContext, name: string, target: string): MaybePromise<Node> {
-  override createUnnamed(context: RequestContext, mode: number, flags: number): MaybePromise<Created> {
-    const { tree } = this.owner;
-    const init = { kind: 'file', mode: mode & 0o7777, uid: context.uid, gid: context.gid } as const;
-    const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
-    return { node: this.owner.nodeOf(inode), handle: new WorkingHandle(this.owner, inode, flags) };
-  }
-
     return chain(this.#make(context, name, 'symlink', 0o777, 0, target), (inode) => this.owner.nodeOf(inode));
   }
 
@@ -118,8 +141,17 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   }
 
   override openDirectory(): OpenDirectory {
-    // Whatever changes names around the kernel says so, and the kernel drops its listing then.
-    return new DirectoryHandle(this, { cacheDirectory: true, keepCache: true });
+    // Whatever changes names around the kernel says so, and the kernel drops its listing then. But a reader that began
+    // before may put names into the cache that it got before: the listing is to be dropped again when it has ended.
+    const keepCache = this.#openedBefore === 0;
+    const around = this.#around;
+    this.#opened++;
+    return new DirectoryHandle(this, { cacheDirectory: true, keepCache }, () => {
+      this.#opened--;
+      if (around === this.#around) return;
+      this.#openedBefore--;
+      this.owner.listingDropped(this);
+    });
   }
   list(after: string | null, limit: number): MaybePromise<readonly WorkingItem[]> {
     return this.owner.tree.list(this.inode, after, limit);
@@ -143,7 +175,6 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     return shownIno(this.owner.inos, this.owner.tree.parentOf(this.inode).ino);
   }
 
-  /** The kernel has applied the umask. A setgid directory hands on its group, and to directories the bit. */
   #make(
     context: RequestContext,
     name: string,
@@ -152,13 +183,13 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     rdev: number,
     target?: string,
   ): MaybePromise<Inode> {
-    const inherits = (this.inode.mode & 0o2000) !== 0;
     this.changes++;
     return this.owner.tree.create(this.inode, name, {
       kind,
-      mode: (mode & 0o7777) | (inherits && kind === 'dir' ? 0o2000 : 0),
+      mode: mode & 0o7777,
+      umask: context.umask,
       uid: context.uid,
-      gid: inherits ? this.inode.gid : context.gid,
+      gid: context.gid,
       rdev,
       ...(target === undefined ? {} : { target }),
     });

@@ -1,4 +1,4 @@
-import type { Artifact, AttributeChanges, Inode, WorkingTree } from '../../artifacts/ports.js';
+import type { Inode } from '../../artifacts/ports.js';
 import type { Kind } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
@@ -6,19 +6,10 @@ import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
 import { type FileHandle, Node, noAttribute } from '../node.js';
 import { O_TRUNC } from '../open-flags.js';
-import { type InoKey, shownIno } from '../shown-ino.js';
+import { shownIno } from '../shown-ino.js';
+import { errorText } from '../text/error.js';
 import { WorkingHandle } from './working-handle.js';
-
-/** The artifact whose working view a node belongs to; it keeps one node per inode. */
-export interface WorkingOwner {
-  readonly artifact: Artifact;
-  readonly tree: WorkingTree;
-  readonly inos: InoKey;
-  nodeOf(inode: Inode): Node;
-  knownNode(inode: Inode): Node | undefined;
-  known(inode: Inode, node: Node): void;
-  forgotten(inode: Inode, node: Node): void;
-}
+import type { WorkingOwner } from './working-owner.js';
 
 /** A file, symlink, FIFO, socket or device of the working view, and what they share with its directories. */
 export class WorkingNode extends Node {
@@ -50,41 +41,40 @@ export class WorkingNode extends Node {
   override onKnown(): void {
     this.owner.known(this.inode, this);
   }
+  override onFailure(error: ArtifactError): void {
+    this.owner.artifact.setLastError(errorText(error));
+  }
   override onForgotten(): void {
     this.owner.forgotten(this.inode, this);
   }
 
   override setAttributes(_context: RequestContext, changes: SetAttributes): MaybePromise<void> {
-    const { kind, inode } = this;
+    const { kind } = this;
     if (changes.size !== undefined && kind !== 'file') {
       throw new ArtifactError(kind === 'dir' ? 'IsDirectory' : 'Invalid', `a ${kind} has no size to set`);
     }
-    const { killPrivileges, ...wanted } = changes;
-    const set: { -readonly [K in keyof AttributeChanges]: AttributeChanges[K] } = wanted;
-    if (set.mode !== undefined) set.mode &= 0o7777;
-    else if (killPrivileges && kind === 'file') {
-      const mode = withoutPrivileges(inode.mode);
-      if (mode !== inode.mode) set.mode = mode;
-    }
-    return this.owner.tree.setAttributes(inode, set);
+    return this.owner.tree.setAttributes(this.inode, changes);
   }
   override readLink(): string {
     if (this.kind !== 'symlink') throw new ArtifactError('Invalid', `a ${this.kind} is no symbolic link`);
     return this.inode.target;
   }
-  override open(_context: RequestContext, flags: number): MaybePromise<FileHandle> {
+  override open(_context: RequestContext, flags: number, killPrivileges = false): MaybePromise<FileHandle> {
     if (this.kind === 'dir') throw new ArtifactError('IsDirectory', 'a directory is not opened as a file');
     if (this.kind !== 'file') throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
-    if ((flags & O_TRUNC) === 0) return new WorkingHandle(this.owner.tree, this.inode, flags);
-    const emptied = this.owner.tree.setAttributes(this.inode, { size: 0 });
-    return chain(emptied, () => new WorkingHandle(this.owner.tree, this.inode, flags));
+    const { owner, inode } = this;
+    if ((flags & O_TRUNC) === 0) return new WorkingHandle(owner, inode, flags);
+    const { mode } = inode;
+    return chain(owner.tree.setAttributes(inode, { size: 0, killPrivileges }), () => {
+      if (inode.mode !== mode) owner.modeChanged(inode);
+      return new WorkingHandle(owner, inode, flags);
+    });
   }
   override sync(): Promise<void> {
     return this.owner.tree.sync(this.inode);
   }
 
   override getXattr(name: string): Uint8Array {
-    checkXattrName(name);
     const value = this.owner.tree.xattr(this.inode, name);
     if (value === undefined) throw noAttribute;
     return value;
@@ -95,9 +85,8 @@ export class WorkingNode extends Node {
   override setXattr(
     name: string,
     value: Uint8Array,
-    flags: { create: boolean; replace: boolean },
+    flags: { create: boolean; replace: boolean; clearSetgid?: boolean },
   ): MaybePromise<void> {
-    checkXattrName(name);
     if (value.length > limits.xattrValueBytesMax) {
       throw new ArtifactError('TooLarge', `attribute ${name}: over ${limits.xattrValueBytesMax} bytes`);
     }
@@ -106,10 +95,9 @@ export class WorkingNode extends Node {
       if (flags.create && exists) throw new ArtifactError('Exists', `attribute ${name} exists`);
       if (flags.replace && !exists) throw noAttribute;
     }
-    return this.owner.tree.setXattr(this.inode, name, value);
+    return this.owner.tree.setXattr(this.inode, name, value, { clearSetgid: flags.clearSetgid === true });
   }
   override removeXattr(name: string): MaybePromise<void> {
-    this.getXattr(name);
     return this.owner.tree.setXattr(this.inode, name, null);
   }
 }
@@ -129,18 +117,4 @@ function inodeAttributes(ino: bigint, inode: Inode): Attributes {
     mtime: inode.mtime,
     ctime: inode.ctime,
   };
-}
-
-/** Setgid without group execution is a lock mark, not a privilege. */
-function withoutPrivileges(mode: number): number {
-  return mode & ~((mode & 0o010) !== 0 ? 0o6000 : 0o4000);
-}
-
-const aclPrefix = 'system.posix_acl_';
-const storedPrefixes = ['user.', 'trusted.', 'security.'];
-
-function checkXattrName(name: string): void {
-  if (storedPrefixes.some((prefix) => name.startsWith(prefix))) return;
-  const what = name.startsWith(aclPrefix) ? 'access control lists are not kept' : 'not a known name space';
-  throw new ArtifactError('Unsupported', `attribute ${name}: ${what}`);
 }

@@ -19,7 +19,7 @@ export const contextOf = (uid = 0, gid = 0, signal = new AbortController().signa
   uid,
   gid,
   pid: 1,
-  umask: 0o022,
+  umask: 0,
   signal,
 });
 
@@ -36,12 +36,16 @@ const space = {
 class Told {
   readonly entries: string[] = [];
   readonly inodes: NodeId[] = [];
+  epochs = 0;
   drained = 0;
   invalidateEntry(parent: NodeId, name: string): void {
     this.entries.push(`${parent}/${name}`);
   }
   invalidateInode(node: NodeId): void {
     this.inodes.push(node);
+  }
+  invalidateEveryEntry(): void {
+    this.epochs++;
   }
   async drain(): Promise<void> {
     this.drained++;
