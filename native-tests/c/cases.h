@@ -103,12 +103,12 @@ __attribute__((unused)) static struct stat stat_of(const char *name) {
 }
 
 /* Runs `body` in a child that must end with 0. */
-#define IN_CHILD(body)                                                              \
+#define IN_CHILD(...)                                                              \
   do {                                                                              \
     fflush(NULL);                                                                   \
     pid_t in_child = OK(fork());                                                    \
     if (in_child == 0) {                                                            \
-      body;                                                                         \
+      __VA_ARGS__;                                                                       \
       _exit(0);                                                                     \
     }                                                                               \
     int in_child_status;                                                            \

@@ -7,7 +7,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { casesOf, program } from '../support/programs.js';
 import { World } from '../support/world.js';
 
-const programs = ['directory-cases'];
+const programs = [
+  'directory-cases',
+  'descriptor-cases',
+  'mapping-cases',
+  'lock-cases',
+  'sparse-cases',
+  'transfer-cases',
+  'node-cases',
+];
 
 const world = new World();
 const here = world.machine('here');
