@@ -9,7 +9,7 @@ import type { StoredRecord } from '../workspace/records.js';
 import { WorkspaceArtifact } from './artifact.js';
 import { CollectionLog, changedNames } from './collection-log.js';
 import { WorkspaceFiles } from './files.js';
-import type { Artifact, Artifacts, FilesByPath } from './ports.js';
+import type { Artifact, Artifacts, FilesByPath, NewArtifactOptions } from './ports.js';
 import { Recovery } from './recovery.js';
 import { ArtifactRegistry, type ArtifactsOptions, type ContentParts } from './registry.js';
 import { StageDatabase } from './stage-db/stage-database.js';
@@ -129,7 +129,7 @@ export class WorkspaceArtifacts implements Artifacts {
   create(
     collection: Artifact,
     name: string,
-    options: { type?: string; mode?: number; uid?: number; gid?: number; announce?: boolean } = {},
+    options: NewArtifactOptions & { announce?: boolean } = {},
   ): WorkspaceArtifact {
     const parent = this.#own(collection);
     checkNewName(name);

@@ -11,8 +11,10 @@ import type { Manifest } from '../workspace/records.js';
 import { type Place, WorkspaceArtifact } from './artifact.js';
 import type { CollectionLog } from './collection-log.js';
 import { latestBase } from './drop-stage.js';
+import type { CreateInit, NewArtifactOptions } from './ports.js';
 import type { StageDatabase } from './stage-db/stage-database.js';
 import type { NamePlace, StageRow } from './stage-db/stage-rows.js';
+import { inherit } from './tree/inherit.js';
 import { Stage } from './tree/stage.js';
 import { ArtifactTree } from './tree/working-tree.js';
 
@@ -131,11 +133,7 @@ export class ArtifactRegistry {
     return artifact;
   }
 
-  #tree(
-    stage: Stage,
-    base: VersionTree | null,
-    newRoot?: { mode: number; uid: number; gid: number },
-  ): ArtifactTree {
+  #tree(stage: Stage, base: VersionTree | null, newRoot?: CreateInit): ArtifactTree {
     return new ArtifactTree({
       db: this.#parts.db,
       stage,
@@ -146,15 +144,12 @@ export class ArtifactRegistry {
     });
   }
 
-  makeNew(
-    parent: WorkspaceArtifact,
-    name: string,
-    options: { type?: string; mode?: number; uid?: number; gid?: number },
-  ): WorkspaceArtifact {
+  makeNew(parent: WorkspaceArtifact, name: string, options: NewArtifactOptions): WorkspaceArtifact {
     const id = newArtifactId();
     const stage = new Stage(this.#parts.db, id, null, { collectionId: parent.id, name });
-    const { mode = 0o755, uid = process.getuid?.() ?? 0, gid = process.getgid?.() ?? 0 } = options;
-    const tree = this.#tree(stage, null, { mode, uid, gid });
+    const { mode = 0o755, umask = 0, uid = process.getuid?.() ?? 0, gid = process.getgid?.() ?? 0 } = options;
+    const init = inherit(parent.tree.core.root, { kind: 'dir', mode, umask, uid, gid });
+    const tree = this.#tree(stage, null, init);
     const { root } = tree.core;
     transaction(this.#parts.db.db, () => {
       const { s } = stage.ensure([], true);

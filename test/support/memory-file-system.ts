@@ -376,7 +376,8 @@ export class MemoryFileSystem implements FileSystem {
   #add(context: RequestContext, parent: NodeId, name: string, kind: Kind, mode: number): MemoryNode {
     const directory = this.#directory(parent);
     if (directory.children.has(name)) throw fail('Exists', name);
-    const node = this.#make(kind, mode, context.uid, context.gid);
+    const bits = kind === 'symlink' ? mode : mode & ~context.umask;
+    const node = this.#make(kind, bits, context.uid, context.gid);
     this.#attach(directory, name, node);
     return node;
   }

@@ -1,10 +1,21 @@
+import {
+  type Acl,
+  accessAclName,
+  aclAfterChmod,
+  decodeAcl,
+  defaultAclName,
+  encodeAcl,
+  isAclName,
+  isPlainAcl,
+  modeOfAcl,
+} from '../../model/acl.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { AttributeChanges } from '../ports.js';
 import type { Change } from './change.js';
 import type { ContentOps } from './content-ops.js';
-import type { Node } from './node.js';
-import { dropPrivileges } from './privileges.js';
+import type { Node, Xattrs } from './node.js';
+import { dropCapabilities, dropPrivileges } from './privileges.js';
 import type { TreeCore } from './tree-core.js';
 
 /** chmod, chown, truncate and utimens, in one change as the kernel sends them. */
@@ -34,21 +45,31 @@ function apply(
   change: Change | null,
 ): void {
   const now = change?.now ?? core.clock();
-  const { mode, uid, gid, size, atime, mtime, ctime } = changes;
+  const { mode, uid, gid, size, atime, mtime, ctime, killPrivileges } = changes;
   if (size !== undefined) {
     content.resize(node, size, change);
     node.mtime = now;
   }
   if (uid !== undefined) node.uid = uid;
   if (gid !== undefined) node.gid = gid;
-  if (mode !== undefined) node.mode = mode & 0o7777;
-  else if ((uid !== undefined || gid !== undefined) && node.kind !== 'dir') dropPrivileges(node);
+  const isNewOwner = (uid !== undefined || gid !== undefined) && node.kind !== 'dir';
+  if (isNewOwner || size !== undefined) dropCapabilities(node, change);
+  if (mode !== undefined) setMode(node, mode & 0o7777, change);
+  else if (isNewOwner || (killPrivileges === true && node.kind !== 'dir')) dropPrivileges(node);
   if (atime !== undefined) {
     node.atime = atime === 'now' ? now : atime;
     node.atimeSet = true;
   }
   if (mtime !== undefined) node.mtime = mtime === 'now' ? now : mtime;
   node.ctime = ctime ?? now;
+}
+
+function setMode(node: Node, mode: number, change: Change | null): void {
+  node.mode = mode;
+  const acl = aclOf(node, accessAclName);
+  if (acl === null) return;
+  change?.touchXattrs(node);
+  node.xattrs = withXattr(node.xattrs, accessAclName, encodeAcl(aclAfterChmod(acl, mode)));
 }
 
 function checkSize(core: TreeCore, node: Node, size: number): void {
@@ -67,26 +88,69 @@ export function xattr(node: Node, name: string): Uint8Array | undefined {
   return value === undefined ? undefined : Buffer.from(value, 'base64');
 }
 
-export function setXattr(core: TreeCore, node: Node, name: string, value: Uint8Array | null): void {
+export function aclOf(node: Node, name: typeof accessAclName | typeof defaultAclName): Acl | null {
+  const value = xattr(node, name);
+  return value === undefined ? null : decodeAcl(value);
+}
+
+export function setXattr(
+  core: TreeCore,
+  node: Node,
+  name: string,
+  value: Uint8Array | null,
+  clearSetgid: boolean,
+): void {
   checkXattr(name, value);
-  const xattrs: Record<string, string> = Object.assign(Object.create(null), node.xattrs);
-  if (value !== null) xattrs[name] = Buffer.from(value).toString('base64');
-  else {
-    if (xattrs[name] === undefined)
-      throw new ArtifactError('NoAttribute', `${core.pathOf(node)} has no attribute ${name}`);
-    delete xattrs[name];
+  let mode: number | null = null;
+  let kept = value;
+  if (isAclName(name)) {
+    if (node.kind === 'symlink')
+      throw new ArtifactError('Unsupported', `${core.pathOf(node)}: symbolic links have no ACL`);
+    const acl = value === null ? null : decodeAcl(value);
+    if (name === defaultAclName && node.kind !== 'dir' && acl !== null)
+      throw new ArtifactError('AccessDenied', `${core.pathOf(node)} is no directory: it has no default ACL`);
+    const isAccess = name === accessAclName && acl !== null;
+    if (isAccess) mode = modeOfAcl(acl, clearSetgid ? node.mode & ~0o2000 : node.mode);
+    kept = acl === null || (isAccess && isPlainAcl(acl)) ? null : encodeAcl(acl);
   }
-  const next = Object.keys(xattrs).length === 0 ? null : xattrs;
+  if (value === null && xattr(node, name) === undefined)
+    throw new ArtifactError('NoAttribute', `${core.pathOf(node)} has no attribute ${name}`);
+  const xattrs = withXattr(node.xattrs, name, kept);
+  if (kept !== null) checkAll(core, node, xattrs);
+  const apply = (now: Node['ctime']): void => {
+    node.xattrs = xattrs;
+    if (mode !== null) node.mode = mode;
+    node.ctime = now;
+  };
   if (!node.hasName) {
-    node.xattrs = next;
-    node.ctime = core.clock();
+    apply(core.clock());
     return;
   }
   core.change((change) => {
     change.touchXattrs(node);
-    node.xattrs = next;
-    node.ctime = change.now;
+    apply(change.now);
   });
+}
+
+function withXattr(before: Xattrs | null, name: string, value: Uint8Array | null): Xattrs | null {
+  const xattrs: Record<string, string> = Object.assign(Object.create(null), before);
+  if (value === null) delete xattrs[name];
+  else xattrs[name] = Buffer.from(value).toString('base64');
+  return Object.keys(xattrs).length === 0 ? null : xattrs;
+}
+
+/** The kernel hands no longer list of names to programs, and all of them are one row. */
+function checkAll(core: TreeCore, node: Node, xattrs: Xattrs | null): void {
+  let names = 0;
+  let values = 0;
+  for (const [name, value] of Object.entries(xattrs ?? {})) {
+    names += Buffer.byteLength(name) + 1;
+    values += value.length;
+  }
+  if (names > limits.xattrNamesBytesMax || values > limits.xattrsBytesMax)
+    throw new ArtifactError('NoSpace', `${core.pathOf(node)} has too many or too large attributes`, {
+      hint: `keep names within ${limits.xattrNamesBytesMax} and values within ${limits.xattrsBytesMax} bytes (in base64)`,
+    });
 }
 
 function checkXattr(name: string, value: Uint8Array | null): void {

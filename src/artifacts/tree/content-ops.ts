@@ -8,7 +8,7 @@ import { type Deferred, deferred } from '../../util/deferred.js';
 import { chain, isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import type { Change } from './change.js';
 import type { Node } from './node.js';
-import { dropPrivileges } from './privileges.js';
+import { dropCapabilities, dropPrivileges } from './privileges.js';
 import type { StagedPlace } from './slabs.js';
 import { StagingCleaner } from './staging-files.js';
 import type { TreeCore } from './tree-core.js';
@@ -293,16 +293,17 @@ export class ContentOps {
     this.#unsynced.add(file);
     const isOwn = file === node.file;
     let left: number[] = [];
-    const apply = (now: Node['mtime']) => {
+    const apply = (now: Node['mtime'], change: Change | null) => {
       if (hasGrown) left = this.#moveSmall(node, file);
       node.map.set(start, length, { type: 'local', file, offset: at });
       node.size = Math.max(node.size, start + length);
       node.mtime = now;
       node.ctime = now;
       if (killPrivileges) dropPrivileges(node);
+      dropCapabilities(node, change);
     };
     if (!node.hasName) {
-      apply(core.clock());
+      apply(core.clock(), null);
       this.cleaner.drop(node, left);
       return length;
     }
@@ -315,7 +316,7 @@ export class ContentOps {
         node.logged < Math.max(limits.extentLogRowsMax, count);
       if (log) change.touchWrite(node, start, length, file);
       else change.touchContent(node);
-      apply(change.now);
+      apply(change.now, change);
     });
     this.cleaner.drop(node, left);
     if (hasGrown) this.#announce(node, 0, node.size);

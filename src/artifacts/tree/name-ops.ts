@@ -3,6 +3,7 @@ import { limits } from '../../model/limits.js';
 import { chain, isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { checkFileName } from '../../workspace/names.js';
 import type { CreateInit, RenameFlags } from '../ports.js';
+import { inherit } from './inherit.js';
 import { isEmpty } from './listing.js';
 import type { Node } from './node.js';
 import type { TreeCore } from './tree-core.js';
@@ -36,13 +37,6 @@ function insert(core: TreeCore, parent: Node, name: string, init: CreateInit): N
   });
   if (made === undefined) throw new Error('unreachable: a change that returns has run');
   return made;
-}
-
-/** In a setgid directory new files take its group, and new directories the bit too. */
-export function inherit(parent: Node, init: CreateInit): CreateInit {
-  if ((parent.mode & 0o2000) === 0) return init;
-  const mode = init.kind === 'dir' ? init.mode | 0o2000 : init.mode;
-  return { ...init, gid: parent.gid, mode };
 }
 
 export function link(core: TreeCore, node: Node, parent: Node, name: string): MaybePromise<void> {

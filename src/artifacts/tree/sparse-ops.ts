@@ -6,7 +6,7 @@ import type { AllocateRange } from '../ports.js';
 import type { Change } from './change.js';
 import type { ContentOps } from './content-ops.js';
 import type { Node } from './node.js';
-import { dropPrivileges } from './privileges.js';
+import { dropCapabilities, dropPrivileges } from './privileges.js';
 import type { TreeCore } from './tree-core.js';
 
 /** Holes, and copies that share what is in the store. */
@@ -148,12 +148,14 @@ function changeFile(
   };
   if (!node.hasName) {
     body(null);
+    dropCapabilities(node, null);
     stamp(core.clock());
     return;
   }
   core.change((change) => {
     touch(change);
     body(change);
+    dropCapabilities(node, change);
     stamp(change.now);
   });
 }

@@ -5,6 +5,7 @@ import { ArtifactError } from '../../model/errors.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { transaction } from '../../util/sqlite.js';
+import type { CreateInit } from '../ports.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 import type { StageDatabase } from '../stage-db/stage-database.js';
 import { Change, type ChangeHost } from './change.js';
@@ -21,7 +22,7 @@ export interface TreeParts {
   readonly reader: ContentReader;
   readonly clock: Clock;
   /** Owner and mode of the root of an artifact without versions. */
-  readonly newRoot?: { mode: number; uid: number; gid: number };
+  readonly newRoot?: CreateInit;
 }
 
 /** Bound on how often an operation waits for ranges of the base that leave memory again before it runs. */
@@ -199,8 +200,8 @@ export class TreeCore implements ChangeHost {
     const row = this.#row(rootIno);
     if (row !== undefined) return this.#fromRow(row);
     if (this.base !== null) return Node.fromEntry(this.base.root);
-    const { mode, uid, gid } = parts.newRoot ?? { mode: 0o755, ...ownerOfMount() };
-    return Node.created(rootIno, { kind: 'dir', mode, uid, gid }, this.clock());
+    const init = parts.newRoot ?? { kind: 'dir', mode: 0o755, ...ownerOfMount() };
+    return Node.created(rootIno, init, this.clock());
   }
 }
 

@@ -1,5 +1,6 @@
 import type { CreateInit } from '../ports.js';
-import { checkParent, inherit } from './name-ops.js';
+import { inherit } from './inherit.js';
+import { checkParent } from './name-ops.js';
 import { Node } from './node.js';
 import type { TreeCore } from './tree-core.js';
 

@@ -138,8 +138,13 @@ export class ArtifactTree implements WorkingTree {
     return Object.keys(this.#node(inode).xattrs ?? {});
   }
 
-  setXattr(inode: Inode, name: string, value: Uint8Array | null): MaybePromise<void> {
-    setXattr(this.core, this.#node(inode), name, value);
+  setXattr(
+    inode: Inode,
+    name: string,
+    value: Uint8Array | null,
+    options: { clearSetgid?: boolean } = {},
+  ): MaybePromise<void> {
+    setXattr(this.core, this.#node(inode), name, value, options.clearSetgid === true);
   }
 
   retain(inode: Inode): void {

@@ -1,10 +1,8 @@
-import { constants as fileConstants } from 'node:fs';
 import { ArtifactError } from '../../model/errors.js';
 import type { NodeEntry, OpenReply } from '../../vfs/file-system.js';
 import { permissionsOf } from '../protocol/attributes.js';
 import { fsyncFlag, openFlag, writeFlag } from '../protocol/flags.js';
 import { replyBytes, replyCount, replyCreated, replyNothing, replyOpen } from '../protocol/replies.js';
-import type { Request } from '../protocol/request.js';
 import type { Operation, Session } from './operation.js';
 
 /** Requests about open files and their bytes. */
@@ -13,27 +11,11 @@ export const open: Operation = {
   bodyBytesMin: 8,
   run(session, request) {
     const { fileSystem } = session;
-    const flags = request.u32(0);
-    const result =
-      (request.u32(1) & openFlag.killSetIds) === 0
-        ? fileSystem.open(request, request.nodeId, flags)
-        : openAndStrip(session, request, flags);
+    const killPrivileges = (request.u32(1) & openFlag.killSetIds) !== 0;
+    const result = fileSystem.open(request, request.nodeId, request.u32(0), killPrivileges);
     session.answer(request, result, replyOpen, (reply) => fileSystem.release(reply.handle));
   },
 };
-
-/** O_TRUNC by somebody whose writing takes setuid and setgid away: open, then truncate in the way that says so. */
-async function openAndStrip(session: Session, request: Request, flags: number): Promise<OpenReply> {
-  const { fileSystem } = session;
-  const reply = await fileSystem.open(request, request.nodeId, flags & ~fileConstants.O_TRUNC);
-  try {
-    await fileSystem.setAttributes(request, request.nodeId, { size: 0, killPrivileges: true });
-  } catch (error) {
-    fileSystem.release(reply.handle);
-    throw error;
-  }
-  return reply;
-}
 
 export const create: Operation = {
   bodyBytesMin: 16,
@@ -41,7 +23,9 @@ export const create: Operation = {
     const { fileSystem } = session;
     request.umask = request.u32(2) & 0o777;
     const mode = permissionsOf(request.u32(1));
-    const result = fileSystem.create(request, request.nodeId, request.name(16), mode, request.u32(0));
+    const killPrivileges = (request.u32(3) & openFlag.killSetIds) !== 0;
+    const { nodeId } = request;
+    const result = fileSystem.create(request, nodeId, request.name(16), mode, request.u32(0), killPrivileges);
     session.answer(request, result, replyCreated, undoCreate(session));
   },
 };

@@ -1,11 +1,14 @@
 import type { MaybePromise } from '../../util/maybe-promise.js';
 import type { FileSystem } from '../../vfs/file-system.js';
+import type { Negotiated } from '../protocol/init.js';
 import type { Reply } from '../protocol/reply.js';
 import type { Request } from '../protocol/request.js';
 
 /** What an operation works with: the file system, and the way back to the kernel. */
 export interface Session {
   readonly fileSystem: FileSystem;
+  /** What was agreed on with the kernel; undefined before. */
+  readonly negotiated: Negotiated | undefined;
 
   /**
    * Answers the request when `result` is there: at once, if it is no promise. `pack` fills in the reply's body; what

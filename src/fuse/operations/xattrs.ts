@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { limits } from '../../model/limits.js';
-import { xattrFlag } from '../protocol/flags.js';
+import { initFlag, xattrExtraFlag, xattrFlag } from '../protocol/flags.js';
 import { Refusal } from '../protocol/refusal.js';
 import { replyBytes, replyCount, replyNothing } from '../protocol/replies.js';
 import type { Reply } from '../protocol/reply.js';
@@ -38,6 +38,7 @@ function replySized(reply: Reply, value: Uint8Array, bytesMax: number): void {
 export const setxattr: Operation = {
   bodyBytesMin: 9,
   run(session, request) {
+    const isExtended = ((session.negotiated?.flags ?? 0) & initFlag.setxattrExtended) !== 0;
     const length = request.u32(0);
     const flags = request.u32(1);
     if (length > limits.xattrValueBytesMax) {
@@ -46,11 +47,12 @@ export const setxattr: Operation = {
         `an attribute of ${length} bytes; at most ${limits.xattrValueBytesMax}`,
       );
     }
-    const name = request.xattrName(8);
+    const name = request.xattrName(isExtended ? 16 : 8);
     const value = Uint8Array.from(request.data(name.next, length)); // a copy: it may be kept
     const result = session.fileSystem.setXattr(request, request.nodeId, name.value, value, {
       create: (flags & xattrFlag.create) !== 0,
       replace: (flags & xattrFlag.replace) !== 0,
+      clearSetgid: isExtended && (request.u32(2) & xattrExtraFlag.clearSetgid) !== 0,
     });
     session.answer(request, result, replyNothing);
   },

@@ -49,6 +49,11 @@ const wanted =
   initFlag.abortError |
   initFlag.maxPages |
   initFlag.cacheSymlinks |
+  // The kernel checks and caches ACLs; the file system keeps them, and in step with modes.
+  initFlag.posixAcl |
+  // A default ACL takes the place of the umask, which the kernel does not know when it masks.
+  initFlag.dontMask |
+  initFlag.setxattrExtended |
   // Cached pages go only when the file system says so: without it each write of ours, which changes the time of
   // the file, would throw away the pages just written.
   initFlag.explicitInvalidation |

@@ -36,6 +36,7 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
   const home: ControlHome = {
     inos: inoKey(artifact.id, controlSpace),
     directory: artifact.tree.root,
+    tree: artifact.tree,
     startTime: realm.startTime,
   };
   const fail = (error: unknown): void => artifact.setLastError(errorText(error));
@@ -55,9 +56,10 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
       await realm.kernelTold();
     });
   return new StaticDirectory(home, numbers.self, {
-    commit: action(numbers.commit, async (text, { signal }) =>
-      artifact.commit({ message: messageOf(text), signal }),
-    ),
+    commit: action(numbers.commit, async (text, context) => {
+      context.takeTime?.();
+      return artifact.commit({ message: messageOf(text), signal: context.signal });
+    }),
     discard: action(numbers.discard, () => artifact.discard()),
     refresh: action(numbers.refresh, () => artifact.refresh()),
     status: new TextFile(home, numbers.status, () => statusText(artifact)),

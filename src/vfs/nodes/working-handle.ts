@@ -5,7 +5,7 @@ import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { RequestContext } from '../file-system.js';
 import type { FileHandle } from '../node.js';
 import { O_APPEND, wantsWrite } from '../open-flags.js';
-import type { WorkingOwner } from './working.js';
+import type { WorkingOwner } from './working-owner.js';
 
 const setIds = 0o6000;
 
@@ -14,7 +14,7 @@ const appends = new WeakMap<Inode, Promise<unknown>>();
 
 /** An open file of the working view. It keeps the inode and its bytes until released. */
 export class WorkingHandle implements FileHandle {
-  // close has nothing to tell: every write has answered for itself.
+  // close has nothing to tell: every write has answered for itself. Those that the kernel keeps it sends before.
   readonly reply = { keepCache: true, noFlush: true };
   readonly #owner: WorkingOwner;
   readonly #tree: WorkingTree;
@@ -50,7 +50,7 @@ export class WorkingHandle implements FileHandle {
     // any handle of the file, with offsets that must be kept.
     const { mode } = this.#inode;
     const written =
-      this.#appends && flags.fromCache === false
+      this.#appends && flags.fromCache === false && !this.#owner.kernelKeepsWrites
         ? this.#append(data, flags.killPrivileges)
         : this.#tree.write(this.#inode, offset, data, flags.killPrivileges);
     return (mode & setIds) === 0 ? written : this.#tellMode(mode, written);
@@ -81,11 +81,11 @@ export class WorkingHandle implements FileHandle {
     const killPrivileges = takesPrivileges(context);
     const { mode } = this.#inode;
     this.#tree.allocate(this.#inode, range, { killPrivileges, roomBytes });
-    this.#tellMode(mode, undefined);
+    if (this.#inode.mode !== mode) this.#owner.modeChanged(this.#inode);
   }
 
-  seek(offset: number, what: 'data' | 'hole'): number {
-    return this.#tree.seek(this.#inode, offset, what);
+  seek(offset: number, what: 'data' | 'hole'): MaybePromise<number> {
+    return chain(this.#owner.settle(this.#inode), () => this.#tree.seek(this.#inode, offset, what));
   }
 
   copyTo(
@@ -115,6 +115,7 @@ export class WorkingHandle implements FileHandle {
     this.#reader?.close();
     this.#reader = null;
     if (this.#writes) this.#tree.closed(this.#inode);
+    if (this.#writes && this.#inode.openForWriting === 0) this.#owner.writersGone(this.#inode);
     this.#tree.release(this.#inode);
   }
 }

@@ -1,0 +1,25 @@
+import type { Artifact, Inode, WorkingTree } from '../../artifacts/ports.js';
+import type { MaybePromise } from '../../util/maybe-promise.js';
+import type { Node } from '../node.js';
+import type { InoKey } from '../shown-ino.js';
+
+/** The artifact whose working view a node belongs to; it keeps one node per inode. */
+export interface WorkingOwner {
+  readonly artifact: Artifact;
+  readonly tree: WorkingTree;
+  readonly inos: InoKey;
+  nodeOf(inode: Inode): Node;
+  knownNode(inode: Inode): Node | undefined;
+  known(inode: Inode, node: Node): void;
+  forgotten(inode: Inode, node: Node): void;
+  /** Offsets of writes are the kernel's own, which knows the size better. */
+  readonly kernelKeepsWrites: boolean;
+  /** What programs have written so far is in the tree when it resolves. */
+  settle(inode: Inode): MaybePromise<void>;
+  /** Nobody has the file open for writing any more. */
+  writersGone(inode: Inode): void;
+  /** By something of which the kernel does not know that it changes modes. */
+  modeChanged(inode: Inode): void;
+  /** The kernel is told to read the directory's listing again. */
+  listingDropped(node: Node): void;
+}
