@@ -10,6 +10,7 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { programVersion } from '../util/version.js';
 import type { WorkspaceTexts } from '../vfs/create-file-system.js';
 import type { Layers } from './layers.js';
+import { LoopDelay } from './loop-delay.js';
 import { Refresher } from './refresher.js';
 import type { DaemonRecord } from './registry.js';
 
@@ -30,6 +31,7 @@ export class Control implements DaemonControl {
   readonly services: ApiServices;
   readonly texts: WorkspaceTexts;
   readonly #parts: ControlParts;
+  readonly #loopDelay = new LoopDelay();
   #state: DaemonStatus['state'] = 'starting';
   #layers: Layers | undefined;
   #refresher: Refresher | undefined;
@@ -110,8 +112,9 @@ export class Control implements DaemonControl {
         externalBytes: external,
         budgetBytes: this.#parts.config.memory,
       },
-      // Since the start; a delay monitor would wake an idle process a hundred times a second.
       loopUtilization: Math.round(performance.eventLoopUtilization().utilization * 1e4) / 1e4,
+      loopDelay: this.#loopDelay.figures(),
+      requests: requestFigures(this.#mount),
       counters: { ...this.#layers?.counters(), ...prefixed('fuse.', this.#mount?.requestCounts() ?? {}) },
     };
   }
@@ -158,6 +161,11 @@ export class Control implements DaemonControl {
 
 /** From being cancelled to saying so. */
 const cancelMsMax = 5_000;
+
+function requestFigures(mount: MountedFileSystem | undefined): DaemonStats['requests'] {
+  const { count, oldestMs, givenUpCount } = mount?.pending() ?? { count: 0, oldestMs: 0, givenUpCount: 0 };
+  return { pending: count, oldestPendingMs: Math.round(oldestMs), givenUp: givenUpCount };
+}
 
 function withoutSecrets(config: Config): Record<string, unknown> {
   return { ...config, accessKeyId: undefined, secretAccessKey: undefined };

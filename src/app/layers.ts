@@ -85,6 +85,7 @@ function countersOf(content: Content): Record<string, number> {
     'content.memoryBytes': memoryBytes,
     'content.memoryBytesMax': memoryBytesMax,
     'content.stagedBytes': stagedBytes,
+    'cache.memoryHitBytes': fetch.memoryHitBytes,
     'cache.objects': disk.objects,
     'cache.bytes': disk.bytes,
     'cache.hitBytes': disk.hitBytes,

@@ -142,6 +142,8 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
       fsName: fsNameOf(config.store),
       allowOther: config.allowOther,
       readOnly: parts.readOnly !== null,
+      requestTimeoutMs: config.requestTimeout * 1000,
+      endTimeoutMs: config.stopTimeout * 1000,
       onError: ({ operation, error, ...where }) =>
         log.error({ err: error, operation, ...where }, 'request failed'),
     }),

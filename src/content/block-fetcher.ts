@@ -15,6 +15,8 @@ import { TransferQueue } from './transfer-queue.js';
 const { blockBytes } = limits;
 
 export interface FetchStatistics {
+  /** Bytes that were in memory when they were asked for. */
+  readonly memoryHitBytes: number;
   readonly gets: number;
   readonly getBytes: number;
   readonly active: number;
@@ -31,6 +33,7 @@ export class BlockFetcher {
   readonly #queue: TransferQueue;
   readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
   readonly #heads = new Map<ObjectBlocks, Promise<void>>();
+  #memoryHitBytes = 0;
   #gets = 0;
   #getBytes = 0;
 
@@ -42,7 +45,12 @@ export class BlockFetcher {
   }
 
   statistics(): FetchStatistics {
-    return { gets: this.#gets, getBytes: this.#getBytes, active: this.#queue.active };
+    return {
+      memoryHitBytes: this.#memoryHitBytes,
+      gets: this.#gets,
+      getBytes: this.#getBytes,
+      active: this.#queue.active,
+    };
   }
 
   /** The bytes when all of them are in memory; a slice when they lie in one run. */
@@ -52,6 +60,7 @@ export class BlockFetcher {
     const end = offset + length;
     if (runEnd(first) >= end) {
       this.#memory.touch(first);
+      this.#memoryHitBytes += length;
       return first.bytes.subarray(offset - first.start, end - first.start);
     }
     const runs: Run[] = [];
@@ -62,6 +71,7 @@ export class BlockFetcher {
       at = runEnd(run);
     }
     for (const run of runs) this.#memory.touch(run);
+    this.#memoryHitBytes += length;
     return gather(runs, offset, length);
   }
 

@@ -218,6 +218,22 @@ export const DaemonStats = object({
     maximum: 1,
     description: 'share of time that the event loop was busy',
   }),
+  loopDelay: object(
+    {
+      p50Ms: Type.Number({ minimum: 0 }),
+      p99Ms: Type.Number({ minimum: 0 }),
+      maxMs: Type.Number({ minimum: 0 }),
+    },
+    'how much later than planned the event loop came to its work since the start, looked at more often while it works',
+  ),
+  requests: object(
+    {
+      pending: count('requests of the kernel that wait for an answer'),
+      oldestPendingMs: Type.Number({ minimum: 0, description: 'age of the oldest of these' }),
+      givenUp: count('requests answered with ETIMEDOUT or EINTR whose work is not over'),
+    },
+    'what programs wait for',
+  ),
   counters: Type.Record(Type.String(), Type.Number(), { description: 'of the layers, by name' }),
 });
 export type DaemonStats = Static<typeof DaemonStats>;

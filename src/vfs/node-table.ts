@@ -19,6 +19,10 @@ export class NodeTable {
     return this.#nodes.size;
   }
 
+  find(id: NodeId): Node | undefined {
+    return this.#nodes.get(id);
+  }
+
   get(id: NodeId): Node {
     const node = this.#nodes.get(id);
     if (node === undefined) throw new ArtifactError('Stale', `node ${id} is not known any more`);

@@ -2,6 +2,7 @@ import type { Artifact, Artifacts } from '../artifacts/ports.js';
 import type { VersionInfo } from '../catalog/ports.js';
 import type { Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import type { AccessLog } from './access-log.js';
 import type { Node } from './node.js';
 
 /** What nodes ask of the mount as a whole. */
@@ -9,6 +10,7 @@ export interface Realm {
   readonly artifacts: Artifacts;
   /** When the mount began: the time of files that have none. */
   readonly startTime: Time;
+  readonly accesses: AccessLog;
   /** The directory of the artifact's working view. */
   rootOf(artifact: Artifact): Node;
   knownRootOf(artifactId: string): Node | undefined;

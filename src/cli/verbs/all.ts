@@ -12,6 +12,7 @@ import { mount } from './mount.js';
 import { put } from './put.js';
 import { refresh } from './refresh.js';
 import { show } from './show.js';
+import { stats } from './stats.js';
 import { status } from './status.js';
 import { unmount } from './unmount.js';
 
@@ -20,6 +21,7 @@ export const verbs: readonly Verb[] = [
   mount,
   unmount,
   status,
+  stats,
   doctor,
   create,
   ls,

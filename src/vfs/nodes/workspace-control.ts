@@ -3,6 +3,7 @@ import type { MaybePromise } from '../../util/maybe-promise.js';
 import type { Node } from '../node.js';
 import type { Realm } from '../realm.js';
 import { controlSpace, inoKey } from '../shown-ino.js';
+import { AccessLogFile } from './access-log-file.js';
 import { type ControlHome, StaticDirectory } from './control.js';
 import { ActionFile, TextFile } from './control-files.js';
 
@@ -14,16 +15,26 @@ export interface WorkspaceTexts {
 }
 
 /** File numbers in `.artifactfs/`, apart from those of the root's own `.artifact/`. */
-const numbers = { self: 101, status: 102, stats: 103, config: 104, version: 105, refresh: 106 } as const;
+const numbers = {
+  self: 101,
+  status: 102,
+  stats: 103,
+  config: 104,
+  version: 105,
+  refresh: 106,
+  accesslog: 107,
+} as const;
 
 export function workspaceControl(realm: Realm, texts: WorkspaceTexts): Node {
   const { artifacts } = realm;
   const home: ControlHome = {
     inos: inoKey(artifacts.root.id, controlSpace),
     directory: artifacts.root.tree.root,
+    tree: artifacts.root.tree,
     startTime: realm.startTime,
   };
   return new StaticDirectory(home, numbers.self, {
+    accesslog: new AccessLogFile(home, numbers.accesslog, realm.accesses),
     status: new TextFile(home, numbers.status, () => workspaceStatus(artifacts)),
     stats: new TextFile(home, numbers.stats, () => texts.stats()),
     config: new TextFile(home, numbers.config, () => texts.config()),
