@@ -44,7 +44,7 @@ function checkRoom(core: TreeCore, node: Node, range: AllocateRange, roomBytes: 
 }
 
 export function seek(core: TreeCore, node: Node, offset: number, what: 'data' | 'hole'): number {
-  checkRange(core, node, offset, 0);
+  checkFile(core, node, offset);
   const content = {
     size: () => node.size,
     pieces: (at: number, length: number) => node.map.pieces(at, length),
@@ -68,7 +68,7 @@ export function copyRange(
   length: number,
   options: { killPrivileges?: boolean; signal?: AbortSignal },
 ): MaybePromise<number> {
-  checkRange(core, from.node, from.offset, 0);
+  checkFile(core, from.node, from.offset);
   const count = Math.max(0, Math.min(length, from.node.size - from.offset));
   checkRange(core, to.node, to.offset, count);
   const overlaps = from.node === to.node && Math.abs(from.offset - to.offset) < count;
@@ -161,9 +161,15 @@ function changeFile(
 }
 
 function checkRange(core: TreeCore, node: Node, offset: number, length: number): void {
-  if (node.kind === 'dir') throw new ArtifactError('IsDirectory', `${core.pathOf(node)} is a directory`);
-  if (node.kind !== 'file' || !Number.isInteger(offset + length) || offset < 0 || length < 0)
-    throw new ArtifactError('Invalid', `${core.pathOf(node)} has no bytes at ${offset}`);
+  checkFile(core, node, offset);
+  if (!Number.isInteger(length) || length < 0)
+    throw new ArtifactError('Invalid', `${core.pathOf(node)}: no range has ${length} bytes`);
   if (offset + length > limits.fileSizeBytesMax)
     throw new ArtifactError('TooLarge', `a file has at most ${limits.fileSizeBytesMax} bytes`);
+}
+
+function checkFile(core: TreeCore, node: Node, offset: number): void {
+  if (node.kind === 'dir') throw new ArtifactError('IsDirectory', `${core.pathOf(node)} is a directory`);
+  if (node.kind !== 'file' || !Number.isInteger(offset) || offset < 0)
+    throw new ArtifactError('Invalid', `${core.pathOf(node)} has no bytes at ${offset}`);
 }
