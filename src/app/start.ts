@@ -142,6 +142,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
       fsName: fsNameOf(config.store),
       allowOther: config.allowOther,
       readOnly: parts.readOnly !== null,
+      writebackCache: config.writeCache,
       requestTimeoutMs: config.requestTimeout * 1000,
       endTimeoutMs: config.stopTimeout * 1000,
       onError: ({ operation, error, ...where }) =>

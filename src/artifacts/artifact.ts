@@ -5,6 +5,8 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
 import { transaction } from '../util/sqlite.js';
+import { unlessAborted } from '../util/unless-aborted.js';
+import { within } from '../util/within.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { isObject } from '../workspace/fields.js';
 import type { Manifest, StoredRecord } from '../workspace/records.js';
@@ -48,6 +50,7 @@ export class WorkspaceArtifact implements Artifact {
   #place: Place | null;
   readonly #parts: ArtifactParts;
   readonly #listeners = new Set<(what: Invalidation) => void>();
+  readonly #keepers = new Set<() => Promise<void>>();
   #lastError = '';
 
   constructor(parts: ArtifactParts) {
@@ -104,6 +107,7 @@ export class WorkspaceArtifact implements Artifact {
   }
 
   async status(limit: number = limits.statusPathsMax): Promise<ArtifactStatus> {
+    await this.settleBriefly();
     const { core } = this.tree;
     const { base, row } = core.stage;
     const summary = await this.#withSnapshot((view) => stagedSummary(view, limit));
@@ -128,6 +132,7 @@ export class WorkspaceArtifact implements Artifact {
 
   async commit(options: CommitOptions): Promise<CommitResult> {
     try {
+      await this.settle(options.signal);
       const result = await this.committer.commit(options);
       this.#lastError = '';
       return result;
@@ -139,6 +144,8 @@ export class WorkspaceArtifact implements Artifact {
 
   async discard(): Promise<number> {
     await this.committer.recover();
+    // What comes in later would be staged again.
+    await this.settle();
     return this.committer.exclusive(async () => {
       const count = await this.#withSnapshot((view) => stagedSummary(view, 0));
       const manifests = this.#stage.row?.manifest == null ? 0 : 1;
@@ -195,6 +202,7 @@ export class WorkspaceArtifact implements Artifact {
     limit: number = limits.statusPathsMax,
   ): Promise<DiffResult> {
     const left = walkAll(await this.#treeOf(from));
+    if (to === 'stage') await this.settleBriefly();
     if (to !== 'stage') return diff(left, walkAll(await this.#treeOf(to)), limit);
     return this.#withSnapshot(async (view) => {
       const plan = await CommitPlan.make(view);
@@ -228,6 +236,23 @@ export class WorkspaceArtifact implements Artifact {
 
   setLastError(text: string): void {
     this.#lastError = text;
+  }
+
+  onSettle(settle: () => Promise<void>): () => void {
+    this.#keepers.add(settle);
+    return () => this.#keepers.delete(settle);
+  }
+
+  /** What programs have written so far is in the tree when it resolves. `Interrupted` when `signal` fires before. */
+  async settle(signal?: AbortSignal): Promise<void> {
+    if (this.#keepers.size === 0) return;
+    const settled = Promise.all([...this.#keepers].map((settle) => settle()));
+    await (signal === undefined ? settled : unlessAborted(signal, settled));
+  }
+
+  /** The same for who only looks: what a store that is away holds up is not waited for. */
+  async settleBriefly(): Promise<void> {
+    await within(limits.settleMsMax, this.settle());
   }
 
   onInvalidate(listener: (what: Invalidation) => void): () => void {

@@ -82,6 +82,8 @@ export class WorkspaceFiles implements FilesByPath {
       // The stage must have its id before an object is written under it.
       own.tree.core.change(() => {});
       const content = await incoming.receive(source);
+      // What was written before must not come in after it.
+      await own.settle();
       return await this.#give(own, parent, path, name, content, options);
     });
   }
@@ -175,7 +177,10 @@ async function viewOf(
 ): Promise<{ view: PathView; own: WorkspaceArtifact }> {
   const own = ownOf(artifact);
   checkPath(path);
-  if (ref === '' || ref === 'stage') return { view: new WorkingPaths(own), own };
+  if (ref === '' || ref === 'stage') {
+    await own.settleBriefly();
+    return { view: new WorkingPaths(own), own };
+  }
   const tree = await own.versionTree(own.resolveVersion(ref));
   return { view: new VersionPaths(own, tree), own };
 }

@@ -25,6 +25,8 @@ export interface Inode {
   readonly target: string;
   /** Bytes really held, for st_blocks. */
   readonly allocated: number;
+  /** How often it is open for writing now. */
+  readonly openForWriting: number;
   /** Goes up when attributes or bytes became others without a call of the tree: another version, a discard. */
   readonly revision: number;
 }
@@ -260,6 +262,12 @@ export interface Artifact {
   /** The last failure that a user has not been told on a terminal: text of .artifact/last-error. */
   lastError(): string;
   setLastError(text: string): void;
+
+  /**
+   * `settle` brings in what a program has written and somebody above the tree still keeps (the kernel's write cache).
+   * It runs before the tree is committed, discarded or shown. Returns the unsubscriber.
+   */
+  onSettle(settle: () => Promise<void>): () => void;
 
   /** Called for changes that came around the kernel. Returns the unsubscriber. */
   onInvalidate(listener: (what: Invalidation) => void): () => void;

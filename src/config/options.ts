@@ -104,6 +104,13 @@ export const optionTable = {
     default: () => false,
     defaultText: 'off',
   },
+  'write-cache': {
+    type: 'flag',
+    group: 'Mount',
+    help: 'let the kernel keep what programs write until they close or sync the file, or for some seconds; without it every write is safe from the end of the daemon when it returns, and small ones are slower',
+    default: () => true,
+    defaultText: 'on',
+  },
   'refresh-interval': {
     type: 'seconds',
     group: 'Mount',

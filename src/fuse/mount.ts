@@ -8,7 +8,7 @@ import { type CheckedMountOptions, checkMountOptions, type MountOptions } from '
 import { prepareMountPoint } from './mount-point.js';
 import type { MountedFileSystem } from './mounted-file-system.js';
 import { loadNative } from './native.js';
-import { epochMinorMin, initFlag2 } from './protocol/flags.js';
+import { epochMinorMin, initFlag, initFlag2 } from './protocol/flags.js';
 import { opcodeName } from './protocol/opcodes.js';
 import { raiseReadAhead } from './read-ahead.js';
 import { type UnmountOptions, unmountPath } from './unmount.js';
@@ -45,8 +45,9 @@ export async function mountFileSystem(
     onNotifyFailure: (errno) => reportNotifyFailure(checked, errno),
   });
   try {
-    const { minor, flags2 } = await driver.ready;
+    const { minor, flags, flags2 } = await driver.ready;
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
+    connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
     const readAheadBytes = await raiseReadAhead(path, checked.readAheadBytes);
     return mounted(driver, connection, { path, recovered, minor, readAheadBytes });

@@ -17,6 +17,7 @@ export class Notifier implements KernelNotifier {
   readonly #send: SendNotifications;
   readonly #onFailure: (errno: number) => void;
   invalidateEveryEntry: (() => void) | undefined;
+  keepsWrites = false;
   #expireOnly = false;
   #waiting: Buffer[] = [];
   #sending: Promise<void> | undefined;

@@ -100,6 +100,7 @@ export const limits = {
   slabFileBytesMax: 32 << 10, // staged files up to this share staging files
   slabBytesMax: 32 << 20, // of one shared staging file
   streamSpoolBytesMax: 32 << 20, // of a stream to the store kept in memory in case the store is away
+  settleMsMax: 1_000, // how long who only looks waits for what the kernel keeps of writes
   statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
   stateLockWaitMsMax: 10_000,
   // the kernel
@@ -128,4 +129,5 @@ export const limits = {
   directoryPageEntries: 1000, // held twice per open directory
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
   statisticsAgeMsMax: 1000,
+  forgottenNodesMax: 65_536, // of which file handles lead somewhere; about 300 bytes each
 } as const;

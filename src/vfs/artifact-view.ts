@@ -1,6 +1,7 @@
 import type { Artifact, Inode, Invalidation, WorkingTree } from '../artifacts/ports.js';
 import type { Clock } from '../model/entry.js';
 import { limits } from '../model/limits.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { KernelNotices } from './kernel-notices.js';
 import type { MissingNames } from './missing-names.js';
 import type { Node, Place } from './node.js';
@@ -14,7 +15,8 @@ import { type InoKey, inoKey, workingSpace } from './shown-ino.js';
 /**
  * One artifact's working view as the kernel knows it: a node for each inode, and what the kernel must be told when
  * the tree changes around it.
- * INVARIANT: each node is here once, under its inode, and retains that inode while the kernel knows it.
+ * INVARIANT: each node is here once, under its inode or as a former one, and retains that inode while the kernel
+ * knows it.
  */
 export class ArtifactView implements ArtifactOwner {
   readonly artifact: Artifact;
@@ -24,6 +26,10 @@ export class ArtifactView implements ArtifactOwner {
   readonly #nodes = new Map<Inode, Node>();
   /** Of known files: the revision that the kernel knows, or will ask for. */
   readonly #revisions = new Map<Inode, number>();
+  /** Nodes of files that the kernel still knows, though a name leads to another node of the same inode now. */
+  readonly #former = new Set<Node>();
+  /** Changed around the kernel while programs write to them. */
+  readonly #outdated = new Set<Inode>();
   readonly #notices: KernelNotices;
   readonly #missing: MissingNames;
   readonly #clock: Clock;
@@ -44,7 +50,13 @@ export class ArtifactView implements ArtifactOwner {
     this.#missing = options.missing;
     this.#clock = options.clock;
     this.#unused = options.unused;
-    this.#unsubscribe = artifact.onInvalidate((what) => this.#invalidate(what));
+    const unsubscribe = [
+      artifact.onInvalidate((what) => this.#invalidate(what)),
+      artifact.onSettle(() => this.#settleAll()),
+    ];
+    this.#unsubscribe = () => {
+      for (const end of unsubscribe) end();
+    };
   }
 
   get root(): Node {
@@ -76,13 +88,31 @@ export class ArtifactView implements ArtifactOwner {
   }
 
   forgotten(inode: Inode, node: Node): void {
-    if (this.#nodes.get(inode) === node) this.#nodes.delete(inode);
-    this.#revisions.delete(inode);
+    if (this.#nodes.get(inode) === node) {
+      this.#nodes.delete(inode);
+      this.#revisions.delete(inode);
+    } else this.#former.delete(node);
     this.#missing.forgetAll(node);
     this.tree.release(inode);
-    if (this.#nodes.size > 0) return;
+    if (this.#nodes.size > 0 || this.#former.size > 0) return;
     this.#unsubscribe();
     this.#unused();
+  }
+
+  get kernelKeepsWrites(): boolean {
+    return this.#notices.keepsWrites;
+  }
+
+  settle(inode: Inode): MaybePromise<void> {
+    if (!this.kernelKeepsWrites || inode.openForWriting === 0) return undefined;
+    for (const node of this.#nodesOf(inode)) this.#notices.inode(node);
+    return this.#notices.told();
+  }
+
+  writersGone(inode: Inode): void {
+    if (!this.#outdated.delete(inode)) return;
+    const node = this.#nodes.get(inode);
+    if (node instanceof WorkingNode) this.#renew(node);
   }
 
   modeChanged(inode: Inode): void {
@@ -125,6 +155,40 @@ export class ArtifactView implements ArtifactOwner {
     if (node === undefined) return;
     if (node instanceof WorkingDirectory) node.changedAround();
     this.#notices.inode(node);
+    if (this.kernelKeepsWrites && node instanceof WorkingNode && node.kind === 'file') this.#renew(node);
+  }
+
+  /**
+   * A kernel that keeps writes believes itself about size and times of the files it knows, so it gets to know another
+   * one under the same names. Not while programs write to it: then what they write decides, and must be seen by who
+   * opens the file now.
+   */
+  #renew(node: WorkingNode): void {
+    const { inode } = node;
+    if (inode.openForWriting > 0) {
+      this.#outdated.add(inode);
+      return;
+    }
+    if (node.id === 0) return;
+    this.#nodes.delete(inode);
+    this.#revisions.delete(inode);
+    this.#former.add(node);
+    for (const { parent, name } of node.places()) this.#notices.entry(parent, name);
+  }
+
+  #nodesOf(inode: Inode): Node[] {
+    const known = this.#nodes.get(inode);
+    const former = [...this.#former].filter((node) => node instanceof WorkingNode && node.inode === inode);
+    return known === undefined ? former : [known, ...former];
+  }
+
+  /** The kernel sends what it keeps of a file when it is told that the file has changed. */
+  async #settleAll(): Promise<void> {
+    if (!this.kernelKeepsWrites) return;
+    const written = (node: Node): boolean => node instanceof WorkingNode && node.inode.openForWriting > 0;
+    const nodes = [...this.#nodes.values(), ...this.#former].filter(written);
+    for (const node of nodes) this.#notices.inode(node);
+    if (nodes.length > 0) await this.#notices.told();
   }
 
   #allChanged(): void {

@@ -69,7 +69,7 @@ export interface Attributes {
 /** The answer to LOOKUP and everything that makes a name. Each one that reaches the kernel is one more to forget. */
 export interface NodeEntry {
   readonly nodeId: NodeId;
-  /** Changes when a nodeId is used again (never: they only count up). */
+  /** Of the mount: a file handle of another one is stale. 0 for the root. */
   readonly generation: number;
   readonly attributes: Attributes;
   /** How long the kernel may believe the name and the attributes, in seconds; Infinity: until it is told. */
@@ -146,6 +146,11 @@ export interface KernelNotifier {
   invalidateInode(node: NodeId, offset: number, length: number): void;
   /** Every name of the mount must be asked for again. Only where the kernel can be told so in one word (7.44). */
   readonly invalidateEveryEntry?: (() => void) | undefined;
+  /**
+   * The kernel keeps what programs write for a while, and says itself what size and times a file has that it knows:
+   * invalidating such a file makes it send the bytes first, and does not make it ask for the size.
+   */
+  readonly keepsWrites?: boolean;
   /** Resolves when the kernel has taken all that was sent so far; lets `discard` answer after the old view is gone. */
   drain?(): Promise<void>;
 }

@@ -18,12 +18,17 @@ export class KernelNotices {
     this.#notifier = notifier;
   }
 
+  /** The kernel keeps what programs write, and says itself what size and times a file has. */
+  get keepsWrites(): boolean {
+    return this.#notifier?.keepsWrites === true;
+  }
+
   /** The name in `parent` may mean something else now. */
   entry(parent: Node, name: string): void {
     this.#add(() => this.entryNow(parent, name));
   }
 
-  /** Attributes, content or listing of the node are not what they were. */
+  /** Attributes, content or listing of the node are not what they were. What the kernel keeps of writes comes in first. */
   inode(node: Node): void {
     this.#add(() => {
       if (node.id !== 0) this.#notifier?.invalidateInode(node.id, 0, 0);

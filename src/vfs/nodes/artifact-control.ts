@@ -12,7 +12,7 @@ import { errorText } from '../text/error.js';
 import { logText } from '../text/log.js';
 import { ComputedDirectory, type ControlHome, ControlLink, StaticDirectory } from './control.js';
 import { ActionFile, messageOf, TextFile } from './control-files.js';
-import { ManifestFile } from './manifest-file.js';
+import { manifestFile } from './manifest-file.js';
 
 /** File numbers in `.artifact/`: they make st_ino, so they stay. */
 const numbers = {
@@ -63,7 +63,7 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
     discard: action(numbers.discard, () => artifact.discard()),
     refresh: action(numbers.refresh, () => artifact.refresh()),
     status: new TextFile(home, numbers.status, () => statusText(artifact)),
-    'manifest.json': new ManifestFile(home, numbers.manifest, { artifact, clock, fail }),
+    'manifest.json': manifestFile(home, numbers.manifest, { artifact, clock, fail }),
     log: new TextFile(home, numbers.log, () => logText(artifact.versions(), artifact.aliases())),
     diff: new TextFile(home, numbers.diff, () => stageDiff(artifact)),
     'last-error': new TextFile(home, numbers.lastError, () => artifact.lastError()),

@@ -129,24 +129,30 @@ abstract class ControlDirectory<T extends Listed> extends ControlNode implements
 }
 
 interface NamedNode extends Listed {
-  readonly node: Node;
+  readonly node: () => Node;
 }
 
 /** The same names for ever. */
 export class StaticDirectory extends ControlDirectory<NamedNode> {
-  readonly #nodes: ReadonlyMap<string, Node>;
+  readonly #nodes: ReadonlyMap<string, () => Node>;
   readonly #items: readonly NamedNode[];
 
-  constructor(home: ControlHome, number: ControlNumber, nodes: Readonly<Record<string, Node>>) {
+  constructor(
+    home: ControlHome,
+    number: ControlNumber,
+    nodes: Readonly<Record<string, Node | (() => Node)>>,
+  ) {
     super(home, number);
-    this.#nodes = new Map(Object.entries(nodes));
+    this.#nodes = new Map(
+      Object.entries(nodes).map(([name, node]) => [name, node instanceof Node ? () => node : node]),
+    );
     this.#items = [...this.#nodes]
       .map(([name, node]) => ({ name, node }))
       .sort((a, b) => compareNames(a.name, b.name));
   }
 
   override lookup(name: string): Node | undefined {
-    return this.#nodes.get(name);
+    return this.#nodes.get(name)?.();
   }
   override missingTerm(): MissingTerm {
     return 'for-ever';
@@ -155,13 +161,13 @@ export class StaticDirectory extends ControlDirectory<NamedNode> {
     return pageOf(this.#items, after, limit);
   }
   kindOf(item: NamedNode): Kind {
-    return item.node.kind;
+    return item.node().kind;
   }
   inoOf(item: NamedNode): bigint {
-    return item.node.ino;
+    return item.node().ino;
   }
   nodeOf(item: NamedNode): Node {
-    return item.node;
+    return item.node();
   }
 }
 

@@ -3,7 +3,7 @@ import type { Clock, Time } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { Manifest } from '../../workspace/records.js';
-import type { RequestContext, SetAttributes } from '../file-system.js';
+import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
 import type { FileHandle } from '../node.js';
 import { O_TRUNC, wantsWrite } from '../open-flags.js';
 import { type ControlHome, ControlNode, type ControlNumber } from './control.js';
@@ -11,25 +11,46 @@ import { TextHandle } from './control-files.js';
 
 /** The draft being written, by artifact: it outlives the node, which the kernel may forget between truncate and open. */
 const drafts = new WeakMap<Artifact, Draft>();
+/** When its manifest was last staged here. */
+const stagedTimes = new WeakMap<Artifact, Time>();
+
+interface ManifestOptions {
+  readonly artifact: Artifact;
+  readonly clock: Clock;
+  readonly fail: (error: unknown) => void;
+}
+
+/**
+ * Answers the node of `manifest.json`: another one when its size or time is not what was last said of it, because a
+ * kernel that keeps writes asks for these once and then believes itself.
+ */
+export function manifestFile(
+  home: ControlHome,
+  number: ControlNumber,
+  options: ManifestOptions,
+): () => ManifestFile {
+  let file = new ManifestFile(home, number, options);
+  return () => {
+    if (!file.isAsSaid) file = new ManifestFile(home, number, options);
+    return file;
+  };
+}
 
 /**
  * The artifact's metadata as JSON. Writers share one draft, which begins as the present text (or empty, after
  * O_TRUNC); it is parsed and staged when a writer closes or syncs. Text that is no JSON object fails the close, and
  * the manifest stays as it was. An emptied draft that nobody wrote to changes nothing.
  */
-export class ManifestFile extends ControlNode {
+class ManifestFile extends ControlNode {
   readonly kind = 'file';
   readonly #artifact: Artifact;
   readonly #clock: Clock;
   readonly #fail: (error: unknown) => void;
   #shown: { manifest: Manifest; text: Buffer } | null = null;
-  #time: Time | null = null;
+  #said: Attributes | null = null;
+  override readonly entrySeconds = 0;
 
-  constructor(
-    home: ControlHome,
-    number: ControlNumber,
-    options: { artifact: Artifact; clock: Clock; fail: (error: unknown) => void },
-  ) {
+  constructor(home: ControlHome, number: ControlNumber, options: ManifestOptions) {
     super(home, number, 0o666);
     this.#artifact = options.artifact;
     this.#clock = options.clock;
@@ -40,7 +61,14 @@ export class ManifestFile extends ControlNode {
     return (drafts.get(this.#artifact)?.bytes ?? this.#text()).length;
   }
   protected override get time(): Time {
-    return this.#time ?? super.time;
+    return stagedTimes.get(this.#artifact) ?? super.time;
+  }
+  override attributes(): Attributes {
+    this.#said = super.attributes();
+    return this.#said;
+  }
+  get isAsSaid(): boolean {
+    return this.#said === null || (this.#said.size === this.size && this.#said.mtime === this.time);
   }
 
   override setAttributes(context: RequestContext, changes: SetAttributes): void {
@@ -87,7 +115,7 @@ export class ManifestFile extends ControlNode {
       throw error;
     }
     draft.written = false;
-    this.#time = this.#clock();
+    stagedTimes.set(this.#artifact, this.#clock());
   }
 
   #closed(draft: Draft): void {
