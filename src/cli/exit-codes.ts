@@ -39,6 +39,7 @@ export const exitClass = {
   NoSpace: 'noSpace',
   Unsupported: 'unsupported',
   BadHandle: 'failure',
+  Executing: 'usage',
   NotSeekable: 'usage',
   NothingStaged: 'nothingStaged',
   Conflict: 'conflict',

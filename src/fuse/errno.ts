@@ -24,6 +24,7 @@ export const errnoOfCode = {
   NoSpace: errno.ENOSPC,
   Unsupported: errno.EOPNOTSUPP,
   BadHandle: errno.EBADF,
+  Executing: errno.ETXTBSY,
   NotSeekable: errno.ENXIO,
   NothingStaged: errno.ENODATA, // "No data available", seen by who writes to `commit`
   Conflict: errno.ECANCELED, // not EBUSY or EAGAIN: trying again does not help

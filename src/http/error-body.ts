@@ -22,6 +22,7 @@ export const httpStatus = {
   NoSpace: 507,
   Unsupported: 501,
   BadHandle: 400,
+  Executing: 409,
   NotSeekable: 416,
   NothingStaged: 409,
   Conflict: 409,

@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'NoSpace' // local disk or budget full
   | 'Unsupported'
   | 'BadHandle'
+  | 'Executing' // a program that runs is not emptied
   | 'NotSeekable' // lseek DATA/HOLE past the end
   // versions
   | 'NothingStaged'

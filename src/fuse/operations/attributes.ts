@@ -51,7 +51,8 @@ function decodeTime(
   secondsWord: number,
   nanosecondsWord: number,
 ): Time | 'now' | undefined {
-  if ((valid & nowFlag) !== 0) return 'now';
+  // Of a file whose writes the kernel keeps its clock counts: then all times of one change are the same moment.
+  if ((valid & nowFlag) !== 0 && (valid & attributeFlag.ctime) === 0) return 'now';
   return (valid & flag) === 0 ? undefined : request.time(secondsWord, nanosecondsWord);
 }
 

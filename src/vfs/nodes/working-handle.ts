@@ -4,13 +4,18 @@ import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { RequestContext } from '../file-system.js';
 import type { FileHandle } from '../node.js';
-import { O_APPEND, wantsWrite } from '../open-flags.js';
+import { O_APPEND, O_EXEC, wantsWrite } from '../open-flags.js';
 import type { WorkingOwner } from './working-owner.js';
 
 const setIds = 0o6000;
 
 /** The last append under way on an inode, so that the next one starts where it ended. */
 const appends = new WeakMap<Inode, Promise<unknown>>();
+
+/** How many handles programs run from. */
+const runs = new WeakMap<Inode, number>();
+
+export const isRunning = (inode: Inode): boolean => (runs.get(inode) ?? 0) > 0;
 
 /** An open file of the working view. It keeps the inode and its bytes until released. */
 export class WorkingHandle implements FileHandle {
@@ -21,6 +26,7 @@ export class WorkingHandle implements FileHandle {
   readonly #inode: Inode;
   readonly #writes: boolean;
   readonly #appends: boolean;
+  readonly #executes: boolean;
   #reader: FileReader | null = null;
 
   constructor(owner: WorkingOwner, inode: Inode, flags: number) {
@@ -30,8 +36,10 @@ export class WorkingHandle implements FileHandle {
     this.#inode = inode;
     this.#writes = wantsWrite(flags);
     this.#appends = (flags & O_APPEND) !== 0;
+    this.#executes = (flags & O_EXEC) !== 0;
     tree.retain(inode);
     if (this.#writes) tree.opened(inode);
+    if (this.#executes) this.#countRun(1);
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
@@ -116,7 +124,12 @@ export class WorkingHandle implements FileHandle {
     this.#reader = null;
     if (this.#writes) this.#tree.closed(this.#inode);
     if (this.#writes && this.#inode.openForWriting === 0) this.#owner.writersGone(this.#inode);
+    if (this.#executes) this.#countRun(-1);
     this.#tree.release(this.#inode);
+  }
+
+  #countRun(change: number): void {
+    runs.set(this.#inode, (runs.get(this.#inode) ?? 0) + change);
   }
 }
 

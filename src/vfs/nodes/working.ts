@@ -8,7 +8,7 @@ import { type FileHandle, Node, noAttribute } from '../node.js';
 import { O_TRUNC } from '../open-flags.js';
 import { shownIno } from '../shown-ino.js';
 import { errorText } from '../text/error.js';
-import { WorkingHandle } from './working-handle.js';
+import { isRunning, WorkingHandle } from './working-handle.js';
 import type { WorkingOwner } from './working-owner.js';
 
 /** A file, symlink, FIFO, socket or device of the working view, and what they share with its directories. */
@@ -34,6 +34,9 @@ export class WorkingNode extends Node {
   }
   attributes(): Attributes {
     return inodeAttributes(this.ino, this.inode);
+  }
+  override get isGone(): boolean {
+    return this.inode.nlink === 0;
   }
   protected refusal(what: string): ArtifactError {
     return new ArtifactError('NotPermitted', `${what}: not possible on a ${this.kind}`);
@@ -64,6 +67,8 @@ export class WorkingNode extends Node {
     if (this.kind !== 'file') throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
     const { owner, inode } = this;
     if ((flags & O_TRUNC) === 0) return new WorkingHandle(owner, inode, flags);
+    // The kernel refuses writers of a running program itself, but O_RDONLY|O_TRUNC only after this has emptied it.
+    if (isRunning(inode)) throw new ArtifactError('Executing', `${this.place?.name ?? 'it'} is being run`);
     const { mode } = inode;
     return chain(owner.tree.setAttributes(inode, { size: 0, killPrivileges }), () => {
       if (inode.mode !== mode) owner.modeChanged(inode);
