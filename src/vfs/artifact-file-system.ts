@@ -18,6 +18,7 @@ import {
   rootNodeId,
   type SetAttributes,
 } from './file-system.js';
+import type { ForgottenNode } from './forgotten-nodes.js';
 import { checkName } from './names.js';
 import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
 import { NodeTable } from './node-table.js';
@@ -66,6 +67,8 @@ export class ArtifactFileSystem implements FileSystem {
 
   lookup(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<NodeEntry | undefined> {
     checkName(name);
+    if (name === '.') return chain(this.#recall(parentId), (node) => this.#entryOf(node));
+    if (name === '..') return chain(this.#recallParent(parentId), (node) => this.#entryOf(node));
     const parent = this.#nodes.get(parentId);
     const found = parent.lookup(name);
     if (found instanceof Promise) return found.then((node) => this.#found(parent, name, node));
@@ -365,6 +368,60 @@ export class ArtifactFileSystem implements FileSystem {
     return this.#entryOf(node);
   }
 
+  /** The node of an id that the kernel may have forgotten: one more look-up. */
+  #recall(id: NodeId): MaybePromise<Node> {
+    const known = this.#nodes.find(id);
+    if (known !== undefined) {
+      this.#nodes.remember(known);
+      return known;
+    }
+    const forgotten = this.#nodes.forgotten.get(id);
+    if (forgotten === undefined) throw new ArtifactError('Stale', `node ${id} is not known any more`);
+    return this.#findAgain(forgotten, 0);
+  }
+
+  /** Looks where it was. Another file there is no answer. */
+  #findAgain(forgotten: ForgottenNode, from: number): MaybePromise<Node> {
+    const place = forgotten.places[from];
+    if (place === undefined) throw new ArtifactError('Stale', `node ${forgotten.id} is not where it was`);
+    return this.#through(place.parent, (parent) => {
+      const found = parent.kind === 'dir' ? parent.lookup(place.name) : undefined;
+      return chain(found, (node) => {
+        if (node?.ino !== forgotten.ino) return this.#findAgain(forgotten, from + 1);
+        this.#nodes.remember(node);
+        node.seenAt(parent, place.name);
+        return node;
+      });
+    });
+  }
+
+  #recallParent(id: NodeId): MaybePromise<Node> {
+    return this.#through(id, (node) => {
+      const parent = id === rootNodeId ? node : node.place?.parent;
+      const parentId =
+        parent === undefined || parent.id > 0 ? parent?.id : this.#nodes.forgotten.idOf(parent);
+      if (parentId === undefined) throw new ArtifactError('Stale', `the parent of node ${id} is not known`);
+      return this.#recall(parentId);
+    });
+  }
+
+  /** Recalls a node for as long as `use` takes. */
+  #through<T>(id: NodeId, use: (node: Node) => MaybePromise<T>): MaybePromise<T> {
+    return chain(this.#recall(id), (node) => {
+      const letGo = (): void => this.#nodes.forget(node.id, 1);
+      let used: MaybePromise<T>;
+      try {
+        used = use(node);
+      } catch (error) {
+        letGo();
+        throw error;
+      }
+      if (used instanceof Promise) return used.finally(letGo);
+      letGo();
+      return used;
+    });
+  }
+
   /** The same without a name. */
   #known(node: Node): NodeEntry {
     this.#nodes.remember(node);
@@ -374,7 +431,7 @@ export class ArtifactFileSystem implements FileSystem {
   #entryOf(node: Node): NodeEntry {
     return {
       nodeId: node.id,
-      generation: 0,
+      generation: node.id === rootNodeId ? 0 : this.#nodes.generation,
       attributes: node.attributes(),
       entrySeconds: node.entrySeconds,
       attrSeconds: node.attrSeconds,

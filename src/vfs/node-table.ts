@@ -1,13 +1,18 @@
+import { randomInt } from 'node:crypto';
 import { ArtifactError } from '../model/errors.js';
 import { type NodeId, rootNodeId } from './file-system.js';
+import { ForgottenNodes } from './forgotten-nodes.js';
 import type { Node } from './node.js';
 
 /**
- * The nodes the kernel knows, by id. Ids count up and are never used again.
+ * The nodes the kernel knows, by id. Ids count up; one is used again only for the same file.
  * INVARIANT: a node is in the table exactly while its `lookups` is above 0, and then `id` is its key.
  * INVARIANT: the root is in the table for ever.
  */
 export class NodeTable {
+  /** Another one in every mount: ids begin anew then, and a handle of an older mount must not lead to another file. */
+  readonly generation = randomInt(1, 2 ** 32);
+  readonly forgotten = new ForgottenNodes();
   readonly #nodes = new Map<NodeId, Node>();
   #next: NodeId = rootNodeId;
 
@@ -32,7 +37,7 @@ export class NodeTable {
   /** One more look-up by the kernel. */
   remember(node: Node): void {
     if (node.lookups++ > 0) return;
-    node.id = this.#next++;
+    node.id = this.forgotten.take(node) ?? this.#next++;
     this.#nodes.set(node.id, node);
     node.onKnown();
   }
@@ -44,6 +49,7 @@ export class NodeTable {
     node.lookups = Math.max(0, node.lookups - count);
     if (node.lookups > 0) return;
     this.#nodes.delete(id);
+    this.forgotten.add(node);
     node.id = 0;
     node.forgetPlaces();
     node.onForgotten();

@@ -70,7 +70,7 @@ export interface Created {
  * implements it.
  */
 export abstract class Node {
-  /** 0 while the kernel does not know the node. Ids are never used again. */
+  /** 0 while the kernel does not know the node. No other file ever has it. */
   id: NodeId = 0;
   lookups = 0;
   #place: Place | null = null;
@@ -89,6 +89,11 @@ export abstract class Node {
   /** A request about this node was given up. */
   onFailure(_error: ArtifactError): void {}
   onForgotten(): void {}
+
+  /** Nothing leads to it any more but open handles. */
+  get isGone(): boolean {
+    return false;
+  }
 
   /** The name the kernel saw last; null before the first. */
   get place(): Place | null {

@@ -4,6 +4,7 @@
 export const initFlag = {
   asyncRead: 1 << 0,
   atomicTruncate: 1 << 3,
+  exportSupport: 1 << 4,
   bigWrites: 1 << 5,
   dontMask: 1 << 6,
   doReaddirplus: 1 << 13,

@@ -37,10 +37,12 @@ export interface InitOffer {
   readonly flags2: number;
 }
 
-/** What we use where the kernel offers it. Kernel-local locks and no NFS export follow from what is not here. */
+/** What we use where the kernel offers it. Kernel-local locks follow from what is not here. */
 const wanted =
   initFlag.asyncRead |
   initFlag.atomicTruncate |
+  // File handles lead to files that the kernel has forgotten.
+  initFlag.exportSupport |
   initFlag.bigWrites |
   initFlag.doReaddirplus |
   initFlag.readdirplusAuto |
