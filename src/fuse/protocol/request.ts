@@ -116,8 +116,10 @@ export class Request implements RequestContext {
     }
   }
 
+  /** Beyond what is exact: the last second that is, as local file systems do beyond their own. */
   time(secondsWord: number, nanosecondsWord: number): Time {
-    return { s: this.i64(secondsWord), ns: this.u32(nanosecondsWord) };
+    const seconds = Math.min(this.i64(secondsWord), Number.MAX_SAFE_INTEGER);
+    return { s: Math.max(seconds, Number.MIN_SAFE_INTEGER), ns: this.u32(nanosecondsWord) };
   }
 
   /** The name that starts `skip` bytes into the body. */
