@@ -7,7 +7,9 @@ import type { ApiServices, DaemonControl } from '../http/ports.js';
 import type { DaemonStats, DaemonStatus } from '../http/schemas.js';
 import type { LogLevel, RootLogger } from '../log/logger.js';
 import { ArtifactError, isCode } from '../model/errors.js';
+import { limits } from '../model/limits.js';
 import { programVersion } from '../util/version.js';
+import { within } from '../util/within.js';
 import type { WorkspaceTexts } from '../vfs/create-file-system.js';
 import type { Layers } from './layers.js';
 import { LoopDelay } from './loop-delay.js';
@@ -36,6 +38,7 @@ export class Control implements DaemonControl {
   #layers: Layers | undefined;
   #refresher: Refresher | undefined;
   #mount: MountedFileSystem | undefined;
+  #kernelTold: () => Promise<void> = async () => {};
 
   constructor(parts: ControlParts) {
     this.#parts = parts;
@@ -47,6 +50,9 @@ export class Control implements DaemonControl {
         return self.#artifacts();
       },
       refuse: (changes) => this.#refuse(changes),
+      kernelTold: async () => {
+        await within(limits.kernelToldMsMax, this.#kernelTold());
+      },
     };
     this.texts = {
       version: () => `${programVersion}\n`,
@@ -62,8 +68,9 @@ export class Control implements DaemonControl {
     this.#state = 'running';
   }
 
-  mounted(mount: MountedFileSystem): void {
+  mounted(mount: MountedFileSystem, kernelTold: () => Promise<void>): void {
     this.#mount = mount;
+    this.#kernelTold = kernelTold;
   }
 
   /** Refuses new calls, and gives those under way some time before they are cancelled. */

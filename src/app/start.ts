@@ -149,7 +149,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
         log.error({ err: error, operation, ...where }, 'request failed'),
     }),
   );
-  control.mounted(mounted);
+  control.mounted(mounted, () => fileSystem.kernelTold());
   void mounted.closed.then((reason) => stop.resolve(reason));
 }
 

@@ -7,6 +7,8 @@ export interface ApiServices {
   readonly artifacts: Artifacts;
   /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */
   refuse(changes: boolean): void;
+  /** Resolves when programs on the mount see what was changed so far, or after a while. */
+  readonly kernelTold?: () => Promise<void>;
   readonly daemon: DaemonControl;
   readonly log: ApiLog;
 }

@@ -69,6 +69,11 @@ export async function createApiServer(
       const changes = request.method !== 'GET' && !request.routeOptions.url?.endsWith('/refresh');
       services.refuse(changes);
     });
+    // Who has the answer finds the change in the mount, too.
+    scope.addHook('onSend', async (request, _reply, payload: unknown) => {
+      if (request.method !== 'GET') await services.kernelTold?.();
+      return payload;
+    });
     workspaceRoutes(scope, services);
     artifactRoutes(scope, services);
     versionRoutes(scope, services, operations);

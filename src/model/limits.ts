@@ -112,6 +112,8 @@ export const limits = {
   fuseWritePiecesKept: 8, // of these, kept when nothing waits
   accessLogBytes: 1 << 20, // kept while somebody reads it
   accessLogPollBytesMax: 8 << 10, // a read of so much at most ends at the newest line (tail -f); larger ones wait for more (cat)
+  fuseNativePathsMax: 50_000, // whose nodes are remembered for the driver that knows only paths
+  fuseNativeEntryMs: 200, // how long the kernel believes a name, where it cannot be told
   mountAnswerMsMax: 5_000,
   // control API
   apiBodyBytesMax: 1 << 20,
@@ -125,6 +127,7 @@ export const limits = {
   kernelCacheSeconds: Number.POSITIVE_INFINITY, // names and attributes; what changes around the kernel is announced
   kernelCacheVersionRootSeconds: 3600, // NAME@v3: a version that has expired goes without being announced
   kernelMissingNamesMax: 100_000, // remembered as told to be missing, in all directories together
+  kernelToldMsMax: 5_000, // that an answer of the API waits for the kernel, which may wait for somebody's slow request
   kernelChecksMax: 20_000, // names looked up again, one by one, when everything in an artifact may have changed
   directoryPageEntries: 1000, // held twice per open directory
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff

@@ -65,6 +65,11 @@ export class ArtifactFileSystem implements FileSystem {
     return this.#nodes.find(id)?.path() ?? `#${id}`;
   }
 
+  /** Resolves when the kernel has been told of every change so far. */
+  kernelTold(): Promise<void> {
+    return this.#views.kernelTold();
+  }
+
   lookup(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<NodeEntry | undefined> {
     checkName(name);
     if (name === '.') return chain(this.#recall(parentId), (node) => this.#entryOf(node));

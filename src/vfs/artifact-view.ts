@@ -7,6 +7,7 @@ import type { MissingNames } from './missing-names.js';
 import type { Node, Place } from './node.js';
 import { artifactControl } from './nodes/artifact-control.js';
 import { type ArtifactOwner, ArtifactRoot } from './nodes/artifact-root.js';
+import type { StaticDirectory } from './nodes/control.js';
 import { WorkingNode } from './nodes/working.js';
 import { WorkingDirectory } from './nodes/working-directory.js';
 import type { Realm } from './realm.js';
@@ -35,7 +36,7 @@ export class ArtifactView implements ArtifactOwner {
   readonly #clock: Clock;
   readonly #unused: () => void;
   readonly #unsubscribe: () => void;
-  #control: Node | null = null;
+  #control: StaticDirectory | null = null;
 
   constructor(
     artifact: Artifact,
@@ -79,6 +80,13 @@ export class ArtifactView implements ArtifactOwner {
   control(): Node {
     this.#control ??= artifactControl(this.artifact, this.realm, this.#clock);
     return this.#control;
+  }
+
+  accessChanged(): void {
+    const control = this.#control?.directories() ?? [];
+    const isRoot = this.artifact === this.realm.artifacts.root;
+    const workspace = isRoot ? this.realm.workspaceControl().directories() : [];
+    for (const directory of [...control, ...workspace]) this.#notices.attributes(directory);
   }
 
   known(inode: Inode, node: Node): void {
@@ -154,6 +162,7 @@ export class ArtifactView implements ArtifactOwner {
   #inodeChanged(node: Node | undefined): void {
     if (node === undefined) return;
     if (node instanceof WorkingDirectory) node.changedAround();
+    if (node instanceof ArtifactRoot) this.accessChanged();
     this.#notices.inode(node);
     if (this.kernelKeepsWrites && node instanceof WorkingNode && node.kind === 'file') this.#renew(node);
   }

@@ -7,6 +7,7 @@ import { ArtifactView } from './artifact-view.js';
 import { KernelNotices } from './kernel-notices.js';
 import { MissingNames } from './missing-names.js';
 import type { Node } from './node.js';
+import type { StaticDirectory } from './nodes/control.js';
 import { type WorkspaceTexts, workspaceControl } from './nodes/workspace-control.js';
 import type { Realm } from './realm.js';
 import { VersionView } from './version-view.js';
@@ -24,7 +25,7 @@ export class Views implements Realm {
   readonly #texts: WorkspaceTexts;
   readonly #artifactViews = new Map<string, ArtifactView>();
   readonly #versionViews = new Map<string, VersionView | Promise<VersionView>>();
-  #workspaceControl: Node | null = null;
+  #workspaceControl: StaticDirectory | null = null;
 
   constructor(artifacts: Artifacts, clock: Clock, texts: WorkspaceTexts) {
     this.artifacts = artifacts;
@@ -74,7 +75,7 @@ export class Views implements Realm {
     );
   }
 
-  workspaceControl(): Node {
+  workspaceControl(): StaticDirectory {
     this.#workspaceControl ??= workspaceControl(this, this.#texts);
     return this.#workspaceControl;
   }

@@ -104,7 +104,7 @@ export function artifactRoutes(server: Server, services: ApiServices): void {
       const artifact = await findArtifact(services, request.params);
       const { parent, name } = splitName(artifact.path);
       if (name === '') throw new ArtifactError('NotPermitted', 'the root collection cannot be removed');
-      await services.artifacts.remove(await services.artifacts.find(parent), name);
+      await services.artifacts.remove(await services.artifacts.find(parent), name, { announce: true });
       return {};
     },
   );
@@ -141,7 +141,10 @@ async function create(
   const { parent, name } = splitName(path.replace(/^\/+|\/+$/g, ''));
   if (name === '') throw new ArtifactError('InvalidName', 'an artifact needs a name');
   const collection = await artifacts.find(parent);
-  const artifact = artifacts.create(collection, name, type === undefined ? {} : { type });
+  const artifact = artifacts.create(collection, name, {
+    ...(type === undefined ? {} : { type }),
+    announce: true,
+  });
   if (manifest !== undefined) {
     artifact.setManifest(type === undefined || 'type' in manifest ? manifest : { ...manifest, type });
   }

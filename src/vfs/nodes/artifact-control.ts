@@ -32,7 +32,7 @@ const numbers = {
 const aliasNumbers = 2 ** 32;
 
 /** `.artifact/` of one artifact. */
-export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock): Node {
+export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock): StaticDirectory {
   const home: ControlHome = {
     inos: inoKey(artifact.id, controlSpace),
     directory: artifact.tree.root,

@@ -2,7 +2,7 @@ import type { Artifact } from '../../artifacts/ports.js';
 import { compareNames, type Kind, rootIno } from '../../model/entry.js';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
-import type { Attributes, RequestContext } from '../file-system.js';
+import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
 import { controlName, splitReference, workspaceControlName } from '../names.js';
 import type { Created, MissingTerm, Node, RenameFlags } from '../node.js';
 import type { Realm } from '../realm.js';
@@ -13,6 +13,8 @@ import type { WorkingOwner } from './working-owner.js';
 export interface ArtifactOwner extends WorkingOwner {
   readonly realm: Realm;
   control(): Node;
+  /** Mode, owner or ACL of the artifact's directory changed: its control directories show them, too. */
+  accessChanged(): void;
 }
 
 /**
@@ -47,6 +49,16 @@ export class ArtifactRoot extends WorkingDirectory {
   }
   override parentIno(): bigint {
     return this.place?.parent.ino ?? this.ino;
+  }
+
+  override setAttributes(context: RequestContext, changes: SetAttributes): MaybePromise<void> {
+    return chain(super.setAttributes(context, changes), () => this.#home.accessChanged());
+  }
+  override setXattr(...args: Parameters<WorkingDirectory['setXattr']>): MaybePromise<void> {
+    return chain(super.setXattr(...args), () => this.#home.accessChanged());
+  }
+  override removeXattr(name: string): MaybePromise<void> {
+    return chain(super.removeXattr(name), () => this.#home.accessChanged());
   }
 
   override lookup(name: string): MaybePromise<Node | undefined> {

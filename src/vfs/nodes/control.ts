@@ -105,9 +105,13 @@ export abstract class ControlNode extends Node {
   }
 }
 
-/** A directory of control files. Not cached, because it is small and changes by itself. */
+/**
+ * A directory of control files. Its listing is not cached, because it is small and changes by itself; its attributes
+ * are, for every path to a version leads through it: whoever changes those of the home directory tells the kernel.
+ */
 abstract class ControlDirectory<T extends Listed> extends ControlNode implements Directory<T> {
   readonly kind = 'dir';
+  override readonly attrSeconds: number = limits.kernelCacheSeconds;
   readonly changes = 0;
 
   constructor(home: ControlHome, number: ControlNumber) {
@@ -149,6 +153,11 @@ export class StaticDirectory extends ControlDirectory<NamedNode> {
     this.#items = [...this.#nodes]
       .map(([name, node]) => ({ name, node }))
       .sort((a, b) => compareNames(a.name, b.name));
+  }
+
+  /** Itself and those in it. */
+  directories(): readonly Node[] {
+    return [this, ...this.#items.map((item) => item.node()).filter((node) => node.kind === 'dir')];
   }
 
   override lookup(name: string): Node | undefined {

@@ -1,6 +1,5 @@
 import type { Artifacts } from '../../artifacts/ports.js';
 import type { MaybePromise } from '../../util/maybe-promise.js';
-import type { Node } from '../node.js';
 import type { Realm } from '../realm.js';
 import { controlSpace, inoKey } from '../shown-ino.js';
 import { AccessLogFile } from './access-log-file.js';
@@ -25,7 +24,7 @@ const numbers = {
   accesslog: 107,
 } as const;
 
-export function workspaceControl(realm: Realm, texts: WorkspaceTexts): Node {
+export function workspaceControl(realm: Realm, texts: WorkspaceTexts): StaticDirectory {
   const { artifacts } = realm;
   const home: ControlHome = {
     inos: inoKey(artifacts.root.id, controlSpace),
