@@ -1,4 +1,5 @@
-// summary.mjs REPORT.json...: adds up vitest's JSON reports; the closing line is the whole run's count.
+// summary.mjs REPORT.json...: adds up vitest's JSON reports; the closing line is the whole run's count. A test that ran
+// a program with many cases says how many in its `meta`.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 
@@ -13,6 +14,9 @@ for (const file of process.argv.slice(2)) {
   console.log(
     `${basename(file, '.json')}: ${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`,
   );
+  const tests = report.testResults.flatMap((result) => result.assertionResults);
+  const cases = tests.reduce((n, { meta }) => n + (meta?.cases ?? 0), 0);
+  if (cases > 0) console.log(`${basename(file, '.json')}: ${cases} cases inside of programs passed`);
   for (const key of Object.keys(sum)) sum[key] += count[key];
 }
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);

@@ -121,9 +121,9 @@ static void of_root(void) {
   }
 }
 
-const struct part parts_of_access[] = {{"access: directories", of_directories, 1},
-                                         {"access: paths through directories", of_paths_through, 1},
-                                         {"access: files", of_files, 1},
-                                         {"access: listing", of_listing, 1},
-                                         {"access: root", of_root, 1},
+const struct part parts_of_access[] = {{"access: directories", of_directories, NEEDS_ROOT},
+                                         {"access: paths through directories", of_paths_through, NEEDS_ROOT},
+                                         {"access: files", of_files, NEEDS_ROOT},
+                                         {"access: listing", of_listing, NEEDS_ROOT},
+                                         {"access: root", of_root, NEEDS_ROOT},
                                          {NULL, NULL, 0}};

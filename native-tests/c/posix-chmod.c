@@ -133,6 +133,6 @@ const struct part parts_of_chmod[] = {{"chmod: modes", modes, 0},
                                         {"chmod: umask", umask_does_not_count, 0},
                                         {"chmod: times", times, 0},
                                         {"chmod: symbolic links", of_links, 0},
-                                        {"chmod: who may", who, 1},
-                                        {"chmod: setgid", giving_setgid, 1},
+                                        {"chmod: who may", who, NEEDS_ROOT},
+                                        {"chmod: setgid", giving_setgid, NEEDS_ROOT},
                                         {NULL, NULL, 0}};

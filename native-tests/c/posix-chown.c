@@ -144,9 +144,9 @@ static void of_descriptors(void) {
   close(fd);
 }
 
-const struct part parts_of_chown[] = {{"chown: who may", who, 1},
-                                        {"chown: through links", through_links, 1},
-                                        {"chown: setuid and setgid", set_ids, 1},
-                                        {"chown: times", times, 1},
-                                        {"chown: descriptors", of_descriptors, 1},
+const struct part parts_of_chown[] = {{"chown: who may", who, NEEDS_ROOT},
+                                        {"chown: through links", through_links, NEEDS_ROOT},
+                                        {"chown: setuid and setgid", set_ids, NEEDS_ROOT},
+                                        {"chown: times", times, NEEDS_ROOT},
+                                        {"chown: descriptors", of_descriptors, NEEDS_ROOT},
                                         {NULL, NULL, 0}};

@@ -188,9 +188,9 @@ static void directories_have_parents(void) {
 
 const struct part parts_of_create[] = {{"create: modes", modes, 0},
                                          {"create: links and times", looks, 0},
-                                         {"create: owner and group", owners, 1},
-                                         {"create: users without rights", by_users_without_rights, 1},
-                                         {"create: device numbers", device_numbers, 1},
+                                         {"create: owner and group", owners, NEEDS_ROOT},
+                                         {"create: users without rights", by_users_without_rights, NEEDS_ROOT},
+                                         {"create: device numbers", device_numbers, NEEDS_ROOT},
                                          {"create: types", bad_types, 0},
                                          {"create: sockets and FIFOs", sockets, 0},
                                          {NULL, NULL, 0}};

@@ -1,6 +1,7 @@
 /*
- * posix DIRECTORY [PART...]: runs all parts, or those named, in an empty directory of the file system under test.
- * Prints each failed case and, last, how many there were.
+ * posix list: names the parts that this user can run.
+ * posix DIRECTORY [PART...]: runs all, or those named, in an empty directory of the file system under test. Prints each
+ * failed case and, last, how many there were.
  */
 #include "posix.h"
 #include <dirent.h>
@@ -23,7 +24,8 @@ const char *const kind_name[KINDS] = {"regular", "dir", "fifo", "block", "char",
 static const struct part *const all[] = {
     parts_of_paths,    parts_of_access, parts_of_chmod,    parts_of_chown,         parts_of_create, parts_of_link,
     parts_of_mkdir,    parts_of_open,   parts_of_rename,   parts_of_rename_matrix, parts_of_unlink, parts_of_sticky,
-    parts_of_truncate, parts_of_times,  parts_of_descriptors, parts_of_data};
+    parts_of_truncate, parts_of_times,  parts_of_descriptors, parts_of_data,
+    parts_of_versions};
 
 static const char *part_now = "";
 static const char *user_now = "";
@@ -236,34 +238,41 @@ char *repeat(char c, int length) {
   return text;
 }
 
-static int is_wanted(const char *name, int count, char **wanted) {
-  if (count == 0) return 1;
+static int is_wanted(const struct part *part, int count, char **wanted) {
+  if ((part->flags & NEEDS_ROOT) && !am_root) return 0;
+  if (count == 0) return !(part->flags & ONLY_IF_NAMED);
   for (int i = 0; i < count; i++)
-    if (strcmp(wanted[i], name) == 0) return 1;
+    if (strcmp(wanted[i], part->name) == 0) return 1;
   return 0;
 }
 
 int main(int argc, char **argv) {
   if (argc < 2) {
-    fprintf(stderr, "usage: posix DIRECTORY [PART...]\n");
+    fprintf(stderr, "usage: posix list | posix DIRECTORY [PART...]\n");
     return 2;
   }
   setvbuf(stdout, NULL, _IOLBF, 0);
   am_root = getuid() == 0;
-  must(chdir(argv[1]) == 0, argv[1]);
+  int list = strcmp(argv[1], "list") == 0;
+  must(list || chdir(argv[1]) == 0, argv[1]);
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     for (const struct part *part = all[i]; part->name != NULL; part++) {
-      if ((part->needs_root && !am_root) || !is_wanted(part->name, argc - 2, argv + 2)) continue;
+      if (!is_wanted(part, argc - 2, argv + 2)) continue;
+      if (list) {
+        puts(part->name);
+        continue;
+      }
       part_now = part->name;
       scope("start");
-      fresh();
+      if (!(part->flags & ONLY_IF_NAMED)) fresh();
       long before = cases;
       part->run();
       printf("# %s: %ld cases\n", part->name, cases - before);
+      scope("end");
+      if (!(part->flags & ONLY_IF_NAMED)) fresh();
     }
   }
-  scope("end");
-  fresh();
+  if (list) return 0;
   printf("%ld cases, %ld failed\n", cases, failures);
   return failures > 0;
 }

@@ -272,13 +272,13 @@ static void bad_flags(void) {
 
 const struct part parts_of_open[] = {{"open: combinations of flags", combinations, 0},
                                        {"open: times", times, 0},
-                                       {"open: new files without permissions", without_permissions, 1},
+                                       {"open: new files without permissions", without_permissions, NEEDS_ROOT},
                                        {"open: append", append, 0},
                                        {"open: directories", directories, 0},
-                                       {"open: O_NOATIME", noatime, 1},
+                                       {"open: O_NOATIME", noatime, NEEDS_ROOT},
                                        {"open: O_TMPFILE", tmpfile_without_name, 0},
                                        {"open: a running program", busy_text, 0},
-                                       {"open: execution", execution, 1},
+                                       {"open: execution", execution, NEEDS_ROOT},
                                        {"open: past 2 GiB", past_2_gib, 0},
                                        {"open: descriptors", bad_flags, 0},
                                        {NULL, NULL, 0}};

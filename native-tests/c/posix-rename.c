@@ -193,5 +193,5 @@ const struct part parts_of_rename[] = {{"rename: moves", moves, 0},
                                          {"rename: into itself", into_itself, 0},
                                          {"rename: flags", flags, 0},
                                          {"rename: parents", parents, 0},
-                                         {"rename: without rights", without_rights, 1},
+                                         {"rename: without rights", without_rights, NEEDS_ROOT},
                                          {NULL, NULL, 0}};

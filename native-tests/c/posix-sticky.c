@@ -84,8 +84,8 @@ static void making(void) {
   }
 }
 
-const struct part parts_of_sticky[] = {{"sticky: removing", removing, 1},
-                                         {"sticky: moving away", moving_away, 1},
-                                         {"sticky: replacing", replacing, 1},
-                                         {"sticky: making", making, 1},
+const struct part parts_of_sticky[] = {{"sticky: removing", removing, NEEDS_ROOT},
+                                         {"sticky: moving away", moving_away, NEEDS_ROOT},
+                                         {"sticky: replacing", replacing, NEEDS_ROOT},
+                                         {"sticky: making", making, NEEDS_ROOT},
                                          {NULL, NULL, 0}};

@@ -195,5 +195,5 @@ const struct part parts_of_times[] = {{"utimensat: exact", exact, 0},
                                         {"utimensat: through links", through_links, 0},
                                         {"utimensat: refused", refused, 0},
                                         {"utimensat: descriptors", by_descriptor, 0},
-                                        {"utimensat: who may", who, 1},
+                                        {"utimensat: who may", who, NEEDS_ROOT},
                                         {NULL, NULL, 0}};

@@ -184,5 +184,5 @@ const struct part parts_of_unlink[] = {{"unlink: kinds", removes, 0},
                                          {"unlink: one of two names", of_links, 0},
                                          {"rmdir: refused", rmdir_refused, 0},
                                          {"rmdir: inside a removed directory", inside_removed, 0},
-                                         {"unlink: without rights", without_rights, 1},
+                                         {"unlink: without rights", without_rights, NEEDS_ROOT},
                                          {NULL, NULL, 0}};

@@ -88,13 +88,14 @@ int binds(const char *path);
 /* Text of `length` times `c`; two of them may be in use at a time. */
 char *repeat(char c, int length);
 
+enum { NEEDS_ROOT = 1, ONLY_IF_NAMED = 2 /* and finds its directory as it is */ };
 struct part {
   const char *name;
   void (*run)(void);
-  int needs_root;
+  int flags;
 };
 extern const struct part parts_of_paths[], parts_of_access[], parts_of_chmod[], parts_of_chown[],
     parts_of_create[], parts_of_link[], parts_of_mkdir[], parts_of_open[], parts_of_rename[],
     parts_of_rename_matrix[], parts_of_unlink[], parts_of_truncate[], parts_of_times[], parts_of_sticky[],
-    parts_of_descriptors[], parts_of_data[];
+    parts_of_descriptors[], parts_of_data[], parts_of_versions[];
 #endif
