@@ -1,0 +1,89 @@
+import { request } from 'node:http';
+import { join } from 'node:path';
+import type { Machine } from './world.js';
+
+/**
+ * What the kernel cannot answer by itself. It says open and close to the daemon each time (not to say them is for whole
+ * connections, and control files need them), asks for free space whenever a program does, hands on a program's
+ * ioctl (Python asks each file whether it is a terminal), and forgets when it likes.
+ */
+const uncounted = new Set([
+  'open',
+  'release',
+  'opendir',
+  'releasedir',
+  'statfs',
+  'ioctl',
+  'forget',
+  'batchForget',
+  'interrupt',
+]);
+
+/** Counts what reaches a daemon, which is asked through its socket: that makes no requests. */
+export class Requests {
+  readonly #machine: Machine;
+  readonly #writeCache: boolean;
+  /** Extended attributes asked for in the last `of`. */
+  lastXattrs = 0;
+
+  constructor(machine: Machine, options: { writeCache: boolean }) {
+    this.#machine = machine;
+    this.#writeCache = options.writeCache;
+  }
+
+  /**
+   * Requests by name while the script runs. A kernel that keeps writes says every close (FLUSH), and takes the blocks
+   * of a file for unknown after it (GETATTR): so many of each are left out.
+   */
+  async of(script: string): Promise<Record<string, number>> {
+    const before = await this.#counts();
+    await this.#machine.sh(script);
+    const after = await this.#counts();
+    const made: Record<string, number> = {};
+    for (const [name, count] of after) {
+      const difference = count - (before.get(name) ?? 0);
+      if (difference > 0 && !uncounted.has(name)) made[name] = difference;
+    }
+    if (this.#writeCache) leaveOutCloses(made);
+    this.lastXattrs = made['getxattr'] ?? 0;
+    delete made['getxattr'];
+    return made;
+  }
+
+  async #counts(): Promise<Map<string, number>> {
+    const { counters } = JSON.parse(await get(this.#socketPath, '/v1/stats')) as {
+      counters: Record<string, number>;
+    };
+    const own = Object.entries(counters).filter(([name]) => name.startsWith('fuse.'));
+    return new Map(own.map(([name, count]) => [name.slice('fuse.'.length), count]));
+  }
+
+  get #socketPath(): string {
+    const line = this.#machine.output.split('\n').find((text) => text.includes('"msg":"ready"')) ?? '{}';
+    const { state } = JSON.parse(line) as { state: string };
+    return join(state, 'control.sock');
+  }
+}
+
+function leaveOutCloses(made: Record<string, number>): void {
+  const closes = made['flush'] ?? 0;
+  const getattr = (made['getattr'] ?? 0) - closes;
+  delete made['flush'];
+  if (getattr > 0) made['getattr'] = getattr;
+  else delete made['getattr'];
+}
+
+function get(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        text += part;
+      });
+      response.on('end', () => resolve(text));
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
