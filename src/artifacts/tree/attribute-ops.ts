@@ -113,8 +113,11 @@ export function setXattr(
     if (isAccess) mode = modeOfAcl(acl, clearSetgid ? node.mode & ~0o2000 : node.mode);
     kept = acl === null || (isAccess && isPlainAcl(acl)) ? null : encodeAcl(acl);
   }
-  if (value === null && xattr(node, name) === undefined)
+  if (value === null && xattr(node, name) === undefined) {
+    // To have no ACL is what was asked for.
+    if (isAclName(name)) return;
     throw new ArtifactError('NoAttribute', `${core.pathOf(node)} has no attribute ${name}`);
+  }
   const xattrs = withXattr(node.xattrs, name, kept);
   if (kept !== null) checkAll(core, node, xattrs);
   const apply = (now: Node['ctime']): void => {
