@@ -121,7 +121,7 @@ test('K6: a name that changed in a collection is announced, with the versions sh
   user.forget(version);
 });
 
-test('K7: ids are never used again, and a node lives while it is looked up', async () => {
+test('K7: an id never means another file, and a node lives while it is looked up', async () => {
   const first = await user.node('m/d/f');
   const again = await user.node('m/d/f');
   expect(again.nodeId).toBe(first.nodeId);
@@ -130,8 +130,13 @@ test('K7: ids are never used again, and a node lives while it is looked up', asy
   user.forget(again);
   expect(await outcome(() => user.fs.getAttributes(user.context, first.nodeId))).toBe('Stale');
   const later = await user.node('m/d/f');
-  expect(later.nodeId).toBeGreaterThan(first.nodeId);
+  expect(later.nodeId).toBe(first.nodeId);
   user.forget(later);
+  await user.unlink('m/d/f');
+  await user.write('m/d/f', 'another');
+  const other = await user.node('m/d/f');
+  expect(other.nodeId).toBeGreaterThan(first.nodeId);
+  user.forget(other);
 });
 
 test('K8: nothing is held for what the kernel has forgotten', async () => {
