@@ -85,7 +85,7 @@ test('D4: an offset given before leads to the same place, also far back and in a
   user.fs.releaseDirectory(again);
 });
 
-test('D4: an offset given before leads to the same name when names before it went, and when many came', async () => {
+test('an offset leads to the same name also when names before it went, and when many came', async () => {
   const all = await fill(3100);
   const handle = await openRoot();
   const listed = await user.readDirectory(handle, 0, 500);
