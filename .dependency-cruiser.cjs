@@ -11,6 +11,7 @@ const layers = {
   artifacts: [...base, 'store', 'workspace', 'catalog', 'content'],
   vfs: [...base, 'workspace', 'catalog', 'content', 'artifacts'],
   fuse: [...base, 'vfs'],
+  'fuse-native': [...base, 'vfs', 'fuse'],
   http: [...base, 'workspace', 'catalog', 'content', 'artifacts'],
   config: base,
   app: [
@@ -24,6 +25,7 @@ const layers = {
     'artifacts',
     'vfs',
     'fuse',
+    'fuse-native',
     'http',
     'config',
   ],
@@ -58,6 +60,18 @@ const packageRules = Object.entries(homes).map(([pkg, home]) => ({
 module.exports = {
   forbidden: [
     ...layerRules,
+    {
+      name: 'shared-by-drivers',
+      severity: 'error',
+      comment:
+        'of our own driver, the other one uses what is about mounting and about errors, and nothing of the protocol',
+      from: { path: '^src/fuse-native/' },
+      to: {
+        path: '^src/fuse/',
+        pathNot:
+          '^src/fuse/(device|errno|mount-options|mount-point|mount-table|mounted-file-system|read-ahead|unmount|protocol/(attributes|refusal))\\.ts$',
+      },
+    },
     ...packageRules,
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
   ],

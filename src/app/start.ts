@@ -2,7 +2,6 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '../config/directories.js';
 import type { Config } from '../config/options.js';
-import { mountFileSystem } from '../fuse/mount.js';
 import { prepareMountPoint } from '../fuse/mount-point.js';
 import type { MountedFileSystem } from '../fuse/mounted-file-system.js';
 import { createApiServer } from '../http/server.js';
@@ -14,6 +13,7 @@ import type { CreateMode } from '../workspace/format.js';
 import { Closers } from './closers.js';
 import { Control } from './control.js';
 import { EarlyLog } from './daemon-log.js';
+import { mountBy } from './drivers.js';
 import { openKnownWorkspace } from './known-stores.js';
 import { type Layers, openLayers } from './layers.js';
 import { type DaemonRecord, register, unregister } from './registry.js';
@@ -137,7 +137,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
     texts: control.texts,
   });
   const mounted: MountedFileSystem = closers.use(
-    await mountFileSystem(fileSystem, {
+    await mountBy(config.driver, log, fileSystem, {
       mountPoint,
       fsName: fsNameOf(config.store),
       allowOther: config.allowOther,

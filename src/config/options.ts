@@ -111,6 +111,14 @@ export const optionTable = {
     default: () => true,
     defaultText: 'on',
   },
+  driver: {
+    type: 'choice',
+    choices: ['kernel', 'fuse-native'],
+    group: 'Mount',
+    help: 'what speaks to the kernel: artifactfs itself, or the package fuse-native (libfuse 2.9), which is slower and can do less; kernel falls back to it where the compiled addon does not load',
+    default: () => 'kernel',
+    defaultText: 'kernel',
+  },
   'refresh-interval': {
     type: 'seconds',
     group: 'Mount',

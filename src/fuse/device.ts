@@ -59,6 +59,11 @@ function openDevice(): number {
   }
 }
 
+/** Throws Unsupported or AccessDenied when /dev/fuse cannot be opened. */
+export function proveDevice(): void {
+  closeSync(openDevice());
+}
+
 function deviceError(error: unknown): ArtifactError {
   const code = (error as { code?: unknown } | null)?.code;
   if (code === 'EACCES' || code === 'EPERM') {
@@ -94,7 +99,7 @@ function mountError(path: string, errno: number): ArtifactError {
 /** fusermount3 mounts in its own name and sends the descriptor over a socket. */
 async function mountByHelper(native: Native, path: string, options: CheckedMountOptions): Promise<number> {
   if (options.allowOther) await checkUserAllowOther();
-  closeSync(openDevice()); // fusermount3 opens it in our name, and says less when it cannot
+  proveDevice(); // fusermount3 opens it in our name, and says less when it cannot
   const pair = native.socketPair();
   if (typeof pair === 'number') throw new ArtifactError('Internal', `socketpair failed (errno ${-pair})`);
   const [ours, theirs] = pair;
@@ -121,7 +126,8 @@ function helperError(path: string, message: string): ArtifactError {
     : new ArtifactError('Internal', text);
 }
 
-async function checkUserAllowOther(): Promise<void> {
+/** Throws NotPermitted when this user may not let others in. */
+export async function checkUserAllowOther(): Promise<void> {
   if (process.getuid?.() === 0) return;
   const text = await readFile('/etc/fuse.conf', 'utf8').catch(() => '');
   if (/^\s*user_allow_other\s*(#.*)?$/m.test(text)) return;

@@ -2,6 +2,8 @@ import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { RequestFailure } from './driver.js';
 
+export type { RequestFailure } from './driver.js';
+
 export interface MountOptions {
   /** An existing directory. */
   readonly mountPoint: string;

@@ -10,8 +10,9 @@ export interface MountedPlace {
   readonly source: string;
 }
 
-/** The kernel's table of mounts, oldest first: of several on one path the last one is seen. */
+/** The kernel's table of mounts, oldest first: of several on one path the last one is seen. Empty but on Linux. */
 async function readMountTable(): Promise<MountedPlace[]> {
+  if (process.platform !== 'linux') return [];
   return parseMountTable(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
