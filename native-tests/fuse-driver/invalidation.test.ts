@@ -77,6 +77,38 @@ test('a current directory survives the invalidation of its name', async () => {
   expect(outcome.stdout.trimEnd().split('\n').at(-1)).toBe(`${place.mountPoint}/dir`);
 });
 
+test('every name is asked for again in the next epoch, also missing ones, and a current directory survives', async () => {
+  const { kernel, drain } = notifier();
+  if (kernel.invalidateEveryEntry === undefined)
+    throw new Error('this kernel counts no epochs (Linux 6.16 does)');
+  await place.sh('mkdir dir; echo 1 > dir/file; cat dir/file; ! cat dir/later 2>/dev/null');
+  const inside = place.start(
+    'cd dir && touch ../ready && while [ ! -e ../go ]; do sleep 0.02; ls .. >/dev/null; done && cat file && exec pwd -P',
+  );
+  await expect.poll(() => place.fileSystem.nodes.get(1)?.children.has('ready')).toBe(true);
+  const dir = node('dir');
+  const file = dir.children.get('file');
+  if (file === undefined) throw new Error('no file');
+  dir.children.set('later', file);
+  dir.children.delete('file');
+  expect(await place.sh('cat dir/file; ! cat dir/later 2>/dev/null'), 'it still believes').toBe('1');
+  kernel.invalidateEveryEntry();
+  await drain();
+  expect(await place.sh('! cat dir/file 2>/dev/null; cat dir/later')).toBe('1');
+  dir.children.set('file', file);
+  kernel.invalidateEveryEntry();
+  await drain();
+  await place.sh('touch go; stat dir');
+  const outcome = await inside.outcome;
+  expect(outcome.stderr).toBe('');
+  expect(outcome.stdout.trimEnd().split('\n')).toEqual(['1', `${place.mountPoint}/dir`]);
+});
+
+test('without epochs the file system is told that there are none', async () => {
+  await using older = await Place.mount({ epochs: false });
+  expect(older.fileSystem.notifier?.invalidateEveryEntry).toBeUndefined();
+});
+
 test('names nobody knows are no failure', async () => {
   const { kernel, drain } = notifier();
   for (let i = 0; i < 1000; i++) kernel.invalidateEntry(1, `unknown-${i}`);

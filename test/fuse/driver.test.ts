@@ -313,6 +313,22 @@ describe('notifications', () => {
     expect(batches[1]).toBe(replies.invalidateInode);
   });
 
+  test('the next epoch is one word without a body, where the kernel counts epochs', async () => {
+    const sent: string[] = [];
+    const notifier = new Notifier(
+      (messages) => {
+        sent.push(messages.toString('hex'));
+        return Promise.resolve(0);
+      },
+      () => {},
+    );
+    expect(notifier.invalidateEveryEntry).toBeUndefined();
+    notifier.useEpoch();
+    notifier.invalidateEveryEntry?.();
+    await notifier.drain();
+    expect(sent).toEqual(['10000000080000000000000000000000']);
+  });
+
   test('a failure is told and does not stop the next one', async () => {
     const failures: number[] = [];
     const answers = [-errno.EINVAL, 0];
