@@ -110,7 +110,7 @@ export class Incoming implements Disposable {
   }
 
   async #write(chunk: Buffer): Promise<void> {
-    await this.#tree.content.write(this.#node, this.#received, chunk, false);
+    await this.#tree.content.write(this.#node, this.#received, chunk, false, false);
     this.#received += chunk.length;
     this.#progress(this.#received);
   }

@@ -107,8 +107,17 @@ export interface WorkingTree {
   setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void>;
 
   open(inode: Inode): FileReader;
-  /** Returns the bytes taken: all of `data`. `data` may be reused when it resolves. Clears setuid/setgid when asked. */
-  write(inode: Inode, offset: number, data: Uint8Array, killPrivileges?: boolean): MaybePromise<number>;
+  /**
+   * Returns the bytes taken: all of `data`. `data` may be reused when it resolves. Clears setuid/setgid when asked.
+   * `keepTimes`, here and below: the caller sets the file's times itself, now or later.
+   */
+  write(
+    inode: Inode,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges?: boolean,
+    keepTimes?: boolean,
+  ): MaybePromise<number>;
   /** Data and metadata of a file on stable local storage. */
   sync(inode: Inode): Promise<void>;
   /** Everything staged in this artifact. */
@@ -121,7 +130,7 @@ export interface WorkingTree {
   allocate(
     inode: Inode,
     range: AllocateRange,
-    options?: { killPrivileges?: boolean; roomBytes?: number },
+    options?: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number },
   ): void;
   /** Where data or a hole begins, from `offset` on; the end counts as a hole. `NotSeekable` past the last data, or the end. */
   seek(inode: Inode, offset: number, what: 'data' | 'hole'): number;
@@ -133,7 +142,7 @@ export interface WorkingTree {
     from: FilePlace,
     to: FilePlace,
     length: number,
-    options?: { killPrivileges?: boolean; signal?: AbortSignal },
+    options?: { killPrivileges?: boolean; keepTimes?: boolean; signal?: AbortSignal },
   ): MaybePromise<number>;
 
   xattr(inode: Inode, name: string): Uint8Array | undefined;

@@ -69,14 +69,20 @@ export class ContentOps {
     };
   }
 
-  write(node: Node, offset: number, data: Uint8Array, killPrivileges: boolean): MaybePromise<number> {
+  write(
+    node: Node,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges: boolean,
+    keepTimes: boolean,
+  ): MaybePromise<number> {
     this.#checkWrite(node, offset, data.length);
     if (data.length === 0) return 0;
-    if (this.#gate !== null)
-      return this.#gate.promise.then(() => this.write(node, offset, data, killPrivileges));
-    if (node.growing !== null) return node.growing.then(() => this.write(node, offset, data, killPrivileges));
+    const wait = this.#gate?.promise ?? node.growing;
+    if (wait !== null) return wait.then(() => this.write(node, offset, data, killPrivileges, keepTimes));
     const written = this.#writeBytes(node, offset, data);
-    const record = (place: WrittenPlace) => this.#record(node, place, offset, data.length, killPrivileges);
+    const record = (place: WrittenPlace) =>
+      this.#record(node, place, offset, data.length, killPrivileges, keepTimes);
     if (!isPromise(written)) return record(written);
     this.#begin(node);
     return written.then(record).finally(() => this.#end(node));
@@ -286,7 +292,14 @@ export class ContentOps {
   }
 
   /** The bytes are in a staging file: name them. */
-  #record(node: Node, place: WrittenPlace, start: number, length: number, killPrivileges: boolean): number {
+  #record(
+    node: Node,
+    place: WrittenPlace,
+    start: number,
+    length: number,
+    killPrivileges: boolean,
+    keepTimes: boolean,
+  ): number {
     const core = this.#core;
     crashPoint('stage-bytes-written');
     const { file, at, hasGrown } = place;
@@ -297,8 +310,10 @@ export class ContentOps {
       if (hasGrown) left = this.#moveSmall(node, file);
       node.map.set(start, length, { type: 'local', file, offset: at });
       node.size = Math.max(node.size, start + length);
-      node.mtime = now;
-      node.ctime = now;
+      if (!keepTimes) {
+        node.mtime = now;
+        node.ctime = now;
+      }
       if (killPrivileges) dropPrivileges(node);
       dropCapabilities(node, change);
     };

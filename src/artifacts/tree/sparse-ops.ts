@@ -16,7 +16,7 @@ export function allocate(
   content: ContentOps,
   node: Node,
   range: AllocateRange,
-  options: { killPrivileges?: boolean; roomBytes?: number },
+  options: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number },
 ): void {
   const { offset, length, how, keepSize } = range;
   checkRange(core, node, offset, length);
@@ -30,8 +30,9 @@ export function allocate(
     if (options.killPrivileges === true) dropPrivileges(node);
   };
   // As local file systems do, the times also change when the bytes do not.
-  if (cuts || size !== node.size) changeContent(core, node, body);
-  else changeAttributes(core, node, body);
+  const keepTimes = options.keepTimes === true;
+  if (cuts || size !== node.size) changeContent(core, node, keepTimes, body);
+  else changeAttributes(core, node, keepTimes, body);
 }
 
 function checkRoom(core: TreeCore, node: Node, range: AllocateRange, roomBytes: number): void {
@@ -66,7 +67,7 @@ export function copyRange(
   from: Place,
   to: Place,
   length: number,
-  options: { killPrivileges?: boolean; signal?: AbortSignal },
+  options: { killPrivileges?: boolean; keepTimes?: boolean; signal?: AbortSignal },
 ): MaybePromise<number> {
   checkFile(core, from.node, from.offset);
   const count = Math.max(0, Math.min(length, from.node.size - from.offset));
@@ -77,7 +78,7 @@ export function copyRange(
   const pieces = from.node.map.pieces(from.offset, count);
   const local = pieces.find(({ source }) => source.type === 'local');
   const stored = local === undefined ? count : local.start - from.offset;
-  if (stored > 0) return share(core, content, from, to, stored, options.killPrivileges === true);
+  if (stored > 0) return share(core, content, from, to, stored, options);
   const after = pieces.find(({ source }) => source.type === 'object');
   const staged = after === undefined ? count : after.start - from.offset;
   return copyBytes(content, from, to, staged, options);
@@ -89,17 +90,17 @@ function share(
   from: Place,
   to: Place,
   count: number,
-  killPrivileges: boolean,
+  options: { killPrivileges?: boolean; keepTimes?: boolean },
 ): number {
   const { node, offset } = to;
   const pieces = from.node.map.pieces(from.offset, count);
-  changeContent(core, node, (change) => {
+  changeContent(core, node, options.keepTimes === true, (change) => {
     content.cut(node, change, (map) => map.punch(offset, count));
     for (const { start, length, source } of pieces) {
       node.map.set(offset + start - from.offset, length, source);
     }
     node.size = Math.max(node.size, offset + count);
-    if (killPrivileges) dropPrivileges(node);
+    if (options.killPrivileges === true) dropPrivileges(node);
   });
   return count;
 }
@@ -110,14 +111,14 @@ function copyBytes(
   from: Place,
   to: Place,
   count: number,
-  options: { killPrivileges?: boolean; signal?: AbortSignal },
+  options: { killPrivileges?: boolean; keepTimes?: boolean; signal?: AbortSignal },
 ): MaybePromise<number> {
   const reader = content.open(from.node);
   const close = () => reader.close();
   try {
     const bytes = reader.read(from.offset, Math.min(count, limits.partBytesMin), options.signal);
     const copied = chain(bytes, (read) =>
-      content.write(to.node, to.offset, read, options.killPrivileges === true),
+      content.write(to.node, to.offset, read, options.killPrivileges === true, options.keepTimes === true),
     );
     if (copied instanceof Promise) return copied.finally(close);
     close();
@@ -128,21 +129,25 @@ function copyBytes(
   }
 }
 
-function changeContent(core: TreeCore, node: Node, body: (change: Change | null) => void): void {
-  changeFile(core, node, body, (change) => change.touchContent(node));
+type Body = (change: Change | null) => void;
+
+function changeContent(core: TreeCore, node: Node, keepTimes: boolean, body: Body): void {
+  changeFile(core, node, keepTimes, body, (change) => change.touchContent(node));
 }
 
-function changeAttributes(core: TreeCore, node: Node, body: (change: Change | null) => void): void {
-  changeFile(core, node, body, (change) => void change.touch(node));
+function changeAttributes(core: TreeCore, node: Node, keepTimes: boolean, body: Body): void {
+  changeFile(core, node, keepTimes, body, (change) => void change.touch(node));
 }
 
 function changeFile(
   core: TreeCore,
   node: Node,
-  body: (change: Change | null) => void,
+  keepTimes: boolean,
+  body: Body,
   touch: (change: Change) => void,
 ): void {
   const stamp = (now: Node['mtime']) => {
+    if (keepTimes) return;
     node.mtime = now;
     node.ctime = now;
   };

@@ -87,14 +87,20 @@ export class ArtifactTree implements WorkingTree {
     return this.content.open(this.#node(inode));
   }
 
-  write(inode: Inode, offset: number, data: Uint8Array, killPrivileges = false): MaybePromise<number> {
-    return this.content.write(this.#node(inode), offset, data, killPrivileges);
+  write(
+    inode: Inode,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges = false,
+    keepTimes = false,
+  ): MaybePromise<number> {
+    return this.content.write(this.#node(inode), offset, data, killPrivileges, keepTimes);
   }
 
   allocate(
     inode: Inode,
     range: AllocateRange,
-    options: { killPrivileges?: boolean; roomBytes?: number } = {},
+    options: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number } = {},
   ): void {
     allocate(this.core, this.content, this.#node(inode), range, options);
   }
@@ -107,7 +113,7 @@ export class ArtifactTree implements WorkingTree {
     from: FilePlace,
     to: FilePlace,
     length: number,
-    options: { killPrivileges?: boolean; signal?: AbortSignal } = {},
+    options: { killPrivileges?: boolean; keepTimes?: boolean; signal?: AbortSignal } = {},
   ): MaybePromise<number> {
     return copyRange(
       this.core,
