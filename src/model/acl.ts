@@ -79,8 +79,11 @@ export const isPlainAcl = (acl: Acl): boolean => acl.length === 3;
 
 /** `mode` with the permissions the list gives to owner, group (its mask, if it has one) and others. */
 export function modeOfAcl(acl: Acl, mode: number): number {
-  let bits = mode & ~0o777;
-  for (const { tag, permissions } of acl) bits |= permissions << shiftOf(acl, tag);
+  let bits = mode & 0o7000;
+  for (const { tag, permissions } of acl) {
+    const shift = shiftOf(acl, tag);
+    if (shift !== null) bits |= permissions << shift;
+  }
   return bits;
 }
 
@@ -103,16 +106,14 @@ export function limitAcl(acl: Acl, mode: number): Acl {
 function mapMode(acl: Acl, change: (permissions: number, shift: number) => number): Acl {
   return acl.map((entry) => {
     const shift = shiftOf(acl, entry.tag);
-    return shift === hidden ? entry : { ...entry, permissions: change(entry.permissions, shift) };
+    return shift === null ? entry : { ...entry, permissions: change(entry.permissions, shift) };
   });
 }
 
-/** A shift that leaves nothing of three bits in a mode. */
-const hidden = 29;
-
-function shiftOf(acl: Acl, tag: number): number {
+/** Where the mode shows entries of the tag; null: nowhere. */
+function shiftOf(acl: Acl, tag: number): number | null {
   if (tag === tags.owner) return 6;
   if (tag === tags.others) return 0;
   const group = acl.some((entry) => entry.tag === tags.mask) ? tags.mask : tags.owningGroup;
-  return tag === group ? 3 : hidden;
+  return tag === group ? 3 : null;
 }
