@@ -35,9 +35,22 @@ export async function runDaemon(
     await onReady(app);
     const reason = await Promise.race([signal.promise, app.stopRequested]);
     app.log.info({ reason }, 'stopping');
+    endAnyhow(app, config);
     process.off('SIGHUP', reopen);
   } finally {
     process.off('SIGTERM', onSignal);
     process.off('SIGINT', onSignal);
   }
+}
+
+/** Beside the time that requests are given. */
+const closeMsMax = 15_000;
+
+/** What is acknowledged is on disk at any time: closing that hangs is no reason to stay. */
+function endAnyhow(app: App, config: Config): void {
+  const end = (): void => {
+    app.log.error({}, 'closing takes too long: the daemon ends without it');
+    process.exit(1);
+  };
+  setTimeout(end, 2 * config.stopTimeout * 1000 + closeMsMax).unref();
 }

@@ -1,6 +1,7 @@
 import type { Artifacts } from '../artifacts/ports.js';
 import type { Logger } from '../log/logger.js';
 import { toArtifactError } from '../model/errors.js';
+import { within } from '../util/within.js';
 
 /** Asks for commits of others every so often. While the store is away it asks less often, and says so once. */
 export class Refresher implements AsyncDisposable {
@@ -35,7 +36,8 @@ export class Refresher implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    await this.#running;
+    // Nothing hangs on its outcome, and a store that is away makes it last.
+    await within(stopMsMax, this.#running ?? Promise.resolve());
   }
 
   #schedule(): void {
@@ -64,5 +66,6 @@ export class Refresher implements AsyncDisposable {
   }
 }
 
+const stopMsMax = 1_000;
 /** At most 16 times the interval. */
 const slowestPower = 4;

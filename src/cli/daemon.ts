@@ -39,6 +39,7 @@ export async function mountInForeground(context: VerbContext): Promise<number> {
         else if (context.terminal.json) context.terminal.document({ ...ready, state: 'mounted' });
       },
     );
+    leaveSoon();
     return 0;
   } catch (error) {
     if (!isChild || !process.connected) throw error;
@@ -47,6 +48,13 @@ export async function mountInForeground(context: VerbContext): Promise<number> {
     return exitCodeOf(failure.code);
   }
 }
+
+/** Requests to a store that is away would keep the process for minutes, and nobody waits for them any more. */
+function leaveSoon(): void {
+  setTimeout(() => process.exit(), leaveMsMax).unref();
+}
+
+const leaveMsMax = 500;
 
 function report(message: Report): Promise<void> {
   return new Promise((done) => {

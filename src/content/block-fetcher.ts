@@ -1,4 +1,4 @@
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
@@ -41,7 +41,7 @@ export class BlockFetcher {
     this.#store = store;
     this.#memory = memory;
     this.#disk = disk;
-    this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax);
+    this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
   }
 
   statistics(): FetchStatistics {
@@ -75,14 +75,37 @@ export class BlockFetcher {
     return gather(runs, offset, length);
   }
 
-  /** [offset, offset + length) of an object whose known end is not before that. */
-  async read(blocks: ObjectBlocks, offset: number, length: number): Promise<Buffer> {
+  /**
+   * [offset, offset + length) of an object whose known end is not before that. Who gives up by `signal` lets what is on
+   * its way go on: it is wanted again soon. But a request that timed out ends what no other read waits for, so that
+   * the next one asks the store anew.
+   */
+  async read(blocks: ObjectBlocks, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
     await this.#diskOf(blocks);
     const cached = this.cached(blocks, offset, length);
     if (cached !== undefined) return cached;
     if (blocks.isPack) await this.#widenPack(blocks, offset);
-    const loads = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
-    return gather(await Promise.all(loads), offset, length);
+    const found = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
+    const loads = found.filter((item) => 'promise' in item);
+    for (const load of loads) load.waiters++;
+    let waits = true;
+    const leave = (): void => {
+      if (waits) for (const load of loads) load.waiters--;
+      waits = false;
+    };
+    const giveUp = (): void => {
+      leave();
+      if (!isCode(signal?.reason, 'TimedOut')) return;
+      for (const load of blocks.unwanted()) load.abort(signal?.reason);
+    };
+    signal?.addEventListener('abort', giveUp, { once: true });
+    try {
+      const runs = await Promise.all(found.map((item) => ('promise' in item ? item.promise : item)));
+      return gather(runs, offset, length);
+    } finally {
+      leave();
+      signal?.removeEventListener('abort', giveUp);
+    }
   }
 
   /** Starts to fetch what of the range is not there. Failures are left to the read that needs the bytes. */
@@ -135,8 +158,8 @@ export class BlockFetcher {
     end: number,
     getBytes: number,
     urgent: boolean,
-  ): (Run | Promise<Run>)[] {
-    const found: (Run | Promise<Run>)[] = [];
+  ): (Run | Load)[] {
+    const found: (Run | Load)[] = [];
     const knownEnd = Math.max(blocks.end, end);
     for (let at = blockOf(offset) * blockBytes; at < end; ) {
       const needed = Math.min(at + blockBytes, end);
@@ -147,7 +170,7 @@ export class BlockFetcher {
         at = nextBlock(runEnd(run), at);
       } else if (load !== undefined) {
         if (urgent) load.hurry();
-        found.push(load.promise);
+        found.push(load);
         at = nextBlock(load.end, at);
       } else {
         const stop = this.#missingEnd(blocks, at, end, knownEnd, getBytes);
@@ -178,10 +201,12 @@ export class BlockFetcher {
     return this.#disk.has(disk, blockOf(start), Math.min(blockBytes, knownEnd - start));
   }
 
-  #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Promise<Run> {
+  #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Load {
+    const controller = new AbortController();
+    const { signal } = controller;
     const transfer = this.#isOnDisk(blocks, start, end)
-      ? this.#fromDisk(blocks, start, end)
-      : this.#fromStore(blocks, start, end, urgent);
+      ? this.#fromDisk(blocks, start, end, signal)
+      : this.#fromStore(blocks, start, end, urgent, signal);
     const promise = transfer.promise
       .then((bytes) => {
         const run: Run = { blocks, start, bytes };
@@ -192,26 +217,27 @@ export class BlockFetcher {
         blocks.dropLoad(load);
         this.#memory.tidy(blocks);
       });
-    const load: Load = { start, end, promise, hurry: transfer.hurry };
+    const abort = (why: unknown): void => controller.abort(why);
+    const load: Load = { start, end, promise, waiters: 0, hurry: transfer.hurry, abort };
     blocks.addLoad(load);
     // Those who wait hear of a failure; read-ahead has nobody to tell.
     promise.catch(() => {});
-    return promise;
+    return load;
   }
 
-  #fromDisk(blocks: ObjectBlocks, start: number, end: number) {
+  #fromDisk(blocks: ObjectBlocks, start: number, end: number, signal: AbortSignal) {
     const read = async () => {
       const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end);
-      return bytes ?? this.#fromStore(blocks, start, end, true).promise;
+      return bytes ?? this.#fromStore(blocks, start, end, true, signal).promise;
     };
     return { promise: read(), hurry: () => {} };
   }
 
-  #fromStore(blocks: ObjectBlocks, start: number, end: number, urgent: boolean) {
+  #fromStore(blocks: ObjectBlocks, start: number, end: number, urgent: boolean, signal: AbortSignal) {
     const length = end - start;
     const get = async () => {
       this.#gets++;
-      const bytes = await this.#store.get(blocks.key, { offset: start, length });
+      const bytes = await this.#store.get(blocks.key, { offset: start, length }, { signal });
       if (bytes.length !== length) {
         throw new ArtifactError(
           'Corrupt',
@@ -224,7 +250,7 @@ export class BlockFetcher {
     // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
     const keep = (bytes: Buffer) =>
       blocks.disk === null ? undefined : this.#disk.store(blocks.disk, start, bytes, !urgent);
-    return this.#queue.run(length, urgent, get, keep);
+    return this.#queue.run(length, urgent, get, keep, artifactOf(blocks.key));
   }
 
   /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */
@@ -257,6 +283,12 @@ export class BlockFetcher {
     await asking;
   }
 }
+
+/** Of all fetches, what those of one artifact may be. */
+const artifactShare = 3 / 4;
+
+/** All objects of one artifact have the same first two parts: `a/<artifactId>/`. */
+const artifactOf = (key: string): string => key.slice(0, key.indexOf('/', 2));
 
 /** The next block to look at: where the found piece ends, which is inside a block when that is not known in full. */
 function nextBlock(end: number, at: number): number {

@@ -1,4 +1,4 @@
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { BlockFetcher } from './block-fetcher.js';
@@ -59,8 +59,8 @@ class BlockFileReader implements FileReader {
     const [only] = pieces;
     const answer =
       only !== undefined && only.start === offset && only.length === end - offset
-        ? this.#readPiece(only)
-        : this.#assemble(pieces, offset, end);
+        ? this.#readPiece(only, signal)
+        : this.#assemble(pieces, offset, end, signal);
     this.#follow(offset, end, size);
     return answer instanceof Promise && signal !== undefined ? abortable(answer, signal) : answer;
   }
@@ -73,18 +73,23 @@ class BlockFileReader implements FileReader {
     this.#objects.clear();
   }
 
-  #readPiece(piece: MapExtent): MaybePromise<Buffer> {
+  #readPiece(piece: MapExtent, signal: AbortSignal | undefined): MaybePromise<Buffer> {
     const { source, length } = piece;
     if (source.type === 'local') return this.#parts.staging.read(source.file, source.offset, length);
     const blocks = this.#blocks(source.object);
     const cached = this.#parts.fetcher.cached(blocks, source.offset, length);
     if (cached !== undefined) return cached;
     this.#learn(blocks, piece, source);
-    return this.#parts.fetcher.read(blocks, source.offset, length);
+    return this.#parts.fetcher.read(blocks, source.offset, length, signal);
   }
 
   /** Several pieces, or holes: all parts start before any is waited for. */
-  #assemble(pieces: readonly MapExtent[], offset: number, end: number): MaybePromise<Buffer> {
+  #assemble(
+    pieces: readonly MapExtent[],
+    offset: number,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): MaybePromise<Buffer> {
     const target = Buffer.alloc(end - offset);
     const waits: Promise<unknown>[] = [];
     for (const piece of pieces) {
@@ -96,7 +101,7 @@ class BlockFileReader implements FileReader {
         if (done instanceof Promise) waits.push(done);
         continue;
       }
-      const bytes = this.#readPiece(piece);
+      const bytes = this.#readPiece(piece, signal);
       if (bytes instanceof Promise) waits.push(bytes.then((late) => late.copy(target, at)));
       else bytes.copy(target, at);
     }
@@ -150,10 +155,10 @@ class BlockFileReader implements FileReader {
   }
 }
 
-/** Rejects with `Interrupted` when the signal fires first. What it waited for goes on for the others. */
+/** Rejects with the signal's reason when it fires first. What it waited for goes on for the others. */
 function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const giveUp = () => reject(new ArtifactError('Interrupted', 'read interrupted', {}, signal.reason));
+    const giveUp = () => reject(toArtifactError(signal.reason));
     if (signal.aborted) giveUp();
     else signal.addEventListener('abort', giveUp, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));

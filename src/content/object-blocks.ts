@@ -19,8 +19,12 @@ export interface Load {
   readonly start: number;
   readonly end: number;
   readonly promise: Promise<Run>;
+  /** Reads that wait for it; none for what is read ahead. */
+  waiters: number;
   /** Somebody waits for it now: it goes before read-ahead. */
   hurry(): void;
+  /** Ends it with this failure, for those who still wait. */
+  abort(why: unknown): void;
 }
 
 export const runEnd = (run: Run): number => run.start + run.bytes.length;
@@ -92,6 +96,11 @@ export class ObjectBlocks {
     forEachBlock(load.start, load.end, (block) => {
       if (this.#loads.get(block) === load) this.#loads.delete(block);
     });
+  }
+
+  /** Loads that no read waits for. */
+  unwanted(): readonly Load[] {
+    return [...new Set(this.#loads.values())].filter((load) => load.waiters === 0);
   }
 
   get idle(): boolean {

@@ -131,6 +131,22 @@ describe('TransferQueue', () => {
     await expect(broken.promise).rejects.toThrow('no');
     expect(await queue.run(1, true, async () => 'next').promise).toBe('next');
   });
+
+  test('one owner whose transfers do not come leaves room for the others', async () => {
+    const queue = new TransferQueue(4, 1000, 3 / 4);
+    const { order, body, finish } = started();
+    const add = (name: string, urgent: boolean) =>
+      void queue.run(1, urgent, body(name), () => {}, name.slice(0, 1));
+    for (const name of ['a1', 'a2', 'a3', 'a4', 'a5']) add(name, true);
+    add('b1', false);
+    add('b2', false);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(order).toEqual(['a1', 'a2', 'a3', 'b1']);
+    await finish('b1');
+    expect(order.at(-1)).toBe('b2');
+    await finish('a1');
+    expect(order.at(-1)).toBe('a4');
+  });
 });
 
 describe('WriteBehind', () => {
