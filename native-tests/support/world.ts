@@ -9,6 +9,9 @@ const run = promisify(execFile);
 const projectRoot = join(import.meta.dirname, '..', '..');
 const cli = join(projectRoot, 'dist', 'cli', 'main.js');
 
+/** The driver that worlds mount with: `kernel`, or what ARTIFACTFS_TEST_DRIVER says. */
+export const driver = process.env['ARTIFACTFS_TEST_DRIVER'] ?? 'kernel';
+
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
@@ -89,6 +92,7 @@ export class Machine {
       XDG_CONFIG_HOME: join(directory, 'config'),
       XDG_RUNTIME_DIR: join(directory, 'run'),
       GIT_CONFIG_NOSYSTEM: '1',
+      ARTIFACTFS_DRIVER: driver,
       ...env,
     };
     for (const path of [

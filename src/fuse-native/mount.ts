@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { checkUserAllowOther, proveDevice } from '../fuse/device.js';
+import { tuneKernel } from '../fuse/kernel-settings.js';
 import { type CheckedMountOptions, checkMountOptions, type MountOptions } from '../fuse/mount-options.js';
 import { prepareMountPoint } from '../fuse/mount-point.js';
 import { findMount } from '../fuse/mount-table.js';
 import type { EndReason, MountedFileSystem } from '../fuse/mounted-file-system.js';
-import { raiseReadAhead } from '../fuse/read-ahead.js';
 import { type UnmountOptions, unmountPath } from '../fuse/unmount.js';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
@@ -52,7 +52,7 @@ export async function mountWithFuseNative(
     path,
     recovered,
     notifier,
-    readAheadBytes: await raiseReadAhead(path, checked.readAheadBytes),
+    readAheadBytes: await tuneKernel(path, checked.readAheadBytes),
     connection: await connectionOf(path),
     endTimeoutMs: checked.endTimeoutMs,
   });

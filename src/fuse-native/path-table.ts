@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+import { Refusal } from '../fuse/protocol/refusal.js';
 import { ArtifactError } from '../model/errors.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import {
@@ -287,4 +289,8 @@ export class PathTable {
   }
 }
 
-const namesOf = (path: string): string[] => path.split('/').filter((name) => name !== '');
+/** Bytes that are no UTF-8 reach us as U+FFFD: which name was meant is not known any more. */
+function namesOf(path: string): string[] {
+  if (path.includes('\ufffd')) throw new Refusal(constants.errno.EILSEQ, 'a name that is not UTF-8');
+  return path.split('/').filter((name) => name !== '');
+}
