@@ -2,6 +2,8 @@ import { constants } from 'node:fs';
 import { access, mkdir, readFile, statfs } from 'node:fs/promises';
 import type { Config } from '../config/options.js';
 import { formatBytes } from '../config/sizes.js';
+import { readAheadFile, readKernelSettings } from '../fuse/kernel-settings.js';
+import { readAheadBytesDefault } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { isCode, toArtifactError } from '../model/errors.js';
 import { run } from '../util/run.js';
@@ -17,13 +19,17 @@ export interface Finding {
 
 const spaceBytesMin = 2 ** 30;
 
-/** Checks what a mount needs, one after another; a failed one stops no other. */
-export async function* examine(config: Config): AsyncGenerator<Finding> {
+/**
+ * Checks what a mount needs, and what the kernel does for those that are there, one after another; a failed check stops
+ * no other.
+ */
+export async function* examine(config: Config, mountPoints: readonly string[]): AsyncGenerator<Finding> {
   yield nodeVersion();
   yield await device();
   yield await fusermount();
   yield addon();
   yield await otherUsers(config);
+  for (const mountPoint of mountPoints) yield await kernelSettings(mountPoint);
   yield* await stateDirectory(config);
   yield* await store(config);
 }
@@ -87,6 +93,26 @@ async function otherUsers({ allowOther }: Config): Promise<Finding> {
   return allowOther
     ? { what, result: 'fail', found, advice: 'add a line user_allow_other to /etc/fuse.conf' }
     : { what, result: 'ok', found };
+}
+
+/** Only root may let the kernel read ahead further than 128 KiB; without it large files come in smaller pieces. */
+async function kernelSettings(mountPoint: string): Promise<Finding> {
+  const what = `kernel settings of ${mountPoint}`;
+  const settings = await readKernelSettings(mountPoint);
+  if (settings === undefined) return { what, result: 'warn', found: 'nothing is mounted there' };
+  const { readAheadBytes, backgroundMax, congestedAt } = settings;
+  const ahead =
+    readAheadBytes === null ? 'read-ahead is not told' : `reads ahead ${formatBytes(readAheadBytes)}`;
+  const background =
+    backgroundMax === null
+      ? 'requests in the background are not told (mount -t fusectl none /sys/fs/fuse/connections shows them)'
+      : `${backgroundMax} requests in the background, congested at ${congestedAt ?? 'an unknown number'}`;
+  const found = `${ahead}, ${background}`;
+  const { device } = settings;
+  if (readAheadBytes === null || readAheadBytes >= readAheadBytesDefault)
+    return { what, result: 'ok', found };
+  const advice = `for faster reading of large files: echo ${readAheadBytesDefault >> 10} | sudo tee ${readAheadFile(device)} (after each mount, or mount as root)`;
+  return { what, result: 'warn', found, advice };
 }
 
 async function stateDirectory({ stateDir, cacheSize }: Config): Promise<Finding[]> {

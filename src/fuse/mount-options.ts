@@ -56,7 +56,7 @@ export interface CheckedMountOptions {
   readonly onError: (failure: RequestFailure) => void;
 }
 
-const readAheadBytesDefault = 4 << 20;
+export const readAheadBytesDefault = 4 << 20;
 const readAheadBytesMax = 64 << 20;
 const pageBytes = 4096;
 

@@ -4,13 +4,14 @@ import type { FileSystem } from '../vfs/file-system.js';
 import { Connection } from './connection.js';
 import { mountDevice } from './device.js';
 import { Driver } from './driver.js';
+import { tuneKernel } from './kernel-settings.js';
 import { type CheckedMountOptions, checkMountOptions, type MountOptions } from './mount-options.js';
 import { prepareMountPoint } from './mount-point.js';
 import type { MountedFileSystem } from './mounted-file-system.js';
 import { loadNative } from './native.js';
 import { epochMinorMin, initFlag, initFlag2 } from './protocol/flags.js';
 import { opcodeName } from './protocol/opcodes.js';
-import { raiseReadAhead } from './read-ahead.js';
+
 import { type UnmountOptions, unmountPath } from './unmount.js';
 
 /**
@@ -49,7 +50,7 @@ export async function mountFileSystem(
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
     connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
-    const readAheadBytes = await raiseReadAhead(path, checked.readAheadBytes);
+    const readAheadBytes = await tuneKernel(path, checked.readAheadBytes);
     return mounted(driver, connection, { path, recovered, minor, readAheadBytes });
   } catch (error) {
     await unmountPath(path, { lazy: true }).catch(() => {}); // the reason is in `error`

@@ -1,4 +1,5 @@
 import type { Finding } from '../../app/doctor.js';
+import { runningDaemons } from '../../app/registry.js';
 import { exitCodes } from '../exit-codes.js';
 import type { Verb } from '../verb.js';
 
@@ -17,7 +18,8 @@ export const doctor: Verb = {
     const { terminal } = context;
     const { examine } = await import('../../app/doctor.js');
     const findings: Finding[] = [];
-    for await (const finding of examine(context.loaded.config)) {
+    const mountPoints = (await runningDaemons(context.env)).flatMap(({ mountPoint }) => mountPoint ?? []);
+    for await (const finding of examine(context.loaded.config, mountPoints)) {
       findings.push(finding);
       if (terminal.json) continue;
       const mark = terminal.style(marks[finding.result], finding.result.padEnd(4));

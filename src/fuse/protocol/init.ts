@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { congestedAt } from '../kernel-settings.js';
 import { initFlag, initFlag2 } from './flags.js';
 import { Refusal } from './refusal.js';
 import { type Reply, replyBody } from './reply.js';
@@ -100,7 +101,7 @@ export function replyInit(reply: Reply, agreed: Negotiated): void {
   fields.u32(replyBody + 1, agreed.minor);
   fields.u32(replyBody + 2, options.readAheadBytesMax);
   fields.u32(replyBody + 3, agreed.flags);
-  fields.u16(replyBody + 4, options.backgroundMax, Math.floor((options.backgroundMax * 3) / 4));
+  fields.u16(replyBody + 4, options.backgroundMax, congestedAt(options.backgroundMax));
   fields.u32(replyBody + 5, options.requestBytesMax);
   fields.u32(replyBody + 6, 1); // times are kept to the nanosecond
   fields.u16(replyBody + 7, options.requestBytesMax / pageBytes, 0);
