@@ -53,11 +53,13 @@ void become(const struct user *user);
 /* Further cases are named with this. */
 void scope(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Called before each call under test: see `commit_file` in posix-main.c. */
+void settle(void);
 void expect_result(int expected, int or_else, long result, int error, const char *call, int line);
 void expect_value(long long expected, long long actual, const char *what, int line);
 void expect_true(int held, const char *what, int line);
 #define FAILS_EITHER(e1, e2, call) \
-  do { errno = 0; long r_ = (long)(call); expect_result((e1), (e2), r_, errno, #call, __LINE__); } while (0)
+  do { settle(); errno = 0; long r_ = (long)(call); expect_result((e1), (e2), r_, errno, #call, __LINE__); } while (0)
 #define FAILS(e, call) FAILS_EITHER(e, e, call)
 #define OK(call) FAILS(0, call)
 #define IS(expected, actual) expect_value((long long)(expected), (long long)(actual), #actual, __LINE__)
