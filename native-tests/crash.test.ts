@@ -7,7 +7,8 @@ import { expect, test } from 'vitest';
 import { CrashWorkload } from './support/crash-workload.js';
 import { type Machine, sleep, World } from './support/world.js';
 
-const randomKills = Number(process.env['ARTIFACTFS_CRASH_ROUNDS'] ?? 200);
+/** With the write cache, and as often without. */
+const randomKills = Number(process.env['ARTIFACTFS_CRASH_ROUNDS'] ?? 100);
 const killsPerPoint = 2;
 
 /** The workload runs synchronously in this process, so the killer is another one. */
@@ -36,29 +37,33 @@ async function verifyElsewhere(world: World, workload: CrashWorkload): Promise<v
   there.verifyAllVersions();
 }
 
-test('kill -9 at random moments', async () => {
-  await using world = new World();
-  const machine = world.machine();
-  const seed = Number(process.env['ARTIFACTFS_CRASH_SEED'] ?? 1);
-  const workload = new CrashWorkload(machine.path('w'), seed);
-  let cut = 0;
-  await machine.mount();
-  for (let round = 0; round < randomKills; round++) {
-    killLater(machine.pid, 2 + ((round * 7919) % 331));
-    const before = workload.acknowledged;
-    workload.runUntilKilled();
-    if (workload.acknowledged > before) cut++;
-    await remountAndVerify(machine, workload, `random kill ${round} (seed ${seed})`);
-  }
-  workload.verifyAllVersions();
-  await verifyElsewhere(world, workload);
-  console.log(
-    `${randomKills} random kills: ${workload.acknowledged} operations acknowledged, ${workload.commits} commits`,
-  );
-  // It proves something only if work was really cut off again and again.
-  expect(cut).toBeGreaterThan(randomKills / 2);
-  expect(workload.commits).toBeGreaterThan(randomKills / 10);
-}, 900_000);
+test.each(['on', 'off'])(
+  'kill -9 at random moments, with the write cache %s',
+  async (writeCache) => {
+    await using world = new World();
+    const machine = world.machine('m', { ARTIFACTFS_WRITE_CACHE: writeCache });
+    const seed = Number(process.env['ARTIFACTFS_CRASH_SEED'] ?? 1);
+    const workload = new CrashWorkload(machine.path('w'), seed, writeCache === 'on');
+    let cut = 0;
+    await machine.mount();
+    for (let round = 0; round < randomKills; round++) {
+      killLater(machine.pid, 2 + ((round * 7919) % 331));
+      const before = workload.acknowledged;
+      workload.runUntilKilled();
+      if (workload.acknowledged > before) cut++;
+      await remountAndVerify(machine, workload, `random kill ${round} (seed ${seed})`);
+    }
+    workload.verifyAllVersions();
+    await verifyElsewhere(world, workload);
+    console.log(
+      `${randomKills} random kills: ${workload.acknowledged} operations acknowledged, ${workload.commits} commits`,
+    );
+    // It proves something only if work was really cut off again and again.
+    expect(cut).toBeGreaterThan(randomKills / 2);
+    expect(workload.commits).toBeGreaterThan(randomKills / 10);
+  },
+  900_000,
+);
 
 test('kill -9 at every named step of staging, upload and commit', async () => {
   await using world = new World();

@@ -11,6 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
+const pageBytes = 4096;
+
 /** What an operation may leave behind when it was cut off: each path's content, null for a name that is absent. */
 type State = ReadonlyMap<string, Buffer | null>;
 
@@ -38,9 +40,13 @@ export class CrashWorkload {
   #seed: number;
   #n = 0;
 
-  constructor(artifact: string, seed: number) {
+  readonly #kernelKeepsWrites: boolean;
+
+  /** With `kernelKeepsWrites` what was written is promised at `close`: before, later pages may come without earlier ones. */
+  constructor(artifact: string, seed: number, kernelKeepsWrites = true) {
     this.#artifact = artifact;
     this.#seed = seed;
+    this.#kernelKeepsWrites = kernelKeepsWrites;
   }
 
   /** Works until the mount fails under it. */
@@ -169,7 +175,9 @@ export class CrashWorkload {
       {
         what: `write of ${path}`,
         paths: [path],
-        allows: (seen) => same(seen.get(path), old) || isPrefix(seen.get(path), bytes),
+        allows: (seen) =>
+          same(seen.get(path), old) ||
+          (this.#kernelKeepsWrites ? isPagesOf : isPrefix)(seen.get(path), bytes),
       },
       () => writeFileSync(this.#full(path), bytes),
       () => this.files.set(path, bytes),
@@ -288,6 +296,16 @@ function sameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string> 
 
 function same(a: Buffer | null | undefined, b: Buffer | null): boolean {
   return a === undefined || a === null || b === null ? (a ?? null) === b : a.equals(b);
+}
+
+/** Each page is the one of `whole`, or was not written. */
+function isPagesOf(part: Buffer | null | undefined, whole: Buffer): boolean {
+  if (part === undefined || part === null || part.length > whole.length) return false;
+  for (let at = 0; at < part.length; at += pageBytes) {
+    const page = part.subarray(at, at + pageBytes);
+    if (!page.equals(whole.subarray(at, at + page.length)) && page.some((byte) => byte !== 0)) return false;
+  }
+  return true;
 }
 
 function isPrefix(part: Buffer | null | undefined, whole: Buffer): boolean {

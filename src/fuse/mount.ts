@@ -13,6 +13,7 @@ import { epochMinorMin, initFlag, initFlag2 } from './protocol/flags.js';
 import { opcodeName } from './protocol/opcodes.js';
 
 import { type UnmountOptions, unmountPath } from './unmount.js';
+import { WriteBack } from './write-back.js';
 
 /**
  * Mounts a file system on Linux with our own driver. Resolves when the kernel may use it. The calling thread then
@@ -49,6 +50,8 @@ export async function mountFileSystem(
     const { minor, flags, flags2 } = await driver.ready;
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
     connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
+    const writeBack = new WriteBack(path, (node) => fileSystem.pathOf?.(node), connection.notifier);
+    connection.notifier.writeBack = (nodes) => writeBack.run(nodes);
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
     const readAheadBytes = await tuneKernel(path, checked.readAheadBytes);
     return mounted(driver, connection, { path, recovered, minor, readAheadBytes });

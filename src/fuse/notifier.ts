@@ -18,6 +18,7 @@ export class Notifier implements KernelNotifier {
   readonly #onFailure: (errno: number) => void;
   invalidateEveryEntry: (() => void) | undefined;
   keepsWrites = false;
+  writeBack: ((nodes: readonly NodeId[]) => Promise<void>) | undefined;
   #expireOnly = false;
   #waiting: Buffer[] = [];
   #sending: Promise<void> | undefined;

@@ -29,8 +29,8 @@ export class ArtifactView implements ArtifactOwner {
   readonly #revisions = new Map<Inode, number>();
   /** Nodes of files that the kernel still knows, though a name leads to another node of the same inode now. */
   readonly #former = new Set<Node>();
-  /** Changed around the kernel while programs write to them. */
-  readonly #outdated = new Set<Inode>();
+  /** Of files that are written to: the size that the kernel knows, or knows better. */
+  readonly #sizes = new Map<Inode, number>();
   readonly #notices: KernelNotices;
   readonly #missing: MissingNames;
   readonly #clock: Clock;
@@ -99,6 +99,7 @@ export class ArtifactView implements ArtifactOwner {
     if (this.#nodes.get(inode) === node) {
       this.#nodes.delete(inode);
       this.#revisions.delete(inode);
+      this.#sizes.delete(inode);
     } else this.#former.delete(node);
     this.#missing.forgetAll(node);
     this.tree.release(inode);
@@ -112,15 +113,17 @@ export class ArtifactView implements ArtifactOwner {
   }
 
   settle(inode: Inode): MaybePromise<void> {
-    if (!this.kernelKeepsWrites || inode.openForWriting === 0) return undefined;
+    if (inode.openForWriting === 0) return undefined;
     for (const node of this.#nodesOf(inode)) this.#notices.inode(node);
     return this.#notices.told();
   }
 
-  writersGone(inode: Inode): void {
-    if (!this.#outdated.delete(inode)) return;
-    const node = this.#nodes.get(inode);
-    if (node instanceof WorkingNode) this.#renew(node);
+  sizeAgreed(inode: Inode, node: Node | undefined): void {
+    if (!this.kernelKeepsWrites || node === undefined) return;
+    const known = this.#nodes.get(inode);
+    if (known === node) this.#sizes.set(inode, inode.size);
+    // Written through a former node: under its name the kernel knows another.
+    else this.#inodeChanged(known);
   }
 
   modeChanged(inode: Inode): void {
@@ -169,18 +172,15 @@ export class ArtifactView implements ArtifactOwner {
 
   /**
    * A kernel that keeps writes believes itself about size and times of the files it knows, so it gets to know another
-   * one under the same names. Not while programs write to it: then what they write decides, and must be seen by who
-   * opens the file now.
+   * one under the same names. Not when programs write to it and the size is right: who opens the file must share what is
+   * not written back yet, and the times come with it.
    */
   #renew(node: WorkingNode): void {
     const { inode } = node;
-    if (inode.openForWriting > 0) {
-      this.#outdated.add(inode);
-      return;
-    }
-    if (node.id === 0) return;
+    if (node.id === 0 || (inode.openForWriting > 0 && this.#sizes.get(inode) === inode.size)) return;
     this.#nodes.delete(inode);
     this.#revisions.delete(inode);
+    this.#sizes.delete(inode);
     this.#former.add(node);
     for (const { parent, name } of node.places()) this.#notices.entry(parent, name);
   }
@@ -191,13 +191,14 @@ export class ArtifactView implements ArtifactOwner {
     return known === undefined ? former : [known, ...former];
   }
 
-  /** The kernel sends what it keeps of a file when it is told that the file has changed. */
+  /** Also without its write cache the kernel keeps what is written to a mapping. */
   async #settleAll(): Promise<void> {
-    if (!this.kernelKeepsWrites) return;
-    const written = (node: Node): boolean => node instanceof WorkingNode && node.inode.openForWriting > 0;
-    const nodes = [...this.#nodes.values(), ...this.#former].filter(written);
-    for (const node of nodes) this.#notices.inode(node);
-    if (nodes.length > 0) await this.#notices.told();
+    const isWritten = (node: Node): boolean => node instanceof WorkingNode && node.inode.openForWriting > 0;
+    // No name leads to a former node.
+    const former = [...this.#former].filter(isWritten);
+    for (const node of former) this.#notices.inode(node);
+    await this.#notices.written([...this.#nodes.values()].filter(isWritten));
+    if (former.length > 0) await this.#notices.told();
   }
 
   #allChanged(): void {

@@ -151,6 +151,11 @@ export interface KernelNotifier {
    * invalidating such a file makes it send the bytes first, and does not make it ask for the size.
    */
   readonly keepsWrites?: boolean;
+  /**
+   * Resolves when what programs have written to these files, also by mappings, has come in, with its times. Not from
+   * inside a request about one of them.
+   */
+  readonly writeBack?: ((nodes: readonly NodeId[]) => Promise<void>) | undefined;
   /** Resolves when the kernel has taken all that was sent so far; lets `discard` answer after the old view is gone. */
   drain?(): Promise<void>;
 }

@@ -42,6 +42,12 @@ export class KernelNotices {
     });
   }
 
+  /** Resolves when what programs have written to these files has come in. */
+  async written(nodes: readonly Node[]): Promise<void> {
+    const ids = nodes.map(({ id }) => id).filter((id) => id !== 0);
+    if (ids.length > 0) await this.#notifier?.writeBack?.(ids);
+  }
+
   /** No name of the mount may mean what it did; false where the kernel cannot be told so in one word. */
   everyEntry(): boolean {
     if (this.#notifier?.invalidateEveryEntry === undefined) return false;

@@ -3,11 +3,9 @@ import type { FileReader } from '../../content/ports.js';
 import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { RequestContext } from '../file-system.js';
-import type { FileHandle } from '../node.js';
+import type { FileHandle, Node } from '../node.js';
 import { O_APPEND, O_EXEC, wantsWrite } from '../open-flags.js';
 import type { WorkingOwner } from './working-owner.js';
-
-const setIds = 0o6000;
 
 /** The last append under way on an inode, so that the next one starts where it ended. */
 const appends = new WeakMap<Inode, Promise<unknown>>();
@@ -27,6 +25,7 @@ export class WorkingHandle implements FileHandle {
   readonly #writes: boolean;
   readonly #appends: boolean;
   readonly #executes: boolean;
+  readonly #node: Node | undefined;
   #reader: FileReader | null = null;
 
   constructor(owner: WorkingOwner, inode: Inode, flags: number) {
@@ -38,8 +37,11 @@ export class WorkingHandle implements FileHandle {
     this.#appends = (flags & O_APPEND) !== 0;
     this.#executes = (flags & O_EXEC) !== 0;
     tree.retain(inode);
-    if (this.#writes) tree.opened(inode);
+    this.#node = owner.knownNode(inode);
     if (this.#executes) this.#countRun(1);
+    if (!this.#writes) return;
+    tree.opened(inode);
+    owner.sizeAgreed(inode, this.#node);
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
@@ -60,13 +62,14 @@ export class WorkingHandle implements FileHandle {
     const written =
       this.#appends && flags.fromCache === false && !this.#owner.kernelKeepsWrites
         ? this.#append(data, flags.killPrivileges)
-        : this.#tree.write(this.#inode, offset, data, flags.killPrivileges);
-    return (mode & setIds) === 0 ? written : this.#tellMode(mode, written);
+        : this.#tree.write(this.#inode, offset, data, flags.killPrivileges, this.#owner.kernelKeepsWrites);
+    return this.#changed(mode, written);
   }
 
-  /** The kernel does not know that a change of the bytes took setuid and setgid away. */
-  #tellMode<T>(before: number, changed: MaybePromise<T>): MaybePromise<T> {
+  /** The kernel knows what its changes of the bytes make of the size, but not that they took setuid and setgid away. */
+  #changed<T>(before: number, changed: MaybePromise<T>): MaybePromise<T> {
     return chain(changed, (result) => {
+      this.#owner.sizeAgreed(this.#inode, this.#node);
       if (this.#inode.mode !== before) this.#owner.modeChanged(this.#inode);
       return result;
     });
@@ -87,9 +90,10 @@ export class WorkingHandle implements FileHandle {
 
   allocate(context: RequestContext, range: AllocateRange, roomBytes: number): void {
     const killPrivileges = takesPrivileges(context);
+    const keepTimes = this.#owner.kernelKeepsWrites;
     const { mode } = this.#inode;
-    this.#tree.allocate(this.#inode, range, { killPrivileges, roomBytes });
-    if (this.#inode.mode !== mode) this.#owner.modeChanged(this.#inode);
+    this.#tree.allocate(this.#inode, range, { killPrivileges, keepTimes, roomBytes });
+    void this.#changed(mode, undefined);
   }
 
   seek(offset: number, what: 'data' | 'hole'): MaybePromise<number> {
@@ -108,9 +112,11 @@ export class WorkingHandle implements FileHandle {
     const from = { inode: this.#inode, offset };
     const to = { inode: target.#inode, offset: targetOffset };
     const killPrivileges = takesPrivileges(context);
+    const keepTimes = this.#owner.kernelKeepsWrites;
     const { mode } = target.#inode;
-    const copied = this.#tree.copyRange(from, to, length, { killPrivileges, signal: context.signal });
-    return target.#tellMode(mode, copied);
+    const options = { killPrivileges, keepTimes, signal: context.signal };
+    const copied = this.#tree.copyRange(from, to, length, options);
+    return target.#changed(mode, copied);
   }
 
   flush(): void {}
@@ -123,7 +129,6 @@ export class WorkingHandle implements FileHandle {
     this.#reader?.close();
     this.#reader = null;
     if (this.#writes) this.#tree.closed(this.#inode);
-    if (this.#writes && this.#inode.openForWriting === 0) this.#owner.writersGone(this.#inode);
     if (this.#executes) this.#countRun(-1);
     this.#tree.release(this.#inode);
   }

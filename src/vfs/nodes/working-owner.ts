@@ -14,10 +14,10 @@ export interface WorkingOwner {
   forgotten(inode: Inode, node: Node): void;
   /** Offsets of writes are the kernel's own, which knows the size better. */
   readonly kernelKeepsWrites: boolean;
-  /** What programs have written so far is in the tree when it resolves. */
+  /** What programs have written to the file so far is in the tree when it resolves, its times perhaps not. */
   settle(inode: Inode): MaybePromise<void>;
-  /** Nobody has the file open for writing any more. */
-  writersGone(inode: Inode): void;
+  /** The size of the file, as the tree has it now, is what the kernel knows under this node. */
+  sizeAgreed(inode: Inode, node: Node | undefined): void;
   /** By something of which the kernel does not know that it changes modes. */
   modeChanged(inode: Inode): void;
   /** The kernel is told to read the directory's listing again. */

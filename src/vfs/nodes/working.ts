@@ -56,7 +56,10 @@ export class WorkingNode extends Node {
     if (changes.size !== undefined && kind !== 'file') {
       throw new ArtifactError(kind === 'dir' ? 'IsDirectory' : 'Invalid', `a ${kind} has no size to set`);
     }
-    return this.owner.tree.setAttributes(this.inode, changes);
+    const { owner, inode } = this;
+    const set = owner.tree.setAttributes(inode, changes);
+    if (changes.size === undefined || inode.openForWriting === 0) return set;
+    return chain(set, () => owner.sizeAgreed(inode, this));
   }
   override readLink(): string {
     if (this.kind !== 'symlink') throw new ArtifactError('Invalid', `a ${this.kind} is no symbolic link`);

@@ -1,0 +1,51 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { KernelNotifier, NodeId } from '../vfs/file-system.js';
+
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+
+/**
+ * Makes the kernel send what it keeps of files that programs write: by fsync, through our own mount, which sends large
+ * pieces and then the times. Where a file cannot be opened so (its name or mode is against it), invalidating it makes the
+ * kernel send the bytes page by page, and the times later.
+ *
+ * INVARIANT: one file at a time. An fsync holds a thread of libuv's pool until we have answered its writes, which may
+ * need another one.
+ */
+export class WriteBack {
+  readonly #mountPoint: string;
+  readonly #pathOf: (node: NodeId) => string | undefined;
+  readonly #notifier: KernelNotifier;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(mountPoint: string, pathOf: (node: NodeId) => string | undefined, notifier: KernelNotifier) {
+    this.#mountPoint = mountPoint;
+    this.#pathOf = pathOf;
+    this.#notifier = notifier;
+  }
+
+  run(nodes: readonly NodeId[]): Promise<void> {
+    this.#last = this.#last.then(() => this.#writeBack(nodes));
+    return this.#last;
+  }
+
+  async #writeBack(nodes: readonly NodeId[]): Promise<void> {
+    for (const node of nodes) {
+      if (!(await this.#sync(node))) this.#notifier.invalidateInode(node, 0, 0);
+    }
+    await this.#notifier.drain?.();
+  }
+
+  async #sync(node: NodeId): Promise<boolean> {
+    const path = this.#pathOf(node);
+    if (!path?.startsWith('/')) return false;
+    try {
+      await using file = await open(join(this.#mountPoint, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      await file.sync();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
