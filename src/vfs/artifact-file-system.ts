@@ -1,8 +1,10 @@
 import type { AllocateRange } from '../artifacts/ports.js';
+import { isAclName } from '../model/acl.js';
 import type { Clock, Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
+import { AclQuestions } from './acl-questions.js';
 import {
   type AccessRecorder,
   type AttributesReply,
@@ -23,7 +25,7 @@ import { checkName } from './names.js';
 import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
 import { NodeTable } from './node-table.js';
 import type { Views } from './views.js';
-import { checkXattrName, isListedFor } from './xattr-names.js';
+import { checkXattrName, isListedFor, machineLabel } from './xattr-names.js';
 
 /**
  * The port as the kernel driver sees it: numbers become nodes and handles, the node does the work, and what it gives
@@ -35,6 +37,7 @@ export class ArtifactFileSystem implements FileSystem {
   readonly #nodes: NodeTable;
   readonly #files = new Map<number, FileHandle>();
   readonly #directories = new Map<number, OpenDirectory>();
+  readonly #acls = new AclQuestions();
   readonly #clock: Clock;
   readonly #space: () => MaybePromise<SpaceStatistics>;
   #nextHandle = 1;
@@ -314,15 +317,20 @@ export class ArtifactFileSystem implements FileSystem {
     });
   }
 
-  getXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<Uint8Array> {
+  getXattr(context: RequestContext, id: NodeId, name: string): MaybePromise<Uint8Array> {
+    if (name === machineLabel) this.#acls.labelAsked(context, id);
     checkXattrName(name);
-    return this.#nodes.get(id).getXattr(name);
+    const node = this.#nodes.get(id);
+    if (isAclName(name)) {
+      this.#acls.seen(node.listXattrs());
+      this.#acls.aclAsked(context, id, node.attributes().uid);
+    }
+    return node.getXattr(name);
   }
 
-  listXattrs(context: RequestContext, id: NodeId): MaybePromise<readonly string[]> {
-    return chain(this.#nodes.get(id).listXattrs(), (names) =>
-      names.filter((name) => isListedFor(context, name)),
-    );
+  listXattrs(context: RequestContext, id: NodeId): readonly string[] {
+    const names = this.#nodes.get(id).listXattrs();
+    return names.filter((name) => isListedFor(context, name));
   }
 
   setXattr(
@@ -333,7 +341,10 @@ export class ArtifactFileSystem implements FileSystem {
     flags: { create: boolean; replace: boolean; clearSetgid?: boolean },
   ): MaybePromise<void> {
     checkXattrName(name);
-    return this.#nodes.get(id).setXattr(name, value, flags);
+    const node = this.#nodes.get(id);
+    const done = node.setXattr(name, value, flags);
+    // Most that are set say what the mode says, as cp -a does, and are not kept.
+    return isAclName(name) ? chain(done, () => this.#acls.seen(node.listXattrs())) : done;
   }
 
   removeXattr(_context: RequestContext, id: NodeId, name: string): MaybePromise<void> {
@@ -434,6 +445,7 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   #entryOf(node: Node): NodeEntry {
+    if (!this.#acls.hasSeenAny) this.#acls.seen(node.listXattrs());
     return {
       nodeId: node.id,
       generation: node.id === rootNodeId ? 0 : this.#nodes.generation,

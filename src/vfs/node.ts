@@ -205,7 +205,7 @@ export abstract class Node {
   getXattr(_name: string): MaybePromise<Uint8Array> {
     throw noAttribute;
   }
-  listXattrs(): MaybePromise<readonly string[]> {
+  listXattrs(): readonly string[] {
     return [];
   }
   setXattr(

@@ -5,7 +5,7 @@ import type { RequestContext } from './file-system.js';
 const storedPrefixes = ['user.', 'trusted.', 'security.'];
 
 /** What a label means is known to the policy of one machine: none is kept, and programs that ask do not ask again. */
-const machineLabel = 'security.selinux';
+export const machineLabel = 'security.selinux';
 const noLabels = new ArtifactError('Unsupported', `${machineLabel}: labels of one machine are not kept`);
 
 /** Throws `Unsupported` for attributes that no file has here, `Invalid` for a name that is only a prefix. */

@@ -141,7 +141,8 @@ export class ArtifactTree implements WorkingTree {
   }
 
   xattrs(inode: Inode): readonly string[] {
-    return Object.keys(this.#node(inode).xattrs ?? {});
+    const { xattrs } = this.#node(inode);
+    return xattrs === null ? noNames : Object.keys(xattrs);
   }
 
   setXattr(
@@ -185,3 +186,5 @@ export class ArtifactTree implements WorkingTree {
     return node;
   }
 }
+
+const noNames: readonly string[] = [];

@@ -88,7 +88,8 @@ export class VersionNode extends Node {
     return Buffer.from(value, 'base64');
   }
   override listXattrs(): readonly string[] {
-    return Object.keys(this.entry.xattrs ?? {});
+    const { xattrs } = this.entry;
+    return xattrs === undefined ? noNames : Object.keys(xattrs);
   }
 }
 
@@ -200,3 +201,5 @@ function entryContent(entry: Entry): FileContent {
   const extents = ExtentMap.fromEntryExtents(entry.extents ?? []);
   return { size: () => entry.size, pieces: (offset, length) => extents.pieces(offset, length) };
 }
+
+const noNames: readonly string[] = [];

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { accessAclName, defaultAclName, encodeAcl } from '../../../src/model/acl.js';
 import { O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
-import { contextOf, outcome, turns } from '../support/user.js';
+import { contextOf, outcome, turns, User } from '../support/user.js';
 import { World } from '../support/world.js';
 
 let { user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
@@ -242,4 +242,31 @@ test('P14: a collection hands its default ACL to new artifacts', async () => {
   expect(await user.stat('c/new')).toMatchObject({ mode: 0o770, uid: 5, gid: 6 });
   expect(await get('c/new', accessAclName)).toEqual(acl(7, 5, 0, 7, 7));
   expect(await get('c/new', defaultAclName)).toEqual(acl(7, 5, 0, 7, 7));
+});
+
+test('P15: a listing is told that there are no ACLs while no file that was seen has one, and nobody else is', async () => {
+  const label = () => outcome(() => get('m/f', 'security.selinux'));
+  const asked = () => outcome(() => get('m/f', accessAclName));
+  expect(await asked()).toBe('NoAttribute');
+  expect(await label()).toBe('Unsupported');
+  expect(await asked(), 'after the label, as ls does').toBe('Unsupported');
+  expect(await asked()).toBe('NoAttribute');
+  await label();
+  expect(await outcome(() => get('m', accessAclName)), 'of another file').toBe('NoAttribute');
+  user.context = contextOf(5, 5);
+  await label();
+  expect(await asked(), 'of somebody else: it may be the kernel that checks rights').toBe('NoAttribute');
+  user.context = contextOf();
+  await user.write('m/g', '');
+  await set('m/g', accessAclName, acl(6, 4, 4));
+  await label();
+  expect(await asked(), 'what was set is what the mode says').toBe('Unsupported');
+  await set('m/g', accessAclName, acl(6, 4, 0, 6, 6));
+  await label();
+  expect(await asked(), 'once there is an ACL').toBe('NoAttribute');
+  const later = new User(artifacts);
+  await later.stat('m/g');
+  user = later;
+  await label();
+  expect(await asked(), 'once a file with an ACL was seen').toBe('NoAttribute');
 });
