@@ -28,7 +28,7 @@ export interface Staging {
   /** `file` is a number that was never used before (the stage database hands them out). */
   write(file: number, offset: number, data: Uint8Array): MaybePromise<void>;
   read(file: number, offset: number, length: number): MaybePromise<Buffer>;
-  /** On stable storage when it resolves. */
+  /** On stable storage when it resolves. `NotFound` when it was removed. */
   sync(file: number): Promise<void>;
   remove(file: number): void;
   /** Numbers of the files that exist: at start, those no inode names are removed. */

@@ -107,7 +107,7 @@ export class StagingFiles implements Staging, Disposable {
   async sync(file: number): Promise<void> {
     const failed = this.#unsyncable.get(file);
     if (failed !== undefined) throw failed;
-    const entry = this.#acquire(file, false);
+    const entry = this.#acquireToSync(file);
     try {
       await promisify(fdatasync)(entry.fd);
       this.#account(entry);
@@ -243,6 +243,16 @@ export class StagingFiles implements Staging, Disposable {
       return entry;
     } catch (error) {
       throw this.#failure(error, file, 'open');
+    }
+  }
+
+  #acquireToSync(file: number): OpenFile {
+    try {
+      return this.#acquire(file, false);
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      if (!hasCode(cause, 'ENOENT')) throw error;
+      throw new ArtifactError('NotFound', `there is no staged file ${this.path(file)}`, {}, error);
     }
   }
 

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Inode, WorkingTree } from '../../src/artifacts/ports.js';
 import { isCode } from '../../src/model/errors.js';
+import { limits } from '../../src/model/limits.js';
 import {
   failure,
   type Machine,
@@ -54,6 +55,19 @@ test('small files share a staging file, which goes with the last of them', async
   expect(stagingFiles().length).toBe(1);
   await shell.unlink('f99');
   expect(stagingFiles().length).toBe(0);
+});
+
+test('what was removed before it was synced is no failure of a sync', async () => {
+  await shell.write('large', 'x'.repeat(limits.slabFileBytesMax + 1));
+  await shell.write('other', 'y'.repeat(limits.slabFileBytesMax + 1));
+  await shell.unlink('large');
+  await tree.syncAll();
+  const other = await shell.find('other');
+  if (other === undefined) throw new Error('other is missing');
+  const syncing = tree.sync(other);
+  await shell.unlink('other');
+  await syncing;
+  await tree.syncAll();
 });
 
 test('the space of small files that come and go is used again', async () => {
@@ -177,6 +191,21 @@ test('sync waits for the bytes also when somebody else is syncing them', async (
   await syncing;
   await tree.syncAll();
   expect(await shell.read('f')).toBe('content');
+});
+
+test('a committed file with more holes than an entry of a version holds can be committed', async () => {
+  const block = 512;
+  const holes = limits.extentsPerFileMax;
+  const bytes = Buffer.alloc(2 * holes * block, 'x');
+  await shell.write('f', bytes);
+  await shell.commit();
+  const inode = await shell.get('f');
+  for (let i = 0; i < holes; i++) {
+    tree.allocate(inode, { how: 'punch', offset: 2 * i * block, length: block, keepSize: true });
+    bytes.fill(0, 2 * i * block, (2 * i + 1) * block);
+  }
+  await shell.commit();
+  expect((await readAll(shell.artifact, await shell.get('f'))).equals(bytes)).toBe(true);
 });
 
 const unlessNothingStaged = (error: unknown): void => {

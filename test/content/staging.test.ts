@@ -88,7 +88,10 @@ describe('StagingFiles', () => {
     const files = Array.from({ length: 20 }, (_, i) => i + 1);
     for (const file of files) await staging.write(file, 0, pattern(500, file));
     await Promise.all(files.map((file) => staging.sync(file)));
-    await expect(staging.sync(99)).rejects.toMatchObject({ message: expect.stringContaining('/99') });
+    await expect(staging.sync(99)).rejects.toMatchObject({
+      code: 'NotFound',
+      message: expect.stringContaining('/99'),
+    });
   });
 
   test('keeps files private and ignores names that are not its own', async () => {

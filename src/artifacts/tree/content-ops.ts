@@ -34,8 +34,12 @@ export class ContentOps {
 
   constructor(core: TreeCore) {
     this.#core = core;
+    const remove = (file: number): void => {
+      this.#unsynced.delete(file);
+      core.staging.remove(file);
+    };
     this.cleaner = new StagingCleaner(
-      core.staging,
+      remove,
       core.uploader,
       () => core.db.files.next(),
       (ino, file) => this.#localFiles(ino).includes(file),

@@ -1,4 +1,4 @@
-import type { Staging, Uploader } from '../../content/ports.js';
+import type { Uploader } from '../../content/ports.js';
 import type { Ino } from '../../model/entry.js';
 import type { Node } from './node.js';
 import { Slabs } from './slabs.js';
@@ -9,7 +9,7 @@ import { Slabs } from './slabs.js';
  */
 export class StagingCleaner {
   readonly slabs: Slabs;
-  readonly #staging: Staging;
+  readonly #removeFile: (file: number) => void;
   readonly #uploader: Uploader;
   readonly #names: (ino: Ino, file: number) => boolean;
   /** Held back by a commit. */
@@ -20,15 +20,15 @@ export class StagingCleaner {
 
   /** `names`: whether an inode has a piece in a staging file now. */
   constructor(
-    staging: Staging,
+    removeFile: (file: number) => void,
     uploader: Uploader,
     newFile: () => number,
     names: (ino: Ino, file: number) => boolean,
   ) {
-    this.#staging = staging;
+    this.#removeFile = removeFile;
     this.#uploader = uploader;
     this.#names = names;
-    this.slabs = new Slabs(newFile, (file) => staging.remove(file));
+    this.slabs = new Slabs(newFile, removeFile);
   }
 
   /** `files` of `node` are not named by its row any more. */
@@ -76,7 +76,7 @@ export class StagingCleaner {
       return;
     }
     // First the file: what was uploaded from it may be kept as cache.
-    this.#staging.remove(file);
+    this.#removeFile(file);
     this.#uploader.forget(file);
   }
 }
