@@ -29,7 +29,7 @@ export class UploadPlan {
     this.request = request;
     const pieces = this.#map().pieces(0, request.size);
     const localBytes = localPieces(pieces).reduce((sum, { length }) => sum + length, 0);
-    this.#rewritten = extentsAfter(pieces, request.size) > limits.extentsPerFileMax;
+    this.#rewritten = hasTooManyExtents(pieces, request.size);
     this.wholeIsLocal = localBytes === request.size;
     this.bytes = this.#rewritten ? runBytes(dataRuns(pieces, request.size)) : localBytes;
     if (this.#rewritten) this.kind = 'object';
@@ -143,8 +143,9 @@ function holesOf(pieces: readonly MapExtent[], size: number): Run[] {
   return holes;
 }
 
-const extentsAfter = (pieces: readonly MapExtent[], size: number) =>
-  pieces.length + holesOf(pieces, size).length;
+/** More than an entry of a tree may have: the file has to be sent anew, also when all of it is in the store. */
+export const hasTooManyExtents = (pieces: readonly MapExtent[], size: number): boolean =>
+  pieces.length + holesOf(pieces, size).length > limits.extentsPerFileMax;
 
 function localPieces(pieces: readonly MapExtent[]): LocalPiece[] {
   const local: LocalPiece[] = [];

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VersionTree } from '../../catalog/ports.js';
 import type { ExtentMap } from '../../content/extent-map.js';
 import type { UploadRequest, UploadResult } from '../../content/ports.js';
+import { hasTooManyExtents } from '../../content/upload-plan.js';
 import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import type { PathChange } from '../../workspace/trees.js';
@@ -64,13 +65,15 @@ export class CommitPlan {
   async requests(): Promise<UploadRequest[]> {
     const requests: UploadRequest[] = [];
     for (const { path, row, map } of this.#staged.values()) {
-      if (map === null || !map.hasLocal()) continue;
+      if (map === null) continue;
+      const extents = map.pieces(0, row.size);
+      if (!map.hasLocal() && !hasTooManyExtents(extents, row.size)) continue;
       const before = await this.#before(path);
       requests.push({
         ino: row.ino,
         path,
         size: row.size,
-        extents: map.pieces(0, row.size),
+        extents,
         ...(before?.kind === 'file'
           ? {
               base: {
