@@ -302,7 +302,7 @@ async function both(
       }
       for (let done = 0; done < count; ) {
         const from = { inode, offset: op.at + done };
-        const copied = await tree.copyRange(from, { inode, offset: op.to + done }, op.length - done);
+        const copied = await tree.copyRange(from, { inode, offset: op.to + done }, count - done);
         expect(copied).toBeGreaterThan(0);
         done += copied;
       }
