@@ -268,7 +268,9 @@ export class Driver implements Session {
       return;
     }
     const sent = this.#write();
-    if (request.startedMs !== 0) this.#record(request, 0);
+    // A missing name is sent as a success where the kernel may keep it.
+    const isMissing = value === undefined && request.opcode === opcode.lookup;
+    if (request.startedMs !== 0) this.#record(request, isMissing ? constants.errno.ENOENT : 0);
     if (sent !== 0) this.#unsent(request, -sent, () => undo?.(value));
   }
 

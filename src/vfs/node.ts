@@ -2,13 +2,14 @@ import type { AllocateRange } from '../artifacts/ports.js';
 import type { Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
-import type {
-  Attributes,
-  FileSystemStatistics,
-  NodeId,
-  OpenReply,
-  RequestContext,
-  SetAttributes,
+import {
+  type Attributes,
+  type FileSystemStatistics,
+  type NodeId,
+  type OpenReply,
+  type RequestContext,
+  rootNodeId,
+  type SetAttributes,
 } from './file-system.js';
 
 /** A name under which the kernel knows a node. */
@@ -123,10 +124,11 @@ export abstract class Node {
 
   /** The path from the root on by the names the kernel saw last; undefined while it has none. */
   path(): string | undefined {
+    if (this.id === rootNodeId) return '/';
     if (this.#place === null) return undefined;
     const { parent, name } = this.#place;
-    const directory = parent.path();
-    return directory === undefined || directory === '/' ? `/${name}` : `${directory}/${name}`;
+    const directory = parent.path() ?? '...';
+    return directory === '/' ? `/${name}` : `${directory}/${name}`;
   }
 
   forgetPlaces(): void {

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { isCode } from '../../../src/model/errors.js';
+import { ArtifactError, isCode } from '../../../src/model/errors.js';
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
 import { contextOf, outcome } from '../support/user.js';
 import { World } from '../support/world.js';
@@ -258,7 +258,14 @@ test('A19: a reader of manifest.json keeps the text it opened', async () => {
 
 test('S1: .artifactfs is found in the root only, and never listed', async () => {
   expect(await user.ls('')).toEqual(['m']);
-  expect(await user.ls('.artifactfs')).toEqual(['config', 'refresh', 'stats', 'status', 'version']);
+  expect(await user.ls('.artifactfs')).toEqual([
+    'accesslog',
+    'config',
+    'refresh',
+    'stats',
+    'status',
+    'version',
+  ]);
   expect(await user.exists('m/.artifactfs')).toBe(false);
   expect(await outcome(() => user.rmdir('.artifactfs'))).toBe('NotPermitted');
 });
@@ -274,4 +281,79 @@ test('S2: its status is JSON of all staged artifacts, the rest texts of the prog
   expect(await user.read('.artifactfs/stats')).toBe('requests 0\n');
   expect(await user.read('.artifactfs/config')).toBe('store=memory:\n');
   await user.write('.artifactfs/refresh', '1');
+});
+
+const access = (node: number, name: string, errno = 0) => ({
+  operation: 'lookup',
+  node,
+  about: [{ parent: node, name }],
+  uid: 1,
+  gid: 2,
+  pid: 3,
+  errno,
+  durationMs: 0.25,
+});
+const readLog = async (handle: number, offset: number, length = 1 << 16): Promise<string> =>
+  (await user.fs.read(user.context, handle, offset, length)).toString();
+
+test('S3: accesslog has a line for each request while it is open, and its end waits for the next one', async () => {
+  const { accesses } = user.fs;
+  accesses.record(access(1, 'before'));
+  expect(accesses.isOpen).toBe(false);
+  const { handle } = await user.open('.artifactfs/accesslog', O_RDONLY);
+  expect(accesses.isOpen).toBe(true);
+  const waiting = readLog(handle, 0);
+  accesses.record(access(1, 'm'));
+  const first = await waiting;
+  expect(first).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]{12}Z lookup \/m \[uid:1,gid:2,pid:3\] OK 0\.250ms\n$/);
+  accesses.record(access(1, 'a b', 2));
+  expect(await readLog(handle, first.length)).toMatch(/ lookup "\/a b" \[uid:1,gid:2,pid:3\] ENOENT /);
+  await user.with('.artifactfs/accesslog', (id) => accesses.record(access(id, '')));
+  const stopping = new AbortController();
+  user.context = contextOf(0, 0, stopping.signal);
+  const never = readLog(handle, 1 << 20);
+  stopping.abort();
+  await expect(never).rejects.toSatisfy((error) => isCode(error, 'Interrupted'));
+  user.context = contextOf();
+  await user.close(handle);
+  expect(accesses.isOpen).toBe(false);
+});
+
+test('S4: a slow reader of accesslog is told what he missed, and goes on with a whole line', async () => {
+  const { accesses } = user.fs;
+  const { handle } = await user.open('.artifactfs/accesslog', O_RDONLY);
+  for (let i = 0; i < 20_000; i++) accesses.record(access(1, `name-${i}`));
+  const note = await readLog(handle, 0);
+  expect(note).toMatch(/^# \d+ bytes dropped: read too slowly\n$/);
+  const rest = await readLog(handle, note.length, 2 << 20);
+  expect(rest).toMatch(/^\d{4}-\S+ lookup \/name-\d+ /);
+  expect(rest).toMatch(/\/name-19999 [^\n]*\n$/);
+  expect(rest.length).toBeLessThanOrEqual(1 << 20);
+  await user.close(handle);
+});
+
+test('S5: a request that was given up says so in last-error of its artifact, with its path', async () => {
+  await user.node('m');
+  await user.with('m/f', (id) => {
+    expect(user.fs.pathOf(id)).toBe('/m/f');
+    user.fs.noteFailure(
+      id,
+      new ArtifactError('TimedOut', `read ${user.fs.pathOf(id)}: no answer within 120 s`),
+    );
+  });
+  expect(await user.read('m/.artifact/last-error')).toBe('TimedOut: read /m/f: no answer within 120 s\n');
+});
+
+test('S6: a read that is interrupted ends at once, and the others get their bytes', async () => {
+  await user.commit('m');
+  const other = await world.machine();
+  const reader = other.user;
+  const { handle } = await reader.open('m/f', O_RDONLY);
+  const stopping = new AbortController();
+  const interrupted = reader.fs.read(contextOf(0, 0, stopping.signal), handle, 0, 100);
+  const going = reader.fs.read(contextOf(), handle, 0, 100);
+  stopping.abort(new ArtifactError('Interrupted', 'by a signal'));
+  await expect(interrupted).rejects.toSatisfy((error) => isCode(error, 'Interrupted'));
+  expect((await going).toString()).toBe('one');
+  await reader.close(handle);
 });
