@@ -130,7 +130,7 @@ static int run_cases(int argc, char **argv, const struct test_case *cases, size_
     return 2;
   }
   umask(022);
-  alarm(100); /* a case that hangs has failed */
+  alarm(300); /* a case that hangs has failed */
   for (size_t i = 0; i < count; i++)
     if (strcmp(cases[i].name, argv[2]) == 0) {
       cases[i].run();

@@ -198,10 +198,22 @@ static void far_offsets(void) {
 static void sizes_that_cannot_be_are_refused(void) {
   int fd = file();
   FAILS(EFBIG, ftruncate(fd, 0x7fffffffffffffff));
-  FAILS(EFBIG, pwrite(fd, "x", 1, 0x7ffffffffffffff0));
   FAILS(EINVAL, lseek(fd, -1, SEEK_SET));
   FAILS(EINVAL, pwrite(fd, "x", 1, -5));
   CHECK(stat_of("f").st_size == 0);
+}
+
+/* Where the kernel keeps what is written before it hands it on, fsync is the one that says so. */
+static void writes_beyond_any_size_are_refused_at_the_latest_by_fsync(void) {
+  int fd = file();
+  errno = 0;
+  if (pwrite(fd, "x", 1, 0x7ffffffffffffff0) == 1) FAILS(EFBIG, fsync(fd));
+  else CHECK(errno == EFBIG);
+  OK(unlink("f"));
+  OK(close(fd));
+  fd = file();
+  put(fd, "fine", 4, 0);
+  OK(fsync(fd));
 }
 
 static volatile sig_atomic_t told;
@@ -264,6 +276,7 @@ CASES({"holes-read-as-zeros", holes_read_as_zeros},
       {"changes-of-ranges-move-the-times", changes_of_ranges_move_the_times},
       {"far-offsets", far_offsets},
       {"sizes-that-cannot-be-are-refused", sizes_that_cannot_be_are_refused},
+      {"writes-beyond-any-size-are-refused-at-the-latest-by-fsync", writes_beyond_any_size_are_refused_at_the_latest_by_fsync},
       {"the-limit-of-a-process-is-kept", the_limit_of_a_process_is_kept},
       {"the-limit-of-a-process-holds-for-allocation", the_limit_of_a_process_holds_for_allocation},
       {"many-small-holes", many_small_holes})

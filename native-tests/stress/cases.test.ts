@@ -35,7 +35,7 @@ interface Verdict {
 function run(binary: string, name: string, directory: string): Promise<Verdict> {
   mkdirSync(directory);
   return new Promise((resolve) => {
-    const options = { timeout: 110_000, killSignal: 'SIGKILL' } as const;
+    const options = { timeout: 320_000, killSignal: 'SIGKILL' } as const;
     execFile(binary, ['run', name, directory], options, (error, stdout, stderr) => {
       rmSync(directory, { recursive: true, force: true });
       resolve({ code: error === null ? 0 : (error.signal ?? error.code ?? 'lost'), said: stdout + stderr });
@@ -51,7 +51,7 @@ for (const name of programs) {
       mkdirSync(artifact);
     });
     for (const [index, one] of casesOf(binary).entries()) {
-      test(one, { timeout: 240_000 }, async () => {
+      test(one, { timeout: 650_000 }, async () => {
         const reference = await run(binary, one, join(local, `${name}-${index}`));
         expect([0, 77], reference.said).toContain(reference.code);
         const verdict = await run(binary, one, join(artifact, `case-${index}`));
