@@ -18,6 +18,7 @@ import type {
   OpenReply,
   RequestContext,
   SetAttributes,
+  rootNodeId,
 } from './file-system.js';
 import type { ForgottenNode } from './forgotten-nodes.js';
 import { checkName } from './names.js';
