@@ -5,19 +5,19 @@ import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { AclQuestions } from './acl-questions.js';
-import type {
-  AccessRecorder,
-  AttributesReply,
-  DirectoryEntry,
-  FileSystem,
-  FileSystemStatistics,
-  HandlePlace,
-  KernelNotifier,
-  NodeEntry,
-  NodeId,
-  OpenReply,
-  RequestContext,
-  SetAttributes,
+import {
+  type AccessRecorder,
+  type AttributesReply,
+  type DirectoryEntry,
+  type FileSystem,
+  type FileSystemStatistics,
+  type HandlePlace,
+  type KernelNotifier,
+  type NodeEntry,
+  type NodeId,
+  type OpenReply,
+  type RequestContext,
+  type SetAttributes,
   rootNodeId,
 } from './file-system.js';
 import type { ForgottenNode } from './forgotten-nodes.js';
