@@ -44,7 +44,7 @@ export class ForgottenNodes {
     const forgotten = { id: node.id, ino: node.ino, places };
     this.#byId.set(node.id, forgotten);
     this.#byIno.set(node.ino, forgotten);
-    if (this.#byId.size > limits.forgottenNodesMax) this.#dropOldest();
+    if (this.#byId.size > limits.forgottenNodesMax) this.#dropOldest(limits.forgottenNodesMax >> 4);
   }
 
   /** The node is known again: answers the id it had. */
@@ -55,10 +55,12 @@ export class ForgottenNodes {
     return forgotten.id;
   }
 
-  #dropOldest(): void {
+  /** Many at a time: the way to the oldest leads past all that were removed since the map was last rebuilt. */
+  #dropOldest(count: number): void {
+    let left = count;
     for (const oldest of this.#byId.values()) {
+      if (left-- <= 0) return;
       this.#drop(oldest);
-      return;
     }
   }
 

@@ -64,11 +64,13 @@ export class MissingNames {
     this.#count = 0;
   }
 
+  /** Many at a time: the way to the oldest leads past all that were removed since the map was last rebuilt. */
   #dropOldest(): void {
+    const kept = this.#countMax - 1 - (this.#countMax >> 4);
     for (const [directory, names] of this.#names) {
+      if (this.#count <= kept) return;
       this.forgetAll(directory);
       this.#onDropped(directory, names);
-      return;
     }
   }
 }

@@ -80,9 +80,12 @@ export class InodeTable {
     this.#evict(0);
   }
 
+  /** Many at a time: the way to the oldest leads past all that were removed since the set was last rebuilt. */
   #evict(idleMax = this.#idleMax): void {
+    if (this.#idle.size <= idleMax) return;
+    const kept = idleMax - (idleMax >> 4);
     for (const node of this.#idle) {
-      if (this.#idle.size <= idleMax) return;
+      if (this.#idle.size <= kept) return;
       this.#idle.delete(node);
       this.#nodes.delete(node.ino);
       const { parent } = node;
