@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type Machine, sleep, World } from './support/world.js';
+import { driver, type Machine, sleep, World } from './support/world.js';
 
 let world: World | undefined;
 let machine: Machine | undefined;
@@ -100,7 +100,9 @@ describe('unmount', () => {
       expect((await m.artifactfs('unmount', '--force', m.mnt)).code).toBe(0);
       expect(m.isMounted()).toBe(false);
     } finally {
-      closeSync(descriptor);
+      // libfuse flushes also what was only read, and nobody is left to take that.
+      if (driver === 'kernel') closeSync(descriptor);
+      else expect(() => closeSync(descriptor)).toThrow('ENOTCONN');
     }
   });
 

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { driver } from './world.js';
 
-/** One line a file below `root`, sorted: kind, mode, owner, mtime to the nanosecond, size, link target, content hash. */
+/** One line a file below `root`, sorted: kind, mode, owner, mtime to the nanosecond (to the millisecond with fuse-native), size, link target, content hash. */
 export function fingerprint(root: string): string[] {
   const lines: string[] = [];
   const walk = (relative: string): void => {
@@ -12,7 +13,8 @@ export function fingerprint(root: string): string[] {
       const stat = lstatSync(full, { bigint: true });
       const owner = `${stat.uid}:${stat.gid}`;
       const mode = (stat.mode & 0o7777n).toString(8);
-      const head = `${path} ${mode} ${owner} ${stat.mtimeNs}`;
+      const mtime = driver === 'kernel' ? stat.mtimeNs : stat.mtimeNs - (stat.mtimeNs % 1_000_000n);
+      const head = `${path} ${mode} ${owner} ${mtime}`;
       if (stat.isDirectory()) {
         lines.push(`${head} dir`);
         walk(path);
