@@ -44,6 +44,16 @@ export function decodeAcl(value: Uint8Array): Acl | null {
   return acl;
 }
 
+/** The same of a value that is kept already, in base64: a malformed one, which nobody could set here, is as none. */
+export function storedAcl(value: string | undefined): Acl | null {
+  if (value === undefined) return null;
+  try {
+    return decodeAcl(Buffer.from(value, 'base64'));
+  } catch {
+    return null;
+  }
+}
+
 export function encodeAcl(acl: Acl): Buffer {
   const bytes = Buffer.alloc(headerBytes + acl.length * entryBytes);
   bytes.writeUInt32LE(version, 0);

@@ -1,3 +1,4 @@
+import { accessAclName, aclAfterChmod, encodeAcl, modeOfAcl, storedAcl } from '../model/acl.js';
 import { compareTime, type Entry, type Time } from '../model/entry.js';
 import { isSameContent, isSameEntry, isSameRecord, isSameThing, isSameTime } from './entry-compare.js';
 
@@ -38,7 +39,11 @@ function mergeChanged(base: Entry, mine: Entry, head: Entry): Entry | 'conflict'
   const content = isMineNew && !isHeadNew ? mine : head;
   const pick = <T>(of: (entry: Entry) => T, isSame = (a: T, b: T) => a === b): T =>
     isSame(of(base), of(mine)) ? of(head) : of(mine);
-  const xattrs = pick((entry) => entry.xattrs, isSameRecord);
+  const mode = pick((entry) => entry.mode);
+  const xattrs = inStep(
+    pick((entry) => entry.xattrs, isSameRecord),
+    mode,
+  );
   const atime = pick((entry) => entry.atime, isSameTime);
   const { xattrs: _, atime: __, ...rest } = content;
   const merged: Entry = {
@@ -46,7 +51,7 @@ function mergeChanged(base: Entry, mine: Entry, head: Entry): Entry | 'conflict'
     dir: head.dir,
     name: head.name,
     ino: head.ino === base.ino ? mine.ino : head.ino,
-    mode: pick((entry) => entry.mode),
+    mode,
     uid: pick((entry) => entry.uid),
     gid: pick((entry) => entry.gid),
     nlink: head.nlink,
@@ -56,6 +61,13 @@ function mergeChanged(base: Entry, mine: Entry, head: Entry): Entry | 'conflict'
     ...(atime === undefined ? {} : { atime }),
   };
   return isSameEntry(merged, head) ? head : merged;
+}
+
+/** An access ACL of one side allows what the mode of the other does: as after its chmod. */
+function inStep(xattrs: Entry['xattrs'], mode: number): Entry['xattrs'] {
+  const acl = storedAcl(xattrs?.[accessAclName]);
+  if (acl === null || modeOfAcl(acl, mode) === mode) return xattrs;
+  return { ...xattrs, [accessAclName]: encodeAcl(aclAfterChmod(acl, mode)).toString('base64') };
 }
 
 function mergeTime(base: Time, mine: Time, head: Time): Time {

@@ -8,6 +8,7 @@ import {
   isAclName,
   isPlainAcl,
   modeOfAcl,
+  storedAcl,
 } from '../../model/acl.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
@@ -89,8 +90,7 @@ export function xattr(node: Node, name: string): Uint8Array | undefined {
 }
 
 export function aclOf(node: Node, name: typeof accessAclName | typeof defaultAclName): Acl | null {
-  const value = xattr(node, name);
-  return value === undefined ? null : decodeAcl(value);
+  return storedAcl(node.xattrs?.[name]);
 }
 
 export function setXattr(

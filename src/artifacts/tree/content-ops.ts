@@ -119,6 +119,7 @@ export class ContentOps {
     const old = node.map.localFiles();
     core.change((change) => {
       change.touchContent(node);
+      dropCapabilities(node, change);
       node.map = content.map;
       node.size = content.size;
       node.file = content.file;
