@@ -38,6 +38,8 @@ class Told {
   readonly inodes: NodeId[] = [];
   epochs = 0;
   drained = 0;
+  keepsWrites = false;
+  writeBack: (nodes: readonly NodeId[]) => Promise<void> = async () => {};
   invalidateEntry(parent: NodeId, name: string): void {
     this.entries.push(`${parent}/${name}`);
   }

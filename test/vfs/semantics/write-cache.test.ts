@@ -1,0 +1,112 @@
+import { Readable } from 'node:stream';
+import { beforeEach, expect, test } from 'vitest';
+import type { NodeEntry, NodeId } from '../../../src/vfs/file-system.js';
+import { O_APPEND, O_WRONLY } from '../../../src/vfs/open-flags.js';
+import { turns } from '../support/user.js';
+import { World } from '../support/world.js';
+
+let { user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
+beforeEach(async () => {
+  ({ user, artifacts } = await World.open());
+  await user.mkdir('m');
+  await user.write('m/f', 'one');
+  user.told.keepsWrites = true;
+});
+
+/** What the kernel keeps of `m/f`: it comes in, as pages do, when the kernel is asked for it. */
+async function keep(text: string): Promise<{ asked: NodeId[]; close: () => Promise<void> }> {
+  const entry = await user.node('m/f');
+  const { handle } = await user.open('m/f', O_WRONLY);
+  const asked: NodeId[] = [];
+  user.told.writeBack = async (nodes) => {
+    asked.push(...nodes);
+    if (!nodes.includes(entry.nodeId)) return;
+    const flags = { killPrivileges: false, fromCache: true };
+    await user.fs.write(user.context, handle, 0, Buffer.from(text), flags);
+  };
+  const close = async (): Promise<void> => {
+    await user.close(handle);
+    user.forget(entry);
+  };
+  return { asked, close };
+}
+
+test('K14: what the kernel keeps of open files comes in before a commit, a discard and who looks from elsewhere', async () => {
+  const artifact = await artifacts.find('m');
+  await user.write('m/closed', 'x');
+  const { asked, close } = await keep('written');
+  await user.commit('m');
+  expect(await user.read('m@v0/f')).toBe('written');
+  expect(new Set(asked).size, 'of the open file only').toBe(1);
+  const looks = [
+    () => artifact.status(),
+    () => artifact.diff(0, 'stage'),
+    () => artifacts.files.stat(artifact, '', 'f'),
+    () => artifact.discard(),
+  ];
+  for (const look of looks) {
+    const before = asked.length;
+    await look();
+    expect(asked.length).toBeGreaterThan(before);
+  }
+  user.told.writeBack = async () => {};
+  expect((await artifact.status()).stagedCount, 'what came in before the discard is gone').toBe(0);
+  // A store that is away may hold it up.
+  user.told.writeBack = () => new Promise(() => {});
+  expect((await artifact.status()).stagedCount).toBe(0);
+  await close();
+});
+
+test('K15: with the write cache a file changed around the kernel is another inode id with the same st_ino', async () => {
+  const artifact = await artifacts.find('m');
+  const directory = await user.node('m');
+  const before = await user.node('m/f');
+  await artifacts.files.write(artifact, 'f', Readable.from([Buffer.from('another size')]));
+  await turns();
+  expect(user.told.entries).toContain(`${directory.nodeId}/f`);
+  const after = await user.node('m/f');
+  expect(after.nodeId).not.toBe(before.nodeId);
+  expect(after.attributes).toMatchObject({ ino: before.attributes.ino, size: 12 });
+
+  // Who writes, and whose size is right, is not parted from who opens the file now.
+  const { handle } = await user.open('m/f', O_WRONLY);
+  await user.writeAt(handle, 0, 'Another size, longer');
+  artifact.invalidate({ type: 'inode', inode: await inodeOf('f') });
+  await turns();
+  expect(await idOf('m/f')).toBe(after.nodeId);
+
+  // What still comes in through the former id changes the file around the kernel, too.
+  await user.close(handle);
+  const flags = { killPrivileges: false, fromCache: true };
+  const former = await user.fs.open(user.context, before.nodeId, O_WRONLY);
+  await artifacts.files.write(artifact, 'f', Readable.from([Buffer.from('third')]));
+  await turns();
+  const third = await idOf('m/f');
+  await user.fs.write(user.context, former.handle, 5, Buffer.from(' and more'), flags);
+  await turns();
+  expect(user.told.entries.filter((told) => told === `${directory.nodeId}/f`).length).toBeGreaterThan(1);
+  expect(await user.read('m/f')).toBe('third and more');
+  user.fs.release(former.handle);
+  expect(third).not.toBe(before.nodeId);
+  for (const entry of [directory, before, after] as NodeEntry[]) user.forget(entry);
+  user.fs.checkInvariants();
+  expect(user.fs.counts()).toMatchObject({ nodes: 1, files: 0 });
+});
+
+test('K16: with the write cache an append goes where the kernel says, which knows the end better', async () => {
+  const { handle } = await user.open('m/f', O_WRONLY | O_APPEND);
+  await user.writeAt(handle, 6, 'two');
+  await user.close(handle);
+  expect(await user.read('m/f')).toBe('one\0\0\0two');
+});
+
+async function inodeOf(name: string) {
+  const { tree } = await artifacts.find('m');
+  const inode = await tree.lookup(tree.root, name);
+  if (inode === undefined) throw new Error(`${name} is not there`);
+  return inode;
+}
+
+async function idOf(path: string): Promise<NodeId> {
+  return user.with(path, (id) => id);
+}
