@@ -33,7 +33,7 @@ export class Control implements DaemonControl {
   readonly services: ApiServices;
   readonly texts: WorkspaceTexts;
   readonly #parts: ControlParts;
-  readonly #loopDelay = new LoopDelay();
+  #loopDelay: LoopDelay | undefined;
   #state: DaemonStatus['state'] = 'starting';
   #layers: Layers | undefined;
   #refresher: Refresher | undefined;
@@ -70,6 +70,7 @@ export class Control implements DaemonControl {
 
   mounted(mount: MountedFileSystem, kernelTold: () => Promise<void>): void {
     this.#mount = mount;
+    this.#loopDelay = new LoopDelay();
     this.#kernelTold = kernelTold;
   }
 
@@ -120,7 +121,7 @@ export class Control implements DaemonControl {
         budgetBytes: this.#parts.config.memory,
       },
       loopUtilization: Math.round(performance.eventLoopUtilization().utilization * 1e4) / 1e4,
-      loopDelay: this.#loopDelay.figures(),
+      loopDelay: this.#loopDelay?.figures() ?? noDelay,
       requests: requestFigures(this.#mount),
       counters: { ...this.#layers?.counters(), ...prefixed('fuse.', this.#mount?.requestCounts() ?? {}) },
     };
@@ -165,6 +166,9 @@ export class Control implements DaemonControl {
       throw new ArtifactError('ReadOnly', `nothing can be written: ${readOnly}`);
   }
 }
+
+/** Before there is a mount nobody waits. */
+const noDelay: DaemonStats['loopDelay'] = { p50Ms: 0, p99Ms: 0, maxMs: 0 };
 
 /** From being cancelled to saying so. */
 const cancelMsMax = 5_000;

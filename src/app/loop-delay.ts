@@ -7,14 +7,13 @@ const idleMs = 2_000;
 const busyShare = 0.01;
 
 /**
- * How late the event loop comes to its timers since the start: what every request waits for besides its own work. A
+ * How late the event loop comes to its timers since it was made: what every request waits for besides its own work. A
  * monitor of Node's own would wake an idle process all the time.
  */
-export class LoopDelay implements Disposable {
+export class LoopDelay {
   readonly #histogram = createHistogram();
   #used = performance.eventLoopUtilization();
   #due = 0;
-  #timer: NodeJS.Timeout | undefined;
 
   constructor() {
     this.#plan(busyMs);
@@ -30,13 +29,9 @@ export class LoopDelay implements Disposable {
     };
   }
 
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-  }
-
   #plan(ms: number): void {
     this.#due = performance.now() + ms;
-    this.#timer = setTimeout(() => this.#look(), ms).unref();
+    setTimeout(() => this.#look(), ms).unref();
   }
 
   #look(): void {

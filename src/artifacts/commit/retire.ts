@@ -35,7 +35,9 @@ export async function retire(core: TreeCore, published: Published): Promise<NewN
   const { stage, db } = core;
   const { sealed } = stage;
   if (sealed === null) throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
-  const work: Work = { core, published, sealed, s: stage.s, places: new Places(db.sealed, stage.s) };
+  const places = new Places(db.sealed, stage.s);
+  await places.prepare(core.table.all().map((node) => node.ino));
+  const work: Work = { core, published, sealed, s: stage.s, places };
   return published.rebased ? retireOntoOthers(work) : retireAlone(work);
 }
 
