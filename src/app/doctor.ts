@@ -5,7 +5,8 @@ import { formatBytes } from '../config/sizes.js';
 import { readAheadFile, readKernelSettings } from '../fuse/kernel-settings.js';
 import { readAheadBytesDefault } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
-import { isCode, toArtifactError } from '../model/errors.js';
+import { loadBinding } from '../fuse-native/binding.js';
+import { type ArtifactError, isCode, toArtifactError } from '../model/errors.js';
 import { run } from '../util/run.js';
 import { openConfiguredStore } from './store.js';
 
@@ -27,7 +28,7 @@ export async function* examine(config: Config, mountPoints: readonly string[]): 
   yield nodeVersion();
   yield await device();
   yield await fusermount();
-  yield addon();
+  yield* drivers(config);
   yield await otherUsers(config);
   for (const mountPoint of mountPoints) yield await kernelSettings(mountPoint);
   yield* await stateDirectory(config);
@@ -69,18 +70,39 @@ async function fusermount(): Promise<Finding> {
     : { what, result: 'fail', found: 'is not there, and only root mounts without it', advice };
 }
 
-function addon(): Finding {
+/** One driver must load, and the one that is asked for. */
+function drivers({ driver }: Config): Finding[] {
   const what = 'compiled addon';
+  const advice = 'build it: npm run build:native';
+  const addon = failureOf(loadNative);
+  const fallback = failureOf(loadBinding);
+  const findings: Finding[] = [];
+  if (addon === undefined) findings.push({ what, result: 'ok', found: 'loads' });
+  else if (fallback === undefined) {
+    const found = `${addon.message}; mounts use fuse-native instead, which is slower`;
+    findings.push({ what, result: 'warn', found, advice });
+  } else findings.push({ what, result: 'fail', found: addon.message, advice });
+  if (driver === 'fuse-native' || addon !== undefined) {
+    findings.push(
+      fallback === undefined
+        ? { what: 'fuse-native', result: 'ok', found: 'loads' }
+        : {
+            what: 'fuse-native',
+            result: driver === 'fuse-native' ? 'fail' : 'warn',
+            found: fallback.message,
+            ...(fallback.details.hint === undefined ? {} : { advice: fallback.details.hint }),
+          },
+    );
+  }
+  return findings;
+}
+
+function failureOf(load: () => unknown): ArtifactError | undefined {
   try {
-    loadNative();
-    return { what, result: 'ok', found: 'loads' };
+    load();
+    return undefined;
   } catch (error) {
-    return {
-      what,
-      result: 'fail',
-      found: toArtifactError(error).message,
-      advice: 'build it: npm run build:native',
-    };
+    return toArtifactError(error);
   }
 }
 
