@@ -17,8 +17,8 @@ import {
   type NodeId,
   type OpenReply,
   type RequestContext,
-  type SetAttributes,
   rootNodeId,
+  type SetAttributes,
 } from './file-system.js';
 import type { ForgottenNode } from './forgotten-nodes.js';
 import { checkName } from './names.js';
@@ -158,7 +158,9 @@ export class ArtifactFileSystem implements FileSystem {
     const parent = this.#nodes.get(parentId);
     const newParent = this.#nodes.get(newParentId);
     checkName(newName);
-    return parent.rename(name, newParent, newName, flags);
+    return chain(parent.rename(name, newParent, newName, flags), () =>
+      this.#views.missing.forget(newParent, newName),
+    );
   }
 
   open(context: RequestContext, id: NodeId, flags: number, killPrivileges = false): MaybePromise<OpenReply> {

@@ -36,10 +36,12 @@ test('K2: a missing name is kept as such, and announced when it comes around the
   expect(user.fs.negativeSeconds).toBe(Number.POSITIVE_INFINITY);
   const directory = await user.node('m/d');
   const root = await user.node('m');
-  for (const name of ['later', 'never', 'mine']) expect(await missing(directory.nodeId, name)).toBe('kept');
+  for (const name of ['later', 'never', 'mine', 'moved'])
+    expect(await missing(directory.nodeId, name)).toBe('kept');
   expect(await missing(root.nodeId, '.git')).toBe('kept');
   // By the kernel itself: it knows.
   await user.write('m/d/mine', 'x');
+  await user.rename('m/d/mine', 'm/d/moved');
   const artifact = await artifacts.find('m');
   const inode = await inodeOf('d');
   await artifact.tree.create(inode, 'later', { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
