@@ -1,5 +1,15 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -77,6 +87,7 @@ export class Machine {
   readonly #user: User | undefined;
   #daemon: ChildProcess | undefined;
   #output = '';
+  #cli = cli;
 
   constructor(directory: string, store: string, env: Readonly<Record<string, string>>, user?: User) {
     this.directory = directory;
@@ -126,11 +137,21 @@ export class Machine {
     return this.#output;
   }
 
+  /** The same machine with a copy of the program that has no compiled addon. */
+  withoutAddon(): this {
+    const copy = join(this.directory, 'program');
+    cpSync(join(projectRoot, 'dist'), join(copy, 'dist'), { recursive: true });
+    cpSync(join(projectRoot, 'package.json'), join(copy, 'package.json'));
+    symlinkSync(join(projectRoot, 'node_modules'), join(copy, 'node_modules'));
+    this.#cli = join(copy, 'dist', 'cli', 'main.js');
+    return this;
+  }
+
   /** Mounts with a daemon in the foreground, so that the test owns its process; resolves when usable. */
   async mount(...flags: string[]): Promise<void> {
     const daemon = spawn(
       process.execPath,
-      [cli, 'mount', '--foreground', '--store', this.store, ...flags, this.mnt],
+      [this.#cli, 'mount', '--foreground', '--store', this.store, ...flags, this.mnt],
       {
         env: this.env,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -186,7 +207,7 @@ export class Machine {
   }
 
   artifactfs(...args: string[]): Promise<Outcome> {
-    return this.exec(process.execPath, [cli, ...args], { cwd: this.directory });
+    return this.exec(process.execPath, [this.#cli, ...args], { cwd: this.directory });
   }
 
   /** A shell command with $MNT and $TMP; throws with its output when it fails. */
