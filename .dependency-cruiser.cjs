@@ -69,7 +69,7 @@ module.exports = {
       to: {
         path: '^src/fuse/',
         pathNot:
-          '^src/fuse/(device|errno|mount-options|mount-point|mount-table|mounted-file-system|read-ahead|unmount|protocol/(attributes|refusal))\\.ts$',
+          '^src/fuse/(device|errno|kernel-settings|mount-options|mount-point|mount-table|mounted-file-system|unmount|protocol/(attributes|refusal))\\.ts$',
       },
     },
     ...packageRules,
