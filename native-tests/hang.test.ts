@@ -311,10 +311,11 @@ describe('the health of a mount', () => {
   });
 
   test.each([
-    ['cat', 'cat "$MNT/.artifactfs/accesslog"'],
-    ['tail -f', 'tail -f "$MNT/.artifactfs/accesslog"'],
-  ])('accesslog can be followed with %s', async (_, command) => {
-    await m.mount();
+    ['cat', 'cat "$MNT/.artifactfs/accesslog"', '--write-cache'],
+    // With the write cache the kernel keeps sizes and times of files by itself, and tail looks at these.
+    ['tail -f', 'tail -f "$MNT/.artifactfs/accesslog"', '--no-write-cache'],
+  ])('accesslog can be followed with %s', async (_, command, flag) => {
+    await m.mount(flag);
     const reader = shell(m, command);
     await expect
       .poll(
@@ -324,8 +325,8 @@ describe('the health of a mount', () => {
         },
         { timeout: 15_000 },
       )
-      .toMatch(/^\d{4}-\S+Z opendir \/slow \[uid:\d+,gid:\d+,pid:\d+\] OK \d+\.\d{3}ms$/m);
-    expect(reader.output).toMatch(/lookup "\/missing \d+" .* ENOENT/);
+      .toMatch(/ lookup "\/missing \d+" \[uid:\d+,gid:\d+,pid:\d+\] ENOENT \d+\.\d{3}ms$/m);
+    expect(reader.output).toMatch(/^\d{4}-\S+Z opendir \/slow \[uid:\d+,gid:\d+,pid:\d+\] OK \d+\.\d{3}ms$/m);
     expect(reader.output).not.toMatch(/accesslog/);
     reader.kill('SIGINT');
     expect((await reader.end()).signal).toBe('SIGINT');

@@ -318,6 +318,34 @@ os.read(os.open("direct", os.O_RDONLY), 4096)
     expect(seen).toMatchObject({ waiting: 1, interrupted: 1 });
   });
 
+  test('look-ups, reads and interrupts get through while 150 large writes wait', async () => {
+    await place.sh('echo content > small; for i in $(seq 150); do : > "out-$i"; done');
+    let waiting = 0;
+    let goOn = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    place.fileSystem.before = (operation) => {
+      if (operation !== 'write') return;
+      waiting += 1;
+      return gate;
+    };
+    const writers = place.start(`exec python3 -c '
+import os, threading
+data = bytes(1 << 20)
+def write(i): os.write(os.open(f"out-{i + 1}", os.O_WRONLY), data)
+threads = [threading.Thread(target=write, args=(i,)) for i in range(150)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+'`);
+    await expect.poll(() => waiting, { timeout: 30_000 }).toBe(150);
+    expect(
+      await place.sh('timeout 20 bash -c "cat small; ls out-150; stat -c %s out-1; mkdir made; rmdir made"'),
+    ).toBe('content\nout-150\n0');
+    goOn();
+    expect((await writers.outcome).code).toBe(0);
+  });
+
   test('a reader of the page cache can be killed, and others go on meanwhile', async () => {
     await place.sh('echo content > slow');
     await dropPageCache();
