@@ -114,3 +114,24 @@ test('regression: a file that gets another name while a commit runs has two link
   expect((await shell.get('kept')).nlink).toBe(2);
   await machine.close();
 });
+
+// Found by the POSIX suite with commits between its calls: a listing ended at the first page that names were missing of.
+test('regression: a new directory is listed to its end when a page of it was removed while a commit runs', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.put('f', 'bytes to send');
+  await shell.mkdir('d');
+  const names = Array.from({ length: 700 }, (_, i) => `n${String(i).padStart(3, '0')}`);
+  for (const name of names) await shell.mkdir(`d/${name}`);
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  for (const name of names.slice(0, 600)) await shell.rmdir(`d/${name}`);
+  const directory = await shell.get('d');
+  const listed = await shell.artifact.tree.list(directory, null, 200);
+  expect(listed.map((item) => item.name)).toEqual(names.slice(600));
+  release();
+  await committing;
+  await machine.close();
+});

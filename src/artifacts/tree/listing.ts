@@ -36,17 +36,28 @@ function more(
   const { base } = core;
   const dir = parent.base;
   if (base === null || dir === null || !parent.hasName) {
-    merge(core, parent, stagedPage(core, parent, after, page), [], null, limit, items);
-    return items;
+    return step(core, parent, stagedPage(core, parent, after, page), [], page, limit, items);
   }
   return chain(base.list(dir, after === '' ? null : after, page), (entries) => {
     // Fetching may have taken a while: the names must come from what is the base now.
     if (core.base !== base || parent.base !== dir) return more(core, parent, after, limit, items);
-    const staged = stagedPage(core, parent, after, page);
-    const horizon = horizonOf(staged, entries, page);
-    merge(core, parent, staged, entries, horizon, limit, items);
-    return horizon === null || items.length >= limit ? items : more(core, parent, horizon, limit, items);
+    return step(core, parent, stagedPage(core, parent, after, page), entries, page, limit, items);
   });
+}
+
+/** Takes a page, and goes on: one of removed names only is not the end. */
+function step(
+  core: TreeCore,
+  parent: Node,
+  staged: readonly DirentRow[],
+  entries: readonly Entry[],
+  page: number,
+  limit: number,
+  items: DirectoryItem[],
+): MaybePromise<DirectoryItem[]> {
+  const horizon = horizonOf(staged, entries, page);
+  merge(core, parent, staged, entries, horizon, limit, items);
+  return horizon === null || items.length >= limit ? items : more(core, parent, horizon, limit, items);
 }
 
 function stagedPage(core: TreeCore, parent: Node, after: string, page: number): DirentRow[] {
