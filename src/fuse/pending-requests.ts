@@ -1,6 +1,7 @@
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { Request } from './protocol/request.js';
+import { isSyncing } from './request-names.js';
 
 export interface PendingOptions {
   /** How long a request may wait for its answer; 0 for as long as it takes. */
@@ -109,7 +110,7 @@ export class PendingRequests {
     for (const request of this.#waiting.values()) {
       const age = now - request.sinceMs;
       if (age < this.#sweepMs) break;
-      if (timeoutMs > 0 && age >= timeoutMs && !request.takesItsTime) {
+      if (timeoutMs > 0 && age >= timeoutMs && !request.takesItsTime && !isSyncing(request)) {
         const why = new ArtifactError('TimedOut', `no answer within ${timeoutMs / 1000} s`);
         request.abort(why);
         this.#giveUp(request, why);

@@ -63,4 +63,9 @@ const changing: ReadonlySet<number> = new Set([
   opcode.copyFileRange64,
 ]);
 
+/** What waits for the local disk alone: bytes that were written may take it longer than any deadline. */
+const syncing: ReadonlySet<number> = new Set([opcode.fsync, opcode.fsyncdir, opcode.syncfs]);
+
+export const isSyncing = (request: Request): boolean => syncing.has(request.opcode);
+
 export const isChanging = (request: Request): boolean => changing.has(request.opcode);

@@ -57,6 +57,18 @@ describe('a deadline', () => {
     await expect.poll(() => recorder.sent).toHaveLength(2);
   });
 
+  test('does not hold for what waits for the local disk', async () => {
+    const disk = deferred<void>();
+    const recorder = new Recorder({ fsync: () => disk.promise }, { requestTimeoutMs: 20 });
+    recorder.request(requests.fsync);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(recorder.sent).toEqual([]);
+    disk.resolve();
+    await recorder.driver.drained();
+    expect(recorder.sent).toHaveLength(1);
+    expect(recorder.sent).not.toEqual([errnoReply(errno.ETIMEDOUT)]);
+  });
+
   test('frees the memory of a write only when the file system has let go of it', async () => {
     const wait = deferred<number>();
     const recorder = new Recorder({ write: () => wait.promise }, { requestTimeoutMs: 40 });
