@@ -1,5 +1,13 @@
 import { beforeEach, expect, test } from 'vitest';
-import { O_APPEND, O_EXCL, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
+import {
+  O_APPEND,
+  O_EXCL,
+  O_EXEC,
+  O_RDONLY,
+  O_RDWR,
+  O_TRUNC,
+  O_WRONLY,
+} from '../../../src/vfs/open-flags.js';
 import { contextOf, outcome, User } from '../support/user.js';
 import { Holds, slowDown, World } from '../support/world.js';
 
@@ -260,4 +268,17 @@ test('W18: the name .artifact belongs to the control directory in the artifact i
   await user.mkdir('m/d/.artifact');
   expect(await user.ls('m/d')).toEqual(['.artifact']);
   expect(await outcome(() => user.rename('m/d', 'm/.artifact'))).toBe('NotPermitted');
+});
+
+test('W19: a program that runs is not emptied', async () => {
+  await user.write('m/f', 'program');
+  const first = await user.open('m/f', O_RDONLY | O_EXEC);
+  const second = await user.open('m/f', O_RDONLY | O_EXEC);
+  await user.close(first.handle);
+  expect(await outcome(() => user.open('m/f', O_RDONLY | O_TRUNC))).toBe('Executing');
+  expect((await user.stat('m/f')).size).toBe(7);
+  await user.close(second.handle);
+  const { handle } = await user.open('m/f', O_RDONLY | O_TRUNC);
+  expect((await user.stat('m/f')).size).toBe(0);
+  await user.close(handle);
 });
