@@ -47,14 +47,14 @@ static void report(int held, const char *what, int line, const char *format, ...
 static const char *error_name(int error) { return error == 0 ? "success" : strerrorname_np(error); }
 
 /*
- * With POSIX_COMMIT, the path of an artifact's control file, the artifact is committed before every 11th call: things
+ * With POSIX_COMMIT, the path of an artifact's control file, the artifact is committed before every 31st call: things
  * of a version and things half changed since must behave as new ones do.
  */
 static const char *commit_file;
 
 void settle(void) {
   static long calls;
-  if (commit_file == NULL || ++calls % 11 != 0) return;
+  if (commit_file == NULL || ++calls % 31 != 0) return;
   uid_t uid = geteuid();
   must(!am_root || seteuid(0) == 0, "seteuid");
   int fd = open(commit_file, O_WRONLY);

@@ -1,6 +1,7 @@
 // The suite of native-tests/c/posix-*.c: thousands of cases of the calls on names and attributes. It runs on a local
 // disk first: what does not hold there is no rule. Then on a mount that everybody may enter, in an artifact's own
-// directory and below it, as root and three users; as an ordinary user on a mount of his own; and in a version.
+// directory and below it, as root and three users; as an ordinary user on a mount of his own; in an artifact
+// that is committed all the time; and in a version.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,22 +32,31 @@ afterAll(async () => {
 });
 
 /** Runs one part in a directory; throws with its failed cases, and tells scripts/summary.mjs how many ran. */
-async function run(machine: Machine, directory: string, part: string, context: TestContext): Promise<number> {
-  const { code, stdout, stderr } = await machine.exec(suite, [directory, part], { timeoutMs: 110_000 });
+async function run(
+  machine: Machine,
+  directory: string,
+  part: string,
+  context: TestContext,
+  environment: readonly string[] = [],
+): Promise<number> {
+  const command = [...environment, suite, directory, part];
+  const { code, stdout, stderr } = await machine.exec('/usr/bin/env', command, { timeoutMs: 110_000 });
   const [, cases, failed] = /(\d+) cases, (\d+) failed/.exec(stdout) ?? [];
   if (code !== 0 || cases === undefined || failed !== '0') throw new Error(`${part}:\n${stdout}${stderr}`);
   Object.assign(context.task.meta, { cases: Number(cases) });
   return Number(cases);
 }
 
+function partsFor(machine: Machine): string[] {
+  const identity = machine === userMachine ? { uid: user.uid, gid: user.gid } : {};
+  const list = execFileSync(suite, ['list'], { ...identity, encoding: 'utf8' });
+  return list.trim().split('\n');
+}
+
 /** A test for each part that this user can run, and one for how much that was. */
 function runAll(machine: Machine, place: () => string, min: number): void {
-  const identity = machine === userMachine ? { uid: user.uid, gid: user.gid } : {};
-  const parts = execFileSync(suite, ['list'], { ...identity, encoding: 'utf8' })
-    .trim()
-    .split('\n');
   let cases = 0;
-  for (const part of parts) {
+  for (const part of partsFor(machine)) {
     test(part, { timeout: 120_000 }, async (context) => {
       cases += await run(machine, place(), part, context);
     });
@@ -55,6 +65,9 @@ function runAll(machine: Machine, place: () => string, min: number): void {
     expect(cases).toBeGreaterThanOrEqual(min);
   });
 }
+
+/** Those about paths and permissions the kernel decides alone. */
+const isOfTheFileSystem = (part: string): boolean => !/^(paths|access|sticky):/.test(part);
 
 function inside(machine: Machine, ...names: string[]): () => string {
   const directory = machine.path(...names);
@@ -88,6 +101,19 @@ describe('in a directory of an artifact, as an ordinary user', () => {
 
 describe("in an artifact's own directory, as an ordinary user", () => {
   runAll(userMachine, inside(userMachine, 'posix-top'), casesMin.user);
+});
+
+describe('in an artifact that is committed all the time', () => {
+  const directory = inside(rootMachine, 'posix-committed', 'below');
+  const control = rootMachine.path('posix-committed', '.artifact');
+  for (const part of partsFor(rootMachine).filter(isOfTheFileSystem)) {
+    test(part, { timeout: 120_000 }, async (context) => {
+      await run(rootMachine, directory(), part, context, [`POSIX_COMMIT=${join(control, 'commit')}`]);
+    });
+  }
+  test('at least 150 commits were made', () => {
+    expect(readdirSync(join(control, 'versions')).length).toBeGreaterThanOrEqual(150);
+  });
 });
 
 describe('in a version', () => {
