@@ -18,6 +18,8 @@ export class WriteBack {
   readonly #pathOf: (node: NodeId) => string | undefined;
   readonly #notifier: KernelNotifier;
   #last: Promise<void> = Promise.resolve();
+  /** What begins after the last; callers that come meanwhile share it. */
+  #next: { readonly wanted: Set<NodeId>; readonly done: Promise<void> } | null = null;
 
   constructor(mountPoint: string, pathOf: (node: NodeId) => string | undefined, notifier: KernelNotifier) {
     this.#mountPoint = mountPoint;
@@ -26,11 +28,20 @@ export class WriteBack {
   }
 
   run(nodes: readonly NodeId[]): Promise<void> {
-    this.#last = this.#last.then(() => this.#writeBack(nodes));
-    return this.#last;
+    if (this.#next === null) {
+      const wanted = new Set<NodeId>();
+      const done = this.#last.then(() => {
+        this.#next = null;
+        return this.#writeBack(wanted);
+      });
+      this.#next = { wanted, done };
+      this.#last = done;
+    }
+    for (const node of nodes) this.#next.wanted.add(node);
+    return this.#next.done;
   }
 
-  async #writeBack(nodes: readonly NodeId[]): Promise<void> {
+  async #writeBack(nodes: ReadonlySet<NodeId>): Promise<void> {
     for (const node of nodes) {
       if (!(await this.#sync(node))) this.#notifier.invalidateInode(node, 0, 0);
     }
