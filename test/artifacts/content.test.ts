@@ -70,6 +70,21 @@ test('what was removed before it was synced is no failure of a sync', async () =
   await tree.syncAll();
 });
 
+test('what comes in late from a kernel that keeps writes leaves the times that it gave', async () => {
+  await shell.write('f', 'first');
+  const inode = await shell.find('f');
+  if (inode === undefined) throw new Error('f is missing');
+  const given = { s: 1_000_000_000, ns: 7 };
+  await tree.setAttributes(inode, { mtime: given, ctime: given });
+  await tree.write(inode, 0, Buffer.from('later'), false, true);
+  tree.allocate(inode, { offset: 0, length: 2, how: 'punch', keepSize: true }, { keepTimes: true });
+  tree.allocate(inode, { offset: 0, length: 90, how: 'zero', keepSize: false }, { keepTimes: true });
+  await tree.copyRange({ inode, offset: 2 }, { inode, offset: 20 }, 3, { keepTimes: true });
+  expect([inode.mtime, inode.ctime]).toEqual([given, given]);
+  await tree.write(inode, 0, Buffer.from('own'));
+  expect(inode.mtime.s).toBeGreaterThan(given.s);
+});
+
 test('the space of small files that come and go is used again', async () => {
   const held = await shell.write('held', 'x');
   tree.retain(held);
