@@ -60,7 +60,10 @@ describe('commit by control file', () => {
       JSON.stringify({ description: 'a model', tags: ['x'] }),
     );
     await a.sh('echo manifest > "$MNT/model/.artifact/commit"');
-    expect(code(() => writeFileSync(a.path('model/.artifact/manifest.json'), '{not json'))).not.toBe('ok');
+    writeFileSync(a.path('model/.artifact/manifest.json'), '{not json');
+    await expect(a.sh('echo more > "$MNT/model/.artifact/commit"')).rejects.toThrow(/Invalid argument/);
+    expect(readFileSync(a.path('model/.artifact/last-error'), 'utf8')).toMatch(/manifest\.json/);
+    await a.sh('echo > "$MNT/model/.artifact/discard"');
     const b = world.machine();
     await b.mount();
     expect(JSON.parse(readFileSync(b.path('model/.artifact/manifest.json'), 'utf8'))).toMatchObject({

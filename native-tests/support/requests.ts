@@ -32,19 +32,20 @@ export class Requests {
   }
 
   /**
-   * Requests by name while the script runs. A kernel that keeps writes says every close (FLUSH), and takes the blocks
-   * of a file for unknown after it (GETATTR): so many of each are left out.
+   * Requests by name while the script runs. A kernel that keeps writes takes the blocks of a file for unknown after each
+   * close (GETATTR): so many are left out.
    */
   async of(script: string): Promise<Record<string, number>> {
     const before = await this.#counts();
     await this.#machine.sh(script);
     const after = await this.#counts();
     const made: Record<string, number> = {};
+    const closes = (after.get('release') ?? 0) - (before.get('release') ?? 0);
     for (const [name, count] of after) {
       const difference = count - (before.get(name) ?? 0);
       if (difference > 0 && !uncounted.has(name)) made[name] = difference;
     }
-    if (this.#writeCache) leaveOutCloses(made);
+    if (this.#writeCache) leaveOut(made, 'getattr', closes);
     this.lastXattrs = made['getxattr'] ?? 0;
     delete made['getxattr'];
     return made;
@@ -65,12 +66,10 @@ export class Requests {
   }
 }
 
-function leaveOutCloses(made: Record<string, number>): void {
-  const closes = made['flush'] ?? 0;
-  const getattr = (made['getattr'] ?? 0) - closes;
-  delete made['flush'];
-  if (getattr > 0) made['getattr'] = getattr;
-  else delete made['getattr'];
+function leaveOut(made: Record<string, number>, name: string, count: number): void {
+  const rest = (made[name] ?? 0) - count;
+  if (rest > 0) made[name] = rest;
+  else delete made[name];
 }
 
 function get(socketPath: string, path: string): Promise<string> {

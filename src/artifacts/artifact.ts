@@ -1,5 +1,5 @@
 import type { Catalog, VersionInfo, VersionTree } from '../catalog/ports.js';
-import type { ContentReader, FileContent, FileReader, UploadResult } from '../content/ports.js';
+import type { ContentReader, FileContent, FileReader, LocalObject, UploadResult } from '../content/ports.js';
 import { type Ino, joinPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
@@ -52,6 +52,8 @@ export class WorkspaceArtifact implements Artifact {
   readonly #listeners = new Set<(what: Invalidation) => void>();
   readonly #keepers = new Set<() => Promise<void>>();
   #lastError = '';
+  /** Text that was written as the manifest last, and is none. */
+  #refusedManifest: ArtifactError | null = null;
 
   constructor(parts: ArtifactParts) {
     this.#parts = parts;
@@ -133,6 +135,7 @@ export class WorkspaceArtifact implements Artifact {
   async commit(options: CommitOptions): Promise<CommitResult> {
     try {
       await this.settle(options.signal);
+      if (this.#refusedManifest !== null) throw this.#refusedManifest;
       const result = await this.committer.commit(options);
       this.#lastError = '';
       return result;
@@ -151,6 +154,7 @@ export class WorkspaceArtifact implements Artifact {
       const manifests = this.#stage.row?.manifest == null ? 0 : 1;
       await dropStage(this.tree, this.#parts.catalog);
       this.committer.forgetConflicts();
+      this.#refusedManifest = null;
       this.#lastError = '';
       this.invalidate({ type: 'all' });
       return count.stagedCount + manifests;
@@ -196,6 +200,10 @@ export class WorkspaceArtifact implements Artifact {
     return this.#parts.reader.open(this.id, content);
   }
 
+  localObject(object: string, size: number): LocalObject {
+    return this.#parts.reader.local(this.id, object, size);
+  }
+
   async diff(
     from: number | null,
     to: number | 'stage',
@@ -217,6 +225,7 @@ export class WorkspaceArtifact implements Artifact {
 
   setManifest(manifest: Manifest): void {
     const text = checkManifest(manifest);
+    this.#refusedManifest = null;
     const { db, stage, base } = this.tree.core;
     const state = stage.save();
     try {
@@ -228,6 +237,16 @@ export class WorkspaceArtifact implements Artifact {
       stage.restore(state);
       throw error;
     }
+  }
+
+  refuseManifest(why: Error): void {
+    this.#refusedManifest = new ArtifactError(
+      'Invalid',
+      `manifest.json was written with what is no manifest: ${why.message}`,
+      { hint: 'write it again, or discard' },
+      why,
+    );
+    this.#lastError = textOf(this.#refusedManifest);
   }
 
   lastError(): string {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { VersionInfo, VersionTree } from '../catalog/ports.js';
-import type { FileContent, FileReader } from '../content/ports.js';
+import type { FileContent, FileReader, LocalObject } from '../content/ports.js';
 import type { Ino, Kind, Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { ChangeSummary, Input, Manifest } from '../workspace/records.js';
@@ -258,6 +258,8 @@ export interface Artifact {
   versionTree(version: VersionInfo): Promise<VersionTree>;
   /** Reads a file of a version. */
   openVersionFile(content: FileContent): FileReader;
+  /** One object with all bytes of a version's file, as a local file. */
+  localObject(object: string, size: number): LocalObject;
   /** From null = empty; to 'stage' = the working view. In path order, at most `limit`. */
   diff(
     from: number | null,
@@ -268,6 +270,8 @@ export interface Artifact {
   manifest(): Manifest;
   /** Staged like any change. `Invalid` when it is not an object or too large. */
   setManifest(manifest: Manifest): void;
+  /** Text was written as the manifest that is none: commits fail until a good one is written, or the stage discarded. */
+  refuseManifest(why: Error): void;
   /** The last failure that a user has not been told on a terminal: text of .artifact/last-error. */
   lastError(): string;
   setLastError(text: string): void;

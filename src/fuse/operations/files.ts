@@ -82,13 +82,6 @@ export const write: Operation = {
   },
 };
 
-export const flush: Operation = {
-  bodyBytesMin: 8,
-  run(session, request) {
-    session.answer(request, session.fileSystem.flush(request, request.u64(0)), replyNothing);
-  },
-};
-
 export const fsync: Operation = {
   bodyBytesMin: 12,
   run(session, request) {

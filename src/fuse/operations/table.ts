@@ -2,7 +2,7 @@ import { opcode } from '../protocol/opcodes.js';
 import { replyNothing } from '../protocol/replies.js';
 import { getattr, setattr, statfs, syncfs } from './attributes.js';
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from './directories.js';
-import { create, flush, fsync, open, read, release, tmpfile, write } from './files.js';
+import { create, fsync, open, read, release, tmpfile, write } from './files.js';
 import {
   batchForget,
   forget,
@@ -34,7 +34,8 @@ const destroy: Operation = {
 
 /**
  * What is answered, by opcode; everything else gets ENOSYS, after which the kernel does without: ACCESS (the kernel
- * checks rights itself: default_permissions), locks (local to the machine), BMAP, IOCTL, POLL.
+ * checks rights itself: default_permissions), locks (local to the machine), BMAP, IOCTL, POLL; and FLUSH, since all that
+ * a close has to bring here are WRITEs, which the kernel sends, and whose failure it reports, by itself.
  */
 export const operations: readonly (Operation | undefined)[] = table({
   [opcode.lookup]: lookup,
@@ -59,7 +60,6 @@ export const operations: readonly (Operation | undefined)[] = table({
   [opcode.getxattr]: getxattr,
   [opcode.listxattr]: listxattr,
   [opcode.removexattr]: removexattr,
-  [opcode.flush]: flush,
   [opcode.opendir]: opendir,
   [opcode.readdir]: readdir,
   [opcode.releasedir]: releasedir,

@@ -63,7 +63,7 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
     discard: action(numbers.discard, () => artifact.discard()),
     refresh: action(numbers.refresh, () => artifact.refresh()),
     status: new TextFile(home, numbers.status, () => statusText(artifact)),
-    'manifest.json': manifestFile(home, numbers.manifest, { artifact, clock, fail }),
+    'manifest.json': manifestFile(home, numbers.manifest, { artifact, clock }),
     log: new TextFile(home, numbers.log, () => logText(artifact.versions(), artifact.aliases())),
     diff: new TextFile(home, numbers.diff, () => stageDiff(artifact)),
     'last-error': new TextFile(home, numbers.lastError, () => artifact.lastError()),

@@ -1,6 +1,6 @@
 import type { Artifact } from '../../artifacts/ports.js';
 import type { Clock, Time } from '../../model/entry.js';
-import { ArtifactError } from '../../model/errors.js';
+import { ArtifactError, toArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { Manifest } from '../../workspace/records.js';
 import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
@@ -17,7 +17,6 @@ const stagedTimes = new WeakMap<Artifact, Time>();
 interface ManifestOptions {
   readonly artifact: Artifact;
   readonly clock: Clock;
-  readonly fail: (error: unknown) => void;
 }
 
 /**
@@ -45,7 +44,6 @@ class ManifestFile extends ControlNode {
   readonly kind = 'file';
   readonly #artifact: Artifact;
   readonly #clock: Clock;
-  readonly #fail: (error: unknown) => void;
   #shown: { manifest: Manifest; text: Buffer } | null = null;
   #said: Attributes | null = null;
   override readonly entrySeconds = 0;
@@ -54,7 +52,6 @@ class ManifestFile extends ControlNode {
     super(home, number, 0o666);
     this.#artifact = options.artifact;
     this.#clock = options.clock;
-    this.#fail = options.fail;
   }
 
   protected override get size(): number {
@@ -111,7 +108,7 @@ class ManifestFile extends ControlNode {
     try {
       this.#artifact.setManifest(parseManifest(draft.bytes));
     } catch (error) {
-      this.#fail(error);
+      this.#artifact.refuseManifest(toArtifactError(error));
       throw error;
     }
     draft.written = false;
@@ -191,7 +188,13 @@ class DraftHandle implements FileHandle {
     this.#stage();
   }
   release(): void {
-    this.#closed();
+    try {
+      this.#stage();
+    } catch {
+      // Nobody hears what a close answers; the artifact has taken note.
+    } finally {
+      this.#closed();
+    }
   }
 }
 

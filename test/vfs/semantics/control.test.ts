@@ -211,12 +211,18 @@ test('A14: manifest.json is the metadata as indented JSON with its real size; cl
   expect((await artifacts.find('m')).manifest()).toEqual({ type: 'model', description: 'ü' });
 });
 
-test('A15: text that is no JSON object fails the close with EINVAL, and the manifest stays', async () => {
+test('A15: text that is no JSON object is not taken, and fails every fsync and commit until a good one is written', async () => {
   await generic();
   for (const text of ['{not json', '[1]', 'null', '"x"']) {
-    expect(await outcome(() => user.write(manifest, text)), text).toBe('Invalid');
+    const { handle } = await user.open(manifest, O_WRONLY | O_TRUNC);
+    await user.writeAt(handle, 0, text);
+    expect(await outcome(() => user.fs.fsync(user.context, handle, false)), text).toBe('Invalid');
+    user.fs.release(handle);
     expect(await user.read(`${control}/last-error`)).toMatch(/manifest\.json/);
+    expect(await outcome(() => user.write(`${control}/commit`, 'with it'))).toBe('Invalid');
   }
+  await user.write(`${control}/discard`, 'x');
+  await generic();
   expect(await user.read(manifest)).toBe('{\n  "type": "generic"\n}\n');
 });
 
