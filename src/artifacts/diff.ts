@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VersionTree } from '../catalog/ports.js';
 import { compareEntries, type Entry, joinPath } from '../model/entry.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import { isSameThing } from '../workspace/entry-compare.js';
 import type { ChangeSummary } from '../workspace/records.js';
 import type { PathChange } from '../workspace/trees.js';
@@ -13,8 +13,6 @@ export interface DiffResult {
 
 /** One side of a comparison: entries in tree order. */
 export type Side = AsyncIterable<Entry>;
-
-const stepsPerTurn = 2000;
 
 /**
  * Compares two sorted lists of entries. Directories of which only names or times changed are left out; so are files
@@ -30,16 +28,17 @@ export async function diff(from: Side, to: Side, limit: number): Promise<DiffRes
   };
   const left = from[Symbol.asyncIterator]();
   const right = to[Symbol.asyncIterator]();
+  const turn = new LoopTurn();
   let a = await left.next();
   let b = await right.next();
-  for (let steps = 1; !(a.done && b.done); steps++) {
+  while (!(a.done && b.done)) {
     const order = a.done ? 1 : b.done ? -1 : compareEntries(a.value, b.value);
     if (order < 0 && !a.done) emit('removed', a.value);
     else if (order > 0 && !b.done) emit('added', b.value);
     else if (!a.done && !b.done && !isSameThing(a.value, b.value)) emit('changed', b.value);
     if (order <= 0) a = await left.next();
     if (order >= 0) b = await right.next();
-    if (steps % stepsPerTurn === 0) await nextTurn();
+    if (turn.isOver) await turn.next();
   }
   return { changes, summary };
 }

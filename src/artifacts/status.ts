@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compareNames, type Entry, type Ino, joinPath, rootIno } from '../model/entry.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import { isSameThing, isSameTime } from '../workspace/entry-compare.js';
 import { entryOfRow, storedExtents } from './commit/entries.js';
 import type { StageView } from './commit/plan.js';
@@ -20,8 +20,6 @@ interface Visit {
   readonly path: string;
   readonly row: InodeRow;
 }
-
-const stepsPerTurn = 200;
 
 /**
  * What is staged, as a user says it: a renamed directory is one line, however much is in it, and a removed one too.
@@ -44,7 +42,7 @@ class StatusScan {
   readonly #counted = new Set<Ino>();
   #stagedBytes = 0;
   #localBytes = 0;
-  #steps = 0;
+  readonly #turn = new LoopTurn();
 
   constructor(view: StageView) {
     this.#view = view;
@@ -53,7 +51,7 @@ class StatusScan {
   async run(root: Visit): Promise<void> {
     const open = [root];
     for (let visit = open.pop(); visit !== undefined; visit = open.pop()) {
-      for (const { name, ino } of this.#view.dirents.of(this.#view.s, visit.row.ino)) {
+      for (const { name, ino } of this.#view.dirents.each(this.#view.s, visit.row.ino)) {
         const row = ino === null ? undefined : this.#view.inodes.get(this.#view.s, ino);
         const path = joinPath(visit.path, name);
         const basePath = visit.row.base === null ? null : joinPath(visit.row.base, name);
@@ -65,19 +63,20 @@ class StatusScan {
         } else if (before !== undefined && basePath !== null) {
           this.#removed.push({ path, basePath, entry: before });
         }
-        if (++this.#steps % stepsPerTurn === 0) await nextTurn();
+        if (this.#turn.isOver) await this.#turn.next();
       }
     }
   }
 
-  summary(limit: number): StagedSummary {
-    for (const { path, basePath, entry } of this.#removed) {
+  async summary(limit: number): Promise<StagedSummary> {
+    await this.#turn.each(this.#removed, ({ path, basePath, entry }) => {
       if (!this.#movedFrom.has(basePath))
         this.#found.push({ path, change: 'removed', kind: entry.kind, size: entry.size });
-    }
-    this.#found.sort((a, b) => compareNames(a.path, b.path));
+    });
+    const staged =
+      limit === 0 ? [] : await this.#turn.sorted(this.#found, (a, b) => compareNames(a.path, b.path));
     return {
-      staged: this.#found.slice(0, limit),
+      staged: staged.slice(0, limit),
       stagedCount: this.#found.length,
       stagedBytes: this.#stagedBytes,
       localBytes: this.#localBytes,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compareEntries, type Extent, splitPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import { Semaphore } from '../util/semaphore.js';
 import type { HashPool } from './hash-pool.js';
 import type { ObjectUpload } from './object-upload.js';
@@ -34,15 +34,14 @@ export interface RunParts {
 export class UploadRun {
   readonly #parts: RunParts;
   readonly #owner: UploadOwner;
-  readonly #plans: readonly UploadPlan[];
-  readonly #order: readonly UploadRequest[];
+  readonly #requests: readonly UploadRequest[];
   readonly #results = new Map<UploadRequest, UploadResult>();
   readonly #failed = new AbortController();
   readonly #signal: AbortSignal;
   readonly #onProgress: (progress: UploadProgress) => void;
   #bytesDone = 0;
   readonly #partial = new Map<UploadPlan, number>();
-  readonly #bytesTotal: number;
+  #bytesTotal = 0;
 
   constructor(
     parts: RunParts,
@@ -52,12 +51,7 @@ export class UploadRun {
   ) {
     this.#parts = parts;
     this.#owner = owner;
-    this.#order = requests;
-    this.#plans = requests
-      .map((request) => ({ place: splitPath(request.path), request }))
-      .sort((a, b) => compareEntries(a.place, b.place))
-      .map(({ request }) => new UploadPlan(request));
-    this.#bytesTotal = this.#plans.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#requests = requests;
     this.#onProgress = options.onProgress ?? (() => {});
     this.#signal =
       options.signal === undefined
@@ -66,18 +60,32 @@ export class UploadRun {
   }
 
   async run(): Promise<UploadResult[]> {
-    for (const plan of this.#plans) if (plan.kind === 'nothing') this.#done(plan, nothingToSend(plan));
+    const plans = await this.#plan();
+    await new LoopTurn().each(plans.nothing, (plan) => this.#done(plan, nothingToSend(plan)));
     const objects = new Semaphore(limits.uploadFilesMax);
-    const work = [this.#packs(this.#plans.filter(({ kind }) => kind === 'pack'))];
-    for (const plan of this.#plans) {
-      if (plan.kind === 'object') work.push(objects.run(() => this.#object(plan), this.#signal));
-    }
-    await this.#all(work);
-    return this.#order.map((request) => {
+    const work = plans.object.map((plan) => objects.run(() => this.#object(plan), this.#signal));
+    await this.#all([this.#packs(plans.pack), ...work]);
+    const results: UploadResult[] = [];
+    await new LoopTurn().each(this.#requests, (request) => {
       const result = this.#results.get(request);
       if (result === undefined) throw new ArtifactError('Internal', `${request.path} was not uploaded`);
-      return result;
+      results.push(result);
     });
+    return results;
+  }
+
+  /** How each file is sent, in the order of a tree: what is listed together is in one pack. */
+  async #plan(): Promise<Record<UploadPlan['kind'], UploadPlan[]>> {
+    const turn = new LoopTurn();
+    const places: { dir: string; name: string; request: UploadRequest }[] = [];
+    await turn.each(this.#requests, (request) => void places.push({ ...splitPath(request.path), request }));
+    const plans: Record<UploadPlan['kind'], UploadPlan[]> = { nothing: [], pack: [], object: [] };
+    await turn.each(await turn.sorted(places, compareEntries), ({ request }) => {
+      const plan = new UploadPlan(request);
+      plans[plan.kind].push(plan);
+      this.#bytesTotal += plan.bytes;
+    });
+    return plans;
   }
 
   /** The first failure stops the others, and nothing of this run is under way when it is thrown. */
@@ -113,12 +121,9 @@ export class UploadRun {
     let pack: PackWriter | null = null;
     let files = plans.length;
     let bytes = plans.reduce((sum, plan) => sum + plan.bytes, 0);
-    let turnBegan = performance.now();
+    const turn = new LoopTurn();
     for (const plan of plans) {
-      if (performance.now() - turnBegan > limits.loopHoldMsMax) {
-        await nextTurn();
-        turnBegan = performance.now();
-      }
+      if (turn.isOver) await turn.next();
       this.#signal.throwIfAborted();
       const before = this.#parts.attempts.recall(this.#owner, plan);
       if (before !== undefined) {
@@ -153,7 +158,7 @@ export class UploadRun {
       }
       onPack(key, bytes);
     }
-    for (const file of pack.files) this.#packed(file, object);
+    await new LoopTurn().each(pack.files, (file) => this.#packed(file, object));
   }
 
   #packed(file: PackedFile, object: string): void {
@@ -248,7 +253,7 @@ export class UploadRun {
     for (const bytes of this.#partial.values()) partial += bytes;
     this.#onProgress({
       filesDone: this.#results.size,
-      filesTotal: this.#plans.length,
+      filesTotal: this.#requests.length,
       bytesDone: this.#bytesDone + partial,
       bytesTotal: this.#bytesTotal,
     });

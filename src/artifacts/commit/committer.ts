@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Catalog } from '../../catalog/ports.js';
 import type { UploadResult } from '../../content/ports.js';
 import type { Ino } from '../../model/entry.js';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
+import { LoopTurn } from '../../util/loop-turn.js';
 import { transaction } from '../../util/sqlite.js';
 import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
 import type { ChangeSummary, Manifest } from '../../workspace/records.js';
@@ -31,9 +31,6 @@ export interface CommitParts {
   /** Tests: called at each step by name; may throw. */
   readonly onStep?: (step: string) => void;
 }
-
-const rowsPerTransaction = 500;
-const filesPerTurn = 100;
 
 /**
  * Publishes the stage of one artifact. The order makes every crash harmless: bytes into the store, what will be
@@ -189,7 +186,8 @@ export class Committer {
       },
     });
     this.#step('uploaded');
-    const uploads = new Map(results.map((result) => [result.ino, result]));
+    const uploads = new Map<Ino, UploadResult>();
+    await new LoopTurn().each(results, (result) => void uploads.set(result.ino, result));
     const changes = await plan.changes(uploads);
     await this.#saveSealed(sealed, plan, uploads);
     this.#step('saved');
@@ -198,12 +196,12 @@ export class Committer {
 
   async #saveSealed(sealed: Seal, plan: CommitPlan, uploads: ReadonlyMap<Ino, UploadResult>): Promise<void> {
     const { db } = this.#parts.tree.core;
-    const rows = [...plan.sealed(uploads)];
-    for (let from = 0; from < rows.length; from += rowsPerTransaction) {
+    const rows = plan.sealed(uploads)[Symbol.iterator]();
+    const turn = new LoopTurn();
+    for (let next = rows.next(); !next.done; await turn.next()) {
       transaction(db.db, () => {
-        for (const row of rows.slice(from, from + rowsPerTransaction)) db.sealed.put(sealed.s, row);
+        for (; !(next.done || turn.isOver); next = rows.next()) db.sealed.put(sealed.s, next.value);
       });
-      await nextTurn();
     }
     await db.sync();
   }
@@ -251,11 +249,9 @@ export class Committer {
     tree.content.cleaner.releaseCommit();
     if (sealed !== null) tree.content.announceSince(sealed);
     if (result.rebased) this.#parts.onRebased();
-    let count = 0;
-    for (const [ino, files] of localFiles) {
-      tree.content.dropSealed(numbers.get(ino) ?? ino, files);
-      if (++count % filesPerTurn === 0) await nextTurn();
-    }
+    await new LoopTurn().each(localFiles, ([ino, files]) =>
+      tree.content.dropSealed(numbers.get(ino) ?? ino, files),
+    );
     if (core.stage.s !== s) await core.db.deleteRows(s);
     this.#step('cleaned');
   }
@@ -307,7 +303,7 @@ interface Prepared {
   readonly changes: readonly PathChange[];
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;
-  readonly localFiles: readonly (readonly [Ino, readonly number[]])[];
+  readonly localFiles: Iterable<readonly [Ino, readonly number[]]>;
 }
 
 const nothingDone = { filesDone: 0, filesTotal: 0, bytesDone: 0, bytesTotal: 0, phase: 'scan' as const };

@@ -1,22 +1,34 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Ino, joinPath, splitPath } from '../../model/entry.js';
+import { LoopTurn } from '../../util/loop-turn.js';
 import type { SealedRow, SealedRows } from '../stage-db/sealed-rows.js';
-
-const rowsPerTurn = 200;
 
 /** Where things of the old base and the sealed stage are in the new version. */
 export class Places {
   readonly #rows: SealedRows;
   readonly #s: number;
   readonly #moved = new Map<string, string>();
+  #hasMoved = false;
   /** What was read already: sealed rows do not change. */
   readonly #known = new Map<Ino, SealedRow | undefined>();
 
-  /** Over the rows of stage `s`, which must stay while this is used. */
-  constructor(rows: SealedRows, s: number) {
+  private constructor(rows: SealedRows, s: number) {
     this.#rows = rows;
     this.#s = s;
-    for (const { was, path } of rows.moved(s)) this.#moved.set(was, path);
+  }
+
+  /**
+   * Over the rows of stage `s`, which must stay while this is used. Those of `inos` are read here, a few at a time, so
+   * that who needs them all in one turn has them.
+   */
+  static async make(rows: SealedRows, s: number, inos: readonly Ino[]): Promise<Places> {
+    const places = new Places(rows, s);
+    const turn = new LoopTurn();
+    await turn.each(rows.moved(s), ({ was, path }) => {
+      places.#moved.set(was, path);
+      places.#hasMoved ||= was !== path;
+    });
+    await turn.each(inos, (ino) => void places.row(ino));
+    return places;
   }
 
   /** What the commit published of a staged inode. */
@@ -25,14 +37,6 @@ export class Places {
     const row = this.#rows.get(this.#s, ino);
     this.#known.set(ino, row);
     return row;
-  }
-
-  /** Reads the rows of these inodes a few at a time, so that who needs them all in one turn has them. */
-  async prepare(inos: readonly Ino[]): Promise<void> {
-    for (const [index, ino] of inos.entries()) {
-      this.row(ino);
-      if (index % rowsPerTurn === rowsPerTurn - 1) await nextTurn();
-    }
   }
 
   /** null: it is not in the new version. */
@@ -44,6 +48,7 @@ export class Places {
 
   /** The nearest directory above that was staged says where what it shows has gone. */
   #fromBase(path: string): string {
+    if (!this.#hasMoved) return path;
     let below = '';
     for (let at = path; ; ) {
       const moved = this.#moved.get(at);

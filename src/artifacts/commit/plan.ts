@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VersionTree } from '../../catalog/ports.js';
 import type { ExtentMap } from '../../content/extent-map.js';
 import type { UploadRequest, UploadResult } from '../../content/ports.js';
 import { hasTooManyExtents } from '../../content/upload-plan.js';
 import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
+import { LoopTurn } from '../../util/loop-turn.js';
 import type { PathChange } from '../../workspace/trees.js';
 import type { DirentReader } from '../stage-db/dirent-rows.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
@@ -23,9 +23,6 @@ export interface StageView {
 /** What the working view has in one place: a staged inode, or an entry of the base that is elsewhere there. */
 type After = { readonly row: InodeRow } | { readonly entry: Entry };
 
-/** Steps between two chances for other work; about a millisecond. */
-const stepsPerTurn = 200;
-
 /**
  * The difference between the base version and a state of the stage, path by path.
  *
@@ -43,7 +40,7 @@ export class CommitPlan {
   readonly #shown = new Map<string, string>();
   /** Staged files with several names in the base: some of their names may not be staged. */
   readonly #hardLinked: ReadonlyMap<Ino, InodeRow>;
-  #steps = 0;
+  readonly #turn = new LoopTurn();
 
   private constructor(view: StageView) {
     this.#view = view;
@@ -63,13 +60,13 @@ export class CommitPlan {
 
   /** Files that have bytes which are only here, in path order. */
   async requests(): Promise<UploadRequest[]> {
-    const requests: UploadRequest[] = [];
+    const places: { dir: string; name: string; request: UploadRequest }[] = [];
     for (const { path, row, map } of this.#staged.values()) {
       if (map === null) continue;
       const extents = map.pieces(0, row.size);
       if (!map.hasLocal() && !hasTooManyExtents(extents, row.size)) continue;
       const before = await this.#before(path);
-      requests.push({
+      const request: UploadRequest = {
         ino: row.ino,
         path,
         size: row.size,
@@ -83,10 +80,11 @@ export class CommitPlan {
               },
             }
           : {}),
-      });
-      if (this.#pause()) await nextTurn();
+      };
+      places.push({ ...splitPath(path), request });
+      if (this.#turn.isOver) await this.#turn.next();
     }
-    return requests.sort((a, b) => compareEntries(splitPath(a.path), splitPath(b.path)));
+    return (await this.#turn.sorted(places, compareEntries)).map(({ request }) => request);
   }
 
   /** The changes in tree order, once all bytes are in the store. */
@@ -97,12 +95,12 @@ export class CommitPlan {
       const { dir, name } = splitPath(path);
       const before = (await this.#before(path)) ?? null;
       const entry = after === null ? null : this.#entry(after, dir, name, uploads);
-      if (this.#pause()) await nextTurn();
+      if (this.#turn.isOver) await this.#turn.next();
       if (before === null && entry === null) continue;
       if (before !== null && entry !== null && isSameEntry(before, entry)) continue;
       changes.push({ dir, name, before, after: entry });
     }
-    return changes.sort(compareEntries);
+    return this.#turn.sorted(changes, compareEntries);
   }
 
   /** The artifact's own directory, when it is not as in the base. */
@@ -130,20 +128,19 @@ export class CommitPlan {
   }
 
   /** The staging files that the sealed files are made of, by inode. */
-  localFiles(): (readonly [Ino, readonly number[]])[] {
-    const files: (readonly [Ino, readonly number[]])[] = [];
-    for (const { row, map } of this.#staged.values())
-      if (map?.hasLocal()) files.push([row.ino, map.localFiles()]);
-    return files;
+  *localFiles(): Iterable<readonly [Ino, readonly number[]]> {
+    for (const { row, map } of this.#staged.values()) if (map?.hasLocal()) yield [row.ino, map.localFiles()];
   }
 
   /** `isMoved`: a directory above is not where the base has it, so nothing here is as in the base. */
   async #visit(path: string, directory: InodeRow, isMoved: boolean): Promise<void> {
     const { s, inodes, dirents, base } = this.#view;
     const isListed = isMoved || directory.base !== path;
-    const staged = dirents.of(s, directory.ino);
-    for (const { name, ino } of staged) {
-      if (this.#pause()) await nextTurn();
+    const shown = isListed ? directory.base : null;
+    const hidden = new Set<string>();
+    for (const { name, ino } of dirents.each(s, directory.ino)) {
+      if (this.#turn.isOver) await this.#turn.next();
+      if (shown !== null) hidden.add(name);
       const childPath = joinPath(path, name);
       const row = ino === null ? null : inodes.get(s, ino);
       if (row === undefined) throw new ArtifactError('Corrupt', `stage.db: no inode ${ino} for ${childPath}`);
@@ -155,8 +152,7 @@ export class CommitPlan {
       this.#meet(childPath, row);
       if (row.kind === 'dir') await this.#visit(childPath, row, isListed);
     }
-    if (isListed && directory.base !== null && base !== null)
-      await this.#listBase(base, directory.base, path, new Set(staged.map((dirent) => dirent.name)));
+    if (shown !== null && base !== null) await this.#listBase(base, shown, path, hidden);
   }
 
   #meet(path: string, row: InodeRow): void {
@@ -175,6 +171,7 @@ export class CommitPlan {
     for await (const below of base.walk(path)) {
       const belowPath = joinPath(below.dir, below.name);
       if (!this.#after.has(belowPath)) this.#after.set(belowPath, null);
+      if (this.#turn.isOver) await this.#turn.next();
     }
   }
 
@@ -192,13 +189,14 @@ export class CommitPlan {
       }
       if (entries.length < listPage) return;
       after = entries.at(-1)?.name ?? null;
-      await nextTurn();
+      if (this.#turn.isOver) await this.#turn.next();
     }
   }
 
   async #walkBase(base: VersionTree, from: string, path: string): Promise<void> {
     for await (const entry of base.walk(from)) {
       this.#meetEntry(joinPath(path + entry.dir.slice(from.length), entry.name), entry);
+      if (this.#turn.isOver) await this.#turn.next();
     }
   }
 
@@ -213,6 +211,7 @@ export class CommitPlan {
     const { base, s, dirents } = this.#view;
     if (base === null) return;
     for await (const entry of base.walk('')) {
+      if (this.#turn.isOver) await this.#turn.next();
       const row = this.#hardLinked.get(entry.ino);
       if (row === undefined || entry.kind === 'dir') continue;
       const dir = await this.#shownAt(base, entry.dir);
@@ -255,10 +254,6 @@ export class CommitPlan {
     const { row } = after;
     const map = this.#staged.get(row.ino)?.map ?? null;
     return entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
-  }
-
-  #pause(): boolean {
-    return ++this.#steps % stepsPerTurn === 0;
   }
 }
 

@@ -35,8 +35,8 @@ export async function retire(core: TreeCore, published: Published): Promise<NewN
   const { stage, db } = core;
   const { sealed } = stage;
   if (sealed === null) throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
-  const places = new Places(db.sealed, stage.s);
-  await places.prepare(core.table.all().map((node) => node.ino));
+  const inos = core.table.all().map((node) => node.ino);
+  const places = await Places.make(db.sealed, stage.s, inos);
   const work: Work = { core, published, sealed, s: stage.s, places };
   return published.rebased ? retireOntoOthers(work) : retireAlone(work);
 }

@@ -8,18 +8,18 @@ export interface DirentRow {
   gen: number;
 }
 
+const rowsReadAtOnce = 500;
+
 /** Reads staged names; a snapshot has one over a connection of its own. */
 export class DirentReader {
   readonly #one: Statement<[number, number, string], DirentRow>;
   readonly #after: Statement<[number, number, string, number], DirentRow>;
-  readonly #of: Statement<[number, number], DirentRow>;
 
   constructor(db: Database) {
     this.#one = db.prepare('SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? AND name = ?');
     this.#after = db.prepare(
       'SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? AND name > ? ORDER BY name LIMIT ?',
     );
-    this.#of = db.prepare('SELECT name, ino, gen FROM dirent WHERE s = ? AND parent = ? ORDER BY name');
   }
 
   get(s: number, parent: Ino, name: string): DirentRow | undefined {
@@ -31,8 +31,15 @@ export class DirentReader {
     return this.#after.all(s, parent, after, limit);
   }
 
-  of(s: number, parent: Ino): DirentRow[] {
-    return this.#of.all(s, parent);
+  /** In name order, read a few at a time: for a snapshot, which does not change meanwhile. */
+  *each(s: number, parent: Ino): Iterable<DirentRow> {
+    let after = '';
+    for (;;) {
+      const rows = this.after(s, parent, after, rowsReadAtOnce);
+      yield* rows;
+      if (rows.length < rowsReadAtOnce) return;
+      after = rows.at(-1)?.name ?? '';
+    }
   }
 }
 

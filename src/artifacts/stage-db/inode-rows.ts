@@ -74,7 +74,7 @@ export class InodeReader {
       `SELECT ${list} FROM inode WHERE s = ? AND base_nlink > 1 AND kind <> 'dir'`,
     );
     this.#contentChanged = db.prepare(
-      "SELECT ino FROM inode WHERE s = ? AND content_gen > ? AND kind = 'file'",
+      "SELECT ino FROM inode WHERE s = ? AND content_gen > ? AND kind = 'file' AND file <> 0",
     );
     this.#files = db.prepare(
       "SELECT s, ino, file, extents, logged FROM inode WHERE kind = 'file' AND s IN (SELECT s FROM stage)",
@@ -117,7 +117,7 @@ export class InodeReader {
       .filter(([, files]) => files.length > 0);
   }
 
-  /** Inodes whose content changed after generation `gen`. */
+  /** Inodes whose content changed after generation `gen` and that have a staging file of their own. */
   contentChangedSince(s: number, gen: number): Ino[] {
     return this.#contentChanged.all(s, gen).map((row) => row.ino);
   }

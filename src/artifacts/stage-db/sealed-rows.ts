@@ -28,10 +28,12 @@ interface Columns {
 
 type Values = [number, number, string, string | null, number, string | null, string | null, string | null];
 
+const rowsReadAtOnce = 500;
+
 export class SealedRows {
   readonly #put: Statement<Values>;
   readonly #one: Statement<[number, number], Columns>;
-  readonly #moved: Statement<[number], { was: string; path: string }>;
+  readonly #moved: Statement<[number, number, number], { ino: number; was: string; path: string }>;
   readonly #paths: Statement<[number], { path: string }>;
   readonly #delete: Statement<[number]>;
 
@@ -40,7 +42,9 @@ export class SealedRows {
       'INSERT OR REPLACE INTO sealed (s, ino, path, was, nlink, extents, sha256, files) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#one = db.prepare('SELECT * FROM sealed WHERE s = ? AND ino = ?');
-    this.#moved = db.prepare('SELECT was, path FROM sealed WHERE s = ? AND was IS NOT NULL');
+    this.#moved = db.prepare(
+      'SELECT ino, was, path FROM sealed WHERE s = ? AND ino > ? AND was IS NOT NULL ORDER BY ino LIMIT ?',
+    );
     this.#paths = db.prepare('SELECT path FROM sealed WHERE s = ?');
     this.#delete = db.prepare('DELETE FROM sealed WHERE s = ?');
   }
@@ -59,9 +63,15 @@ export class SealedRows {
     return { ...row, extents, files };
   }
 
-  /** Where what had a place in the base is now. */
-  moved(s: number): { was: string; path: string }[] {
-    return this.#moved.all(s);
+  /** Where what had a place in the base is now. Read a few at a time: the rows must not change meanwhile. */
+  *moved(s: number): Iterable<{ was: string; path: string }> {
+    let after = -1;
+    for (;;) {
+      const rows = this.#moved.all(s, after, rowsReadAtOnce);
+      yield* rows;
+      if (rows.length < rowsReadAtOnce) return;
+      after = rows.at(-1)?.ino ?? after;
+    }
   }
 
   paths(s: number): Set<string> {
