@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readFile, statfs } from 'node:fs/promises';
+import { platform, release } from 'node:os';
 import type { Config } from '../config/options.js';
 import { formatBytes } from '../config/sizes.js';
 import { readAheadFile, readKernelSettings } from '../fuse/kernel-settings.js';
@@ -30,6 +31,7 @@ export async function* examine(config: Config, mountPoints: readonly string[]): 
   yield await fusermount();
   yield* drivers(config);
   yield await otherUsers(config);
+  yield passthrough(config);
   for (const mountPoint of mountPoints) yield await kernelSettings(mountPoint);
   yield* await stateDirectory(config);
   yield* await store(config);
@@ -115,6 +117,19 @@ async function otherUsers({ allowOther }: Config): Promise<Finding> {
   return allowOther
     ? { what, result: 'fail', found, advice: 'add a line user_allow_other to /etc/fuse.conf' }
     : { what, result: 'ok', found };
+}
+
+/** Whether the kernel may read whole cached files by itself. A mount goes without just as well. */
+function passthrough({ writeCache, driver }: Config): Finding {
+  const what = 'passthrough';
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  let found = 'on, for whole cached files of versions';
+  if (platform() !== 'linux' || driver !== 'kernel') found = 'off: it needs Linux and --driver kernel';
+  else if (major < 6 || (major === 6 && minor < 9))
+    found = `off: it needs Linux 6.9, and this is ${release()}`;
+  else if (process.geteuid?.() !== 0) found = 'off: only root may let the kernel read files by itself';
+  else if (writeCache) found = 'off: it needs --write-cache=false';
+  return { what, result: 'ok', found };
 }
 
 /** Only root may let the kernel read ahead further than 128 KiB; without it large files come in smaller pieces. */

@@ -90,6 +90,7 @@ function countersOf(content: Content): Record<string, number> {
     'cache.bytes': disk.bytes,
     'cache.hitBytes': disk.hitBytes,
     'cache.badBlocks': disk.badBlocks,
+    'cache.verifiedObjects': disk.verifiedObjects,
     'cache.writeErrors': disk.writeErrors,
     'store.gets': fetch.gets,
     'store.getBytes': fetch.getBytes,

@@ -3,8 +3,9 @@ import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
+import type { LocalObjects } from './local-objects.js';
 import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
-import type { ContentReader, FileContent, FileReader } from './ports.js';
+import type { ContentReader, FileContent, FileReader, LocalObject } from './ports.js';
 import { type ReadAheadBudget, Stream } from './read-ahead.js';
 import type { StagingFiles } from './staging.js';
 
@@ -13,6 +14,7 @@ export interface BlockReaderParts {
   readonly fetcher: BlockFetcher;
   readonly staging: StagingFiles;
   readonly readAhead: ReadAheadBudget;
+  readonly localObjects: LocalObjects;
   /** Full key of an object that an extent names. */
   readonly objectKey: (artifactId: string, object: string) => string;
 }
@@ -28,6 +30,10 @@ export class BlockReader implements ContentReader {
 
   open(artifactId: string, content: FileContent): FileReader {
     return new BlockFileReader(this.#parts, artifactId, content);
+  }
+
+  local(artifactId: string, object: string, size: number): LocalObject {
+    return this.#parts.localObjects.of(this.#parts.objectKey(artifactId, object), size);
   }
 }
 

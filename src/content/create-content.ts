@@ -6,6 +6,7 @@ import { BlockReader } from './block-reader.js';
 import { DiskBudget } from './disk-budget.js';
 import { DiskCache, type DiskCacheStatistics } from './disk-cache.js';
 import { FreeSpace } from './free-space.js';
+import { LocalObjects } from './local-objects.js';
 import { MemoryCache } from './object-blocks.js';
 import type { ContentReader, Staging, Uploader, UploadJournal } from './ports.js';
 import { ReadAheadBudget } from './read-ahead.js';
@@ -53,7 +54,9 @@ export function createContent(options: ContentOptions): Content {
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWriteBytes);
   const fetcher = new BlockFetcher(store, memory, disk, shares.fetchBytes);
   const readAhead = new ReadAheadBudget(shares.cacheBytes / 2);
-  const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, objectKey: keys.objectKey });
+  const localObjects = new LocalObjects(disk, store);
+  const { objectKey } = keys;
+  const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, localObjects, objectKey });
   const uploader = new ContentUploader({
     store,
     keys,

@@ -1,10 +1,11 @@
-import { mkdirSync, read, renameSync, utimes, write } from 'node:fs';
+import { mkdirSync, openSync, read, renameSync, utimes, write } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { BlockChecker } from './block-checker.js';
 import type { DiskBudget } from './disk-budget.js';
 import { BlockTable, cacheName, decodeIndex, encodeHeader, entryBytes, headerBytes } from './disk-index.js';
 import { findCached } from './disk-scan.js';
@@ -21,6 +22,8 @@ export interface DiskObject {
   readonly name: string;
   readonly table: BlockTable;
   dead: boolean;
+  /** INVARIANT: all blocks up to the object's size are here, and had their checksums since this daemon started. */
+  verified: boolean;
 }
 
 /** An object whose bytes a local file has. */
@@ -41,6 +44,8 @@ export interface DiskCacheStatistics {
   readonly bytes: number;
   /** Blocks whose bytes did not have the checksum they were stored with; they were fetched again. */
   readonly badBlocks: number;
+  /** Objects that were found to be whole, since the start. */
+  readonly verifiedObjects: number;
   readonly hitBytes: number;
   /** Not stored because the disk could not follow or had no room. */
   readonly skippedBytes: number;
@@ -62,8 +67,9 @@ export class DiskCache implements AsyncDisposable {
   readonly #removals = new Map<string, Promise<void>>();
   readonly #writes: WriteBehind;
   readonly #work = new Set<Promise<void>>();
+  readonly #checker = new BlockChecker();
   #closed = false;
-  readonly #counts = { badBlocks: 0, hitBytes: 0, skippedBytes: 0, writeErrors: 0 };
+  readonly #counts = { badBlocks: 0, verifiedObjects: 0, hitBytes: 0, skippedBytes: 0, writeErrors: 0 };
   #lastError: string | null = null;
 
   constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
@@ -99,7 +105,7 @@ export class DiskCache implements AsyncDisposable {
     // Somebody else may have opened it meanwhile; there must be one table per object.
     const entry = this.#entries.get(name);
     if (entry?.object) return entry.object;
-    const object: DiskObject = { key, name, table: table ?? new BlockTable(), dead: false };
+    const object: DiskObject = { key, name, table: table ?? new BlockTable(), dead: false, verified: false };
     if (table === null) return object;
     if (entry !== undefined) entry.object = object;
     else this.#entries.set(name, { bytes: this.#added(table.bytes), object });
@@ -110,6 +116,48 @@ export class DiskCache implements AsyncDisposable {
 
   has(object: DiskObject, block: number, length: number): boolean {
     return object.table.length(block) >= length;
+  }
+
+  /** Every block of an object of this size. */
+  hasAll(object: DiskObject, size: number): boolean {
+    for (let at = 0, block = 0; at < size; at += blockBytes, block++) {
+      if (!this.has(object, block, Math.min(blockBytes, size - at))) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Reads all of an object that is here with exactly so many bytes, off the event loop, and marks it `verified` or drops the
+   * blocks that are not what was stored.
+   */
+  async verify(object: DiskObject, size: number): Promise<void> {
+    const crcs = Uint32Array.from({ length: Math.ceil(size / blockBytes) }, (_, i) => object.table.crc(i));
+    const path = join(this.#directory, `${object.name}.data`);
+    const bad = await this.#checker.badBlocks({ path, size, blockBytes, crcs });
+    if (object.dead) return;
+    for (const block of bad) this.#bad(object, block);
+    if (bad.length > 0 || !this.hasAll(object, size)) return;
+    object.verified = true;
+    this.#counts.verifiedObjects++;
+  }
+
+  /** The object, when all of it was verified. */
+  verified(key: string): DiskObject | undefined {
+    const object = this.#entries.get(cacheName(key))?.object;
+    return object?.verified === true ? object : undefined;
+  }
+
+  /**
+   * The file with the object's bytes, for reading, as used now; the caller closes it. It is never cut, and its verified blocks are
+   * never changed; an eviction unlinks it, and its room is free when it is closed. undefined: it is gone.
+   */
+  openData(object: DiskObject): number | undefined {
+    if (object.dead || !this.#use(object)) return undefined;
+    try {
+      return openSync(join(this.#directory, `${object.name}.data`), 'r');
+    } catch {
+      return undefined; // somebody removed it; the next read finds out
+    }
   }
 
   /** [start, end) with every checksum verified, or null: some of it is not there or not what was stored. */
@@ -201,7 +249,7 @@ export class DiskCache implements AsyncDisposable {
     for (const [block, crc] of blockCrcs.entries()) {
       table.set(block, crc, Math.min(blockBytes, size - block * blockBytes));
     }
-    const object: DiskObject = { key, name, table, dead: false };
+    const object: DiskObject = { key, name, table, dead: false, verified: false };
     this.#entries.set(name, { bytes: this.#added(size), object });
     const index = Buffer.concat([encodeHeader(key, size), table.encode(0, Math.ceil(size / blockBytes))]);
     const done = writeFile(join(this.#directory, `${name}.idx`), index, { mode: 0o600 });
@@ -216,6 +264,7 @@ export class DiskCache implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    await this.#checker[Symbol.asyncDispose]();
     await this.settled();
     this.#writes.close();
     await this.settled();
@@ -278,6 +327,7 @@ export class DiskCache implements AsyncDisposable {
 
   #bad(object: DiskObject, block: number): void {
     this.#counts.badBlocks++;
+    object.verified = false;
     const entry = this.#entries.get(object.name);
     if (entry !== undefined) entry.bytes += this.#added(-object.table.length(block));
     object.table.set(block, 0, 0);

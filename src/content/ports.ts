@@ -10,6 +10,22 @@ export interface ContentReader {
    * with the cache: the caller must not write to it.
    */
   open(artifactId: string, content: FileContent): FileReader;
+  /** `object` as an extent names it, as a local file if it has exactly `size` bytes. */
+  local(artifactId: string, object: string, size: number): LocalObject;
+}
+
+/** An object as a local file, for who reads it without asking us. */
+export interface LocalObject {
+  /**
+   * A descriptor for reading, which the caller closes: the file has exactly the object's bytes, all of them were verified since
+   * the daemon started, and it never changes. It may be unlinked while it is open. undefined: there is none now.
+   */
+  open(): number | undefined;
+  /**
+   * Reads and verifies the file in the background, if all of the object is in the disk cache, so that `open` may find it later. What
+   * is not as it was stored is dropped, and fetched again by who reads it. Failures are nobody's.
+   */
+  verify(): void;
 }
 
 export interface FileContent {

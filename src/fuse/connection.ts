@@ -4,6 +4,7 @@ import type { Driver } from './driver.js';
 import type { EndReason } from './mounted-file-system.js';
 import type { Native, NativeChannel } from './native.js';
 import { Notifier } from './notifier.js';
+import { Passthrough } from './passthrough.js';
 import { RequestPool } from './request-pool.js';
 
 export interface ConnectionOptions {
@@ -54,6 +55,11 @@ export class Connection {
     });
     driver.connect(this.#channel, this.notifier);
     this.#start();
+  }
+
+  /** The kernel has agreed to read local files by itself. */
+  usePassthrough(): void {
+    this.notifier.usePassthrough(new Passthrough(this.#channel));
   }
 
   /** Lets go of the device without unmounting; what still has the mount open gets ENOTCONN. */

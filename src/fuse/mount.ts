@@ -35,6 +35,7 @@ export async function mountFileSystem(
       readAheadBytesMax: checked.readAheadBytes,
       backgroundMax: limits.fuseBackgroundRequestsMax,
       writebackCache: checked.writebackCache,
+      passthrough: process.geteuid?.() === 0,
     },
     requestTimeoutMs: checked.requestTimeoutMs,
     onError: checked.onError,
@@ -49,6 +50,7 @@ export async function mountFileSystem(
   try {
     const { minor, flags, flags2 } = await driver.ready;
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
+    if ((flags2 & initFlag2.passthrough) !== 0) connection.usePassthrough();
     connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
     const writeBack = new WriteBack(path, (node) => fileSystem.pathOf?.(node), connection.notifier);
     connection.notifier.writeBack = (nodes) => writeBack.run(nodes);

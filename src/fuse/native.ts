@@ -11,6 +11,8 @@ export interface NativeChannel {
   reply(bytes: number): number;
   replyWith(bytes: number, payload: Uint8Array): number;
   notify(messages: Buffer): Promise<number>;
+  openBacking(file: number): number;
+  closeBacking(id: number): number;
   close(): void;
 }
 

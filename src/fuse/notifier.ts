@@ -1,4 +1,5 @@
-import type { KernelNotifier, NodeId } from '../vfs/file-system.js';
+import type { KernelLocalFiles, KernelNotifier, NodeId } from '../vfs/file-system.js';
+import type { Passthrough } from './passthrough.js';
 import {
   invalidateEntryMessage,
   invalidateEveryEntryMessage,
@@ -19,6 +20,7 @@ export class Notifier implements KernelNotifier {
   invalidateEveryEntry: (() => void) | undefined;
   keepsWrites = false;
   writeBack: ((nodes: readonly NodeId[]) => Promise<void>) | undefined;
+  #passthrough: Passthrough | undefined;
   #expireOnly = false;
   #waiting: Buffer[] = [];
   #sending: Promise<void> | undefined;
@@ -31,6 +33,15 @@ export class Notifier implements KernelNotifier {
   /** The kernel can expire names instead of cutting them off. */
   useExpireOnly(): void {
     this.#expireOnly = true;
+  }
+
+  /** The kernel reads local files by itself. */
+  usePassthrough(passthrough: Passthrough): void {
+    this.#passthrough = passthrough;
+  }
+
+  get localFiles(): KernelLocalFiles | undefined {
+    return this.#passthrough?.isRefused === false ? this.#passthrough : undefined;
   }
 
   /** The kernel counts epochs: names of an older one are asked for again. */

@@ -105,6 +105,11 @@ export interface OpenReply {
   /** close needs no FLUSH. */
   readonly noFlush?: boolean;
   readonly nonSeekable?: boolean;
+  /**
+   * The kernel reads the local file of this id (`KernelNotifier.localFiles`) itself, and asks for no bytes. While one handle of a
+   * node is open so, others must have the same id; while one is open without, others must have none.
+   */
+  readonly backingId?: number;
 }
 
 /** A place in an open file. */
@@ -129,6 +134,17 @@ export interface FileSystemStatistics {
   readonly files: number;
   readonly filesFree: number;
   readonly nameBytesMax: number;
+}
+
+/** Local files that the kernel reads by itself, for those who open a file of the mount. */
+export interface KernelLocalFiles {
+  /**
+   * An id for `OpenReply.backingId`, or undefined where the kernel does not want the file. The kernel holds the file by itself: the
+   * descriptor stays the caller's, who may close it at once. The file may be unlinked, but not changed.
+   */
+  open(descriptor: number): number | undefined;
+  /** Nobody opens with the id any more; and what is open with it has been released. */
+  close(id: number): void;
 }
 
 /**
@@ -156,6 +172,8 @@ export interface KernelNotifier {
    * inside a request about one of them.
    */
   readonly writeBack?: ((nodes: readonly NodeId[]) => Promise<void>) | undefined;
+  /** Only while the kernel may and can read local files by itself. */
+  readonly localFiles?: KernelLocalFiles | undefined;
   /** Resolves when the kernel has taken all that was sent so far; lets `discard` answer after the old view is gone. */
   drain?(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import type { KernelNotifier } from './file-system.js';
+import type { KernelLocalFiles, KernelNotifier } from './file-system.js';
 import type { Node } from './node.js';
 
 /** How many notices are sent in one turn of the event loop: the kernel's requests are answered between. */
@@ -21,6 +21,11 @@ export class KernelNotices {
   /** The kernel keeps what programs write, and says itself what size and times a file has. */
   get keepsWrites(): boolean {
     return this.#notifier?.keepsWrites === true;
+  }
+
+  /** Where the kernel reads local files by itself. */
+  get localFiles(): KernelLocalFiles | undefined {
+    return this.#notifier?.localFiles;
   }
 
   /** The name in `parent` may mean something else now. */

@@ -1,6 +1,7 @@
 import type { Artifact } from '../artifacts/ports.js';
 import type { VersionInfo, VersionTree } from '../catalog/ports.js';
 import type { Entry } from '../model/entry.js';
+import type { KernelNotices } from './kernel-notices.js';
 import type { Node } from './node.js';
 import { VersionDirectory, VersionNode, type VersionOwner } from './nodes/version.js';
 import { type InoKey, inoKey, versionSpace } from './shown-ino.js';
@@ -14,13 +15,21 @@ export class VersionView implements VersionOwner {
   readonly version: VersionInfo;
   readonly tree: VersionTree;
   readonly inos: InoKey;
+  readonly notices: KernelNotices;
   readonly #nodes = new Map<string | number, VersionNode>();
   readonly #unused: () => void;
 
-  constructor(artifact: Artifact, version: VersionInfo, tree: VersionTree, unused: () => void) {
+  constructor(
+    artifact: Artifact,
+    version: VersionInfo,
+    tree: VersionTree,
+    notices: KernelNotices,
+    unused: () => void,
+  ) {
     this.artifact = artifact;
     this.version = version;
     this.tree = tree;
+    this.notices = notices;
     this.inos = inoKey(artifact.id, versionSpace(version.version));
     this.#unused = unused;
   }

@@ -61,7 +61,10 @@ export class Views implements Realm {
     if (known !== undefined) return known.then((view) => view.root(via));
     const opening = artifact
       .versionTree(version)
-      .then((tree) => new VersionView(artifact, version, tree, () => this.#versionViews.delete(key)));
+      .then(
+        (tree) =>
+          new VersionView(artifact, version, tree, this.notices, () => this.#versionViews.delete(key)),
+      );
     this.#versionViews.set(key, opening);
     return opening.then(
       (view) => {

@@ -7,6 +7,7 @@ import { BlockReader } from '../../src/content/block-reader.js';
 import { DiskBudget } from '../../src/content/disk-budget.js';
 import { DiskCache } from '../../src/content/disk-cache.js';
 import type { ExtentMap } from '../../src/content/extent-map.js';
+import { LocalObjects } from '../../src/content/local-objects.js';
 import { MemoryCache } from '../../src/content/object-blocks.js';
 import type { FileContent, JournaledPart, JournaledUpload, UploadJournal } from '../../src/content/ports.js';
 import { ReadAheadBudget } from '../../src/content/read-ahead.js';
@@ -126,7 +127,8 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const disk = new DiskCache(join(directory, 'cache'), budget, 256 << 20);
   const fetcher = new BlockFetcher(store, memory, disk, 64 << 20);
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
-  const reader = new BlockReader({ memory, fetcher, staging, readAhead, objectKey });
+  const localObjects = new LocalObjects(disk, store);
+  const reader = new BlockReader({ memory, fetcher, staging, readAhead, localObjects, objectKey });
   return {
     budget,
     staging,

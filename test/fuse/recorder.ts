@@ -32,6 +32,7 @@ export const initOptions = {
   readAheadBytesMax: 4 << 20,
   backgroundMax: 64,
   writebackCache: false,
+  passthrough: false,
 };
 
 /** Answers of a file system by method name; each call is written down with its arguments, less the context. */

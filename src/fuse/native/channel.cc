@@ -1,6 +1,7 @@
 #include "channel.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -12,6 +13,16 @@ namespace {
 
 constexpr size_t kAlignment = 8;
 constexpr size_t kHeaderBytes = 16;
+
+// Protocol 7.40; the headers this is built with may be older.
+struct BackingMap {
+  int32_t fd;
+  uint32_t flags;
+  uint64_t padding;
+};
+constexpr int kDeviceMagic = 229;
+constexpr unsigned long kBackingOpen = _IOW(kDeviceMagic, 1, BackingMap);
+constexpr unsigned long kBackingClose = _IOW(kDeviceMagic, 2, uint32_t);
 
 size_t Aligned(size_t offset) { return (offset + kAlignment - 1) & ~(kAlignment - 1); }
 
@@ -91,6 +102,8 @@ Napi::Function Channel::Define(Napi::Env env) {
                          InstanceMethod<&Channel::Reply>("reply"),
                          InstanceMethod<&Channel::ReplyWith>("replyWith"),
                          InstanceMethod<&Channel::Notify>("notify"),
+                         InstanceMethod<&Channel::OpenBacking>("openBacking"),
+                         InstanceMethod<&Channel::CloseBacking>("closeBacking"),
                          InstanceMethod<&Channel::Close>("close"),
                      });
 }
@@ -228,6 +241,22 @@ Napi::Value Channel::Notify(const Napi::CallbackInfo& info) {
   Napi::Promise promise = worker->Promise();
   worker->Queue();
   return promise;
+}
+
+Napi::Value Channel::OpenBacking(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (descriptor_ == nullptr) return Napi::Number::New(env, -EBADF);
+  BackingMap map = {};
+  map.fd = info[0].As<Napi::Number>().Int32Value();
+  const int id = ioctl(descriptor_->get(), kBackingOpen, &map);
+  return Napi::Number::New(env, id < 0 ? -errno : id);
+}
+
+Napi::Value Channel::CloseBacking(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (descriptor_ == nullptr) return Napi::Number::New(env, -EBADF);
+  const uint32_t id = Uint32Of(env, info[0]);
+  return Napi::Number::New(env, ioctl(descriptor_->get(), kBackingClose, &id) < 0 ? -errno : 0);
 }
 
 void Channel::Close(const Napi::CallbackInfo& info) {

@@ -25,6 +25,9 @@
 //     Sends complete notifications that follow each other, from libuv's pool, because the kernel may make the writer
 //     wait for a lock whose holder waits for us. `messages` must not change meanwhile. Answers 0 or the first -errno
 //     other than ENOENT (the kernel did not know the thing; nothing to forget).
+//   openBacking(file: number): number, closeBacking(id: number): number
+//     Registers an open file with the kernel, which holds it by itself from then on: answers an id above 0, under which
+//     opens may name it, or -errno. closeBacking lets go of it; opens that named it keep it. 0 or -errno.
 //   close(): void
 //     Stops and lets go of the descriptor. Every later call answers -EBADF.
 class Channel : public Napi::ObjectWrap<Channel> {
@@ -53,6 +56,8 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::Value Reply(const Napi::CallbackInfo& info);
   Napi::Value ReplyWith(const Napi::CallbackInfo& info);
   Napi::Value Notify(const Napi::CallbackInfo& info);
+  Napi::Value OpenBacking(const Napi::CallbackInfo& info);
+  Napi::Value CloseBacking(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 
   int StartPolling();

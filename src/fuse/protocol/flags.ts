@@ -25,6 +25,7 @@ export const initFlag = {
 /** INIT, second word (bits 32 and up of the whole). */
 export const initFlag2 = {
   expireOnly: 1 << 3,
+  passthrough: 1 << 5,
 } as const;
 
 /** Answer to OPEN, OPENDIR and CREATE. */
@@ -34,6 +35,7 @@ export const openReplyFlag = {
   nonSeekable: 1 << 2,
   cacheDirectory: 1 << 3,
   noFlush: 1 << 5,
+  passthrough: 1 << 7,
 } as const;
 
 /** OPEN, second word; CREATE, fourth. */

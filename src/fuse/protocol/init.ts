@@ -5,12 +5,17 @@ import { Refusal } from './refusal.js';
 import { type Reply, replyBody } from './reply.js';
 import type { Request } from './request.js';
 
-/** The protocol we speak: from Linux 5.4 on; what we use of it ends at 7.38. */
+/** The protocol we speak: from Linux 5.4 on; what we use of it ends at 7.40, but for epochs (7.44). */
 export const protocolMajor = 7;
 const protocolMinorMin = 31;
 const protocolMinorMax = 45;
 
 const pageBytes = 4096;
+/**
+ * The files that the kernel reads for us lie on a file system that is no layer over another; so other layers (overlayfs)
+ * may still lie over ours.
+ */
+const stackDepthMax = 1;
 
 export interface InitOptions {
   /** Largest READ and WRITE, in bytes: a multiple of the page size. */
@@ -19,6 +24,8 @@ export interface InitOptions {
   /** Requests nobody waits for (read-ahead, write-back) that the kernel may have under way. */
   readonly backgroundMax: number;
   readonly writebackCache: boolean;
+  /** Lets the kernel read local files by itself; it does not do that beside the write-back cache, which goes before. */
+  readonly passthrough: boolean;
 }
 
 /** What kernel and driver agreed on. */
@@ -84,11 +91,12 @@ export function negotiate(offer: InitOffer, options: InitOptions): Negotiated {
       `the kernel speaks FUSE ${offer.major}.${offer.minor}; at least ${protocolMajor}.${protocolMinorMin} (Linux 5.4) is needed`,
     );
   }
-  const maybe = options.writebackCache ? initFlag.writebackCache : 0;
+  const flags = offer.flags & (wanted | (options.writebackCache ? initFlag.writebackCache : 0));
+  const passthrough = options.passthrough && (flags & initFlag.writebackCache) === 0;
   return {
     minor: Math.min(offer.minor, protocolMinorMax),
-    flags: offer.flags & (wanted | maybe),
-    flags2: offer.flags2 & initFlag2.expireOnly,
+    flags,
+    flags2: offer.flags2 & (initFlag2.expireOnly | (passthrough ? initFlag2.passthrough : 0)),
     options: { ...options, readAheadBytesMax: Math.min(options.readAheadBytesMax, offer.readAheadBytesMax) },
   };
 }
@@ -106,6 +114,7 @@ export function replyInit(reply: Reply, agreed: Negotiated): void {
   fields.u32(replyBody + 6, 1); // times are kept to the nanosecond
   fields.u16(replyBody + 7, options.requestBytesMax / pageBytes, 0);
   fields.u32(replyBody + 8, agreed.flags2);
+  if ((agreed.flags2 & initFlag2.passthrough) !== 0) fields.u32(replyBody + 9, stackDepthMax);
 }
 
 /** The kernel speaks a newer major: we say ours, and it asks again in that. */

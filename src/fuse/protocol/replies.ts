@@ -30,13 +30,15 @@ const openWords = 4;
 function packOpen(fields: Fields, at: number, open: OpenReply): void {
   let flags = 0;
   if (open.directIo) flags |= openReplyFlag.directIo;
-  if (open.keepCache) flags |= openReplyFlag.keepCache;
+  if (open.backingId !== undefined) flags |= openReplyFlag.passthrough;
+  // The kernel refuses both together: it has no pages of such a file.
+  else if (open.keepCache) flags |= openReplyFlag.keepCache;
   if (open.nonSeekable) flags |= openReplyFlag.nonSeekable;
   if (open.cacheDirectory) flags |= openReplyFlag.cacheDirectory;
   if (open.noFlush) flags |= openReplyFlag.noFlush;
   fields.u64(at, open.handle);
   fields.u32(at + 2, flags);
-  fields.u32(at + 3, 0);
+  fields.u32(at + 3, open.backingId ?? 0);
 }
 
 export function replyOpen(reply: Reply, open: OpenReply): void {

@@ -9,6 +9,7 @@ import { limits } from '../../model/limits.js';
 import type { MaybePromise } from '../../util/maybe-promise.js';
 import { DirectoryHandle } from '../directory-handle.js';
 import type { Attributes, RequestContext } from '../file-system.js';
+import type { KernelNotices } from '../kernel-notices.js';
 import {
   type Directory,
   type FileHandle,
@@ -18,6 +19,7 @@ import {
   type OpenDirectory,
 } from '../node.js';
 import { wantsChange } from '../open-flags.js';
+import { PassThrough } from '../pass-through.js';
 import { type InoKey, shownIno } from '../shown-ino.js';
 import { errorText } from '../text/error.js';
 
@@ -27,6 +29,7 @@ export interface VersionOwner {
   readonly version: VersionInfo;
   readonly tree: VersionTree;
   readonly inos: InoKey;
+  readonly notices: KernelNotices;
   fileOf(entry: Entry): Node;
   directoryOf(entry: Entry, parent: VersionDirectory): Node;
   forgotten(node: VersionNode): void;
@@ -41,6 +44,8 @@ export class VersionNode extends Node {
   readonly entrySeconds: number = limits.kernelCacheSeconds;
   readonly attrSeconds = limits.kernelCacheSeconds;
   #attributes: Attributes | undefined;
+  /** null: never, for it is not one whole object. */
+  #passThrough: PassThrough | null | undefined;
 
   constructor(owner: VersionOwner, entry: Entry, key: string | number) {
     super();
@@ -79,7 +84,8 @@ export class VersionNode extends Node {
   override open(context: RequestContext, flags: number): MaybePromise<FileHandle> {
     if (wantsChange(flags)) throw this.refusal(this.entry.name);
     if (this.kind !== 'file') return super.open(context, flags);
-    return new VersionHandle(this.owner, this.entry);
+    if (this.#passThrough === undefined) this.#passThrough = passThroughOf(this.owner, this.entry);
+    return new VersionHandle(this.owner, this.entry, this.#passThrough);
   }
 
   override getXattr(name: string): Uint8Array {
@@ -148,18 +154,23 @@ const rootEntrySeconds = (via: string): number =>
   /^@[a-z]/.test(via) && !/^@v\d+$/.test(via) ? 0 : limits.kernelCacheVersionRootSeconds;
 
 class VersionHandle implements FileHandle {
-  readonly reply = { keepCache: true, noFlush: true };
+  readonly reply: FileHandle['reply'];
   readonly #owner: VersionOwner;
   readonly #entry: Entry;
+  readonly #passThrough: PassThrough | null;
   #reader: FileReader | null = null;
 
-  constructor(owner: VersionOwner, entry: Entry) {
+  constructor(owner: VersionOwner, entry: Entry, passThrough: PassThrough | null) {
     this.#owner = owner;
     this.#entry = entry;
+    this.#passThrough = passThrough;
+    const backingId = passThrough?.opened();
+    this.reply = backingId === undefined ? keptByKernel : { backingId, noFlush: true };
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
     this.#reader ??= this.#owner.artifact.openVersionFile(entryContent(this.#entry));
+    this.#passThrough?.read(length);
     return this.#reader.read(offset, length, context.signal);
   }
   write(): never {
@@ -175,7 +186,18 @@ class VersionHandle implements FileHandle {
   release(): void {
     this.#reader?.close();
     this.#reader = null;
+    this.#passThrough?.closed();
   }
+}
+
+const keptByKernel = { keepCache: true, noFlush: true };
+
+/** Smaller files lie in packs, where there is no local file of their own. */
+function passThroughOf({ artifact, notices }: VersionOwner, { size, extents }: Entry): PassThrough | null {
+  const [extent, another] = extents ?? [];
+  if (extent === undefined || another !== undefined || extent.object === null) return null;
+  if (size < limits.packFileBytesMax || extent.offset !== 0 || extent.length !== size) return null;
+  return new PassThrough(notices, artifact.localObject(extent.object, size), size);
 }
 
 function entryAttributes(inos: InoKey, entry: Entry): Attributes {
