@@ -10,7 +10,7 @@ import type { LocalObject } from './ports.js';
 export class LocalObjects {
   readonly #disk: DiskCache;
   readonly #store: Pick<ObjectStore, 'head'>;
-  readonly #verifying = new Set<string>();
+  readonly #verifying = new Map<string, Promise<void>>();
 
   constructor(disk: DiskCache, store: Pick<ObjectStore, 'head'>) {
     this.#disk = disk;
@@ -19,6 +19,11 @@ export class LocalObjects {
 
   of(key: string, size: number): LocalObject {
     return { open: () => this.#open(key, size), verify: () => this.#verify(key, size) };
+  }
+
+  /** Resolves when nothing is being verified. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#verifying.values());
   }
 
   #open(key: string, size: number): number | undefined {
@@ -33,10 +38,10 @@ export class LocalObjects {
 
   #verify(key: string, size: number): void {
     if (this.#verifying.has(key)) return;
-    this.#verifying.add(key);
-    this.#verifyNow(key, size)
+    const verifying = this.#verifyNow(key, size)
       .catch(() => {}) // then it is read through us, which says what is wrong
       .finally(() => this.#verifying.delete(key));
+    this.#verifying.set(key, verifying);
   }
 
   async #verifyNow(key: string, size: number): Promise<void> {

@@ -136,6 +136,7 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
     disk,
     fetcher,
     readAhead,
+    localObjects,
     reader,
     async [Symbol.asyncDispose]() {
       await disk[Symbol.asyncDispose]();

@@ -1,4 +1,8 @@
+import { fstatSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
+import { limits } from '../../../src/model/limits.js';
+import type { OpenReply } from '../../../src/vfs/file-system.js';
 import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags.js';
 import { outcome } from '../support/user.js';
 import { World } from '../support/world.js';
@@ -89,4 +93,74 @@ test('V5: NAME@latest and NAME@alias are asked for each time, and lead to anothe
   const pinned = await user.node('m@v0');
   expect(pinned.entrySeconds).toBeGreaterThan(0);
   for (const entry of [before, after, pinned]) user.forget(entry);
+});
+
+/** A kernel that reads local files, and has read them when it is given them. */
+function passThrough() {
+  const open = new Map<number, string>();
+  let lastId = 0;
+  user.told.localFiles = {
+    open: (descriptor) => {
+      expect(fstatSync(descriptor).size).toBe(limits.packFileBytesMax);
+      open.set(++lastId, readFileSync(descriptor, 'latin1'));
+      return lastId;
+    },
+    close: (id) => expect(open.delete(id)).toBe(true),
+  };
+  return open;
+}
+
+const large = 'abcdefgh'.repeat(limits.packFileBytesMax / 8);
+
+/** Reads it through us, as often as it takes until it is verified; answers the reply that has an id. */
+async function openedByKernel(path: string): Promise<OpenReply> {
+  for (let tries = 0; tries < 400; tries++) {
+    const opened = await user.open(path, O_RDONLY);
+    if (opened.backingId !== undefined) return opened;
+    expect((await user.readAll(opened.handle, 1 << 20)) === large).toBe(true);
+    await user.close(opened.handle);
+    await sleep(5);
+  }
+  throw new Error(`${path} is not passed through`);
+}
+
+test('V6: a large file of a version that is wholly cached and verified is read by the kernel itself, where it can', async () => {
+  await user.write('m/large', large);
+  await user.commit('m', 'large\n');
+  const kernel = passThrough();
+  const opened = await openedByKernel('m@v1/large');
+  expect(opened).not.toHaveProperty('keepCache');
+  expect(kernel.get(opened.backingId ?? 0) === large).toBe(true);
+  await user.close(opened.handle);
+  expect([...kernel.keys()]).toEqual([]);
+  for (const path of ['m/large', 'm@v1/d/f']) {
+    const reply = await user.open(path, O_RDONLY);
+    expect(reply.backingId).toBeUndefined();
+    await user.close(reply.handle);
+  }
+});
+
+test('V7: who opens such a file first decides for all who have it open at the same time', async () => {
+  await user.write('m/large', large);
+  await user.commit('m', 'large\n');
+  const kernel = passThrough();
+  const known = await user.node('m@v1/large'); // as for the kernel, while it is open
+  const first = await openedByKernel('m@v1/large');
+  user.told.localFiles = undefined;
+  const second = await user.open('m/.artifact/versions/v1/large', O_RDONLY);
+  expect(second.backingId).toBe(first.backingId);
+  await user.close(first.handle);
+  expect([...kernel.keys()]).toEqual([second.backingId]);
+  await user.close(second.handle);
+  expect([...kernel.keys()]).toEqual([]);
+  const third = await user.open('m@v1/large', O_RDONLY);
+  expect(third.backingId).toBeUndefined();
+  passThrough();
+  const fourth = await user.open('m@v1/large', O_RDONLY);
+  expect(fourth.backingId).toBeUndefined();
+  await user.close(third.handle);
+  await user.close(fourth.handle);
+  const fifth = await openedByKernel('m@v1/large');
+  await user.close(fifth.handle);
+  user.forget(known);
 });

@@ -5,6 +5,7 @@ import { createFileSystem } from '../../../src/vfs/create-file-system.js';
 import type {
   Attributes,
   DirectoryEntry,
+  KernelLocalFiles,
   NodeEntry,
   NodeId,
   OpenReply,
@@ -39,6 +40,7 @@ class Told {
   epochs = 0;
   drained = 0;
   keepsWrites = false;
+  localFiles: KernelLocalFiles | undefined;
   writeBack: (nodes: readonly NodeId[]) => Promise<void> = async () => {};
   invalidateEntry(parent: NodeId, name: string): void {
     this.entries.push(`${parent}/${name}`);
