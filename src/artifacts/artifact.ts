@@ -15,7 +15,7 @@ import { Committer } from './commit/committer.js';
 import { CommitPlan } from './commit/plan.js';
 import { openFiles } from './commit/seal.js';
 import { applied, type DiffResult, diff, walkAll } from './diff.js';
-import { dropStage, followLog } from './drop-stage.js';
+import { dropStage, followLog, removeDropped } from './drop-stage.js';
 import type { Artifact, ArtifactStatus, CommitOptions, CommitResult, Invalidation } from './ports.js';
 import { stagedSummary } from './status.js';
 import type { ArtifactTree } from './tree/working-tree.js';
@@ -152,11 +152,12 @@ export class WorkspaceArtifact implements Artifact {
     return this.committer.exclusive(async () => {
       const count = await this.#withSnapshot((view) => stagedSummary(view, 0));
       const manifests = this.#stage.row?.manifest == null ? 0 : 1;
-      await dropStage(this.tree, this.#parts.catalog);
+      const dropped = await dropStage(this.tree, this.#parts.catalog);
       this.committer.forgetConflicts();
       this.#refusedManifest = null;
       this.#lastError = '';
       this.invalidate({ type: 'all' });
+      if (dropped !== null) await removeDropped(this.tree, dropped);
       return count.stagedCount + manifests;
     });
   }

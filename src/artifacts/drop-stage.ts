@@ -1,5 +1,6 @@
-import type { Catalog, VersionTree } from '../catalog/ports.js';
+import type { Catalog } from '../catalog/ports.js';
 import type { Ino } from '../model/entry.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import { transaction } from '../util/sqlite.js';
 import type { Manifest } from '../workspace/records.js';
 import type { StageBase } from './stage-db/stage-rows.js';
@@ -37,57 +38,64 @@ export async function followLog(tree: ArtifactTree, catalog: Catalog): Promise<b
   });
 }
 
-/** The working view is the newest version again; open files without a name there go on reading what they have. */
-export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<void> {
+/** A stage that is no more. Its rows and staging files are still there, for `removeDropped`. */
+export interface Dropped {
+  readonly s: number;
+  /** Inodes that open files read although they have no name any more: their staging files go with them. */
+  readonly held: ReadonlySet<Ino>;
+}
+
+/**
+ * The working view is the newest version again; open files without a name there go on reading what they have. null:
+ * nothing was staged.
+ */
+export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<Dropped | null> {
   const { core, content } = tree;
   const { stage } = core;
-  if (!stage.exists) return;
+  if (!stage.exists) return null;
   // A new artifact that is not linked has its own first version at most.
   const base = latestBase(catalog, stage.artifactId);
   const next = base === null ? null : await catalog.tree(stage.artifactId, base.tree);
-  await content.quiet(() =>
+  return content.quiet(() =>
     withEntries(
       core,
       next,
       (node) => node.base,
       (entries) => {
-        const nodes = new Map(core.table.all().map((node) => [node.ino, node]));
-        const paths = new Map([...nodes.values()].map((node) => [node, node.base]));
-        const files = stagedFiles(core);
-        deleteRows(core, base);
-        switchNodes(core, next, paths, entries);
-        for (const [ino, numbers] of files) dropFiles(tree, ino, nodes.get(ino), numbers);
+        const { s } = stage;
+        const nodes = core.table.all();
+        leaveStage(core, base);
+        core.base = next;
+        for (const node of nodes) node.staged = next === null && node === core.root;
+        rebaseNodes(core, (node) => node.base, entries);
+        const held = nodes.filter((node) => !node.hasName && node.holds > 0);
+        return { s, held: new Set(held.map(({ ino }) => ino)) };
       },
     ),
   );
 }
 
+/** A few at a time; what a killed daemon leaves of it is removed at the next start. */
+export async function removeDropped(tree: ArtifactTree, { s, held }: Dropped): Promise<void> {
+  const { core, content } = tree;
+  await new LoopTurn().each(core.db.inodes.eachStagingFiles(s), ([ino, files]) => {
+    if (!held.has(ino)) content.dropSealed(ino, files);
+  });
+  await core.db.deleteRows(s);
+}
+
 const pathInBase = (node: Node) => (node.hasName ? node.base : undefined);
 
-function dropFiles(tree: ArtifactTree, ino: Ino, node: Node | undefined, files: readonly number[]): void {
-  const { cleaner } = tree.content;
-  if (node === undefined) cleaner.dropUnread(ino, files);
-  // Without a name but held: the files go with the inode.
-  else if (node.hasName || node.holds === 0) cleaner.drop(node, files);
-}
-
-/** Maps of nodes in memory are read while their rows are there: open files go on reading. */
-function stagedFiles(core: TreeCore): (readonly [Ino, readonly number[]])[] {
-  for (const node of core.table.all()) if (node.staged && node.kind === 'file') void node.map;
-  return core.db.inodes.stagingFilesByInode(core.stage.s);
-}
-
-function deleteRows(core: TreeCore, base: StageBase | null): void {
+/** All rows in one turn would hold up everything else: they are left behind. */
+function leaveStage(core: TreeCore, base: StageBase | null): void {
   const { db, stage } = core;
   const state = stage.save();
   try {
     transaction(db.db, () => {
-      db.inodes.deleteAll(stage.s);
-      db.dirents.deleteAll(stage.s);
-      db.sealed.deleteAll(stage.s);
-      if (stage.isNew)
+      if (stage.isNew) {
         stage.update({ base, manifest: typeOnly(stage.row?.manifest), conflicts: [], gen: stage.gen + 1 });
-      else stage.remove(base);
+        stage.leaveRows();
+      } else stage.remove(base);
       if (base === null) resetNewRoot(core);
     });
   } catch (error) {
@@ -108,15 +116,4 @@ function resetNewRoot(core: TreeCore): void {
 function typeOnly(manifest: Manifest | null | undefined): Manifest | null {
   const type = manifest?.['type'];
   return type === undefined ? null : { type };
-}
-
-function switchNodes(
-  core: TreeCore,
-  next: VersionTree | null,
-  paths: ReadonlyMap<Node, string | null>,
-  entries: Parameters<typeof rebaseNodes>[2],
-): void {
-  core.base = next;
-  for (const node of paths.keys()) node.staged = next === null && node === core.root;
-  rebaseNodes(core, (node) => paths.get(node) ?? null, entries);
 }

@@ -264,7 +264,7 @@ export class Committer {
     if (intent !== undefined) {
       const result = await this.#parts.publisher.resolve(intent, core.db.intents);
       if (result !== null) {
-        const before = core.db.inodes.stagingFilesByInode(row.s);
+        const before = [...core.db.inodes.eachStagingFiles(row.s)];
         await this.#retire(row.commitId, result, before);
         return true;
       }

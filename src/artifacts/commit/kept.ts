@@ -1,53 +1,49 @@
-import type { Ino } from '../../model/entry.js';
+import { type Ino, rootIno } from '../../model/entry.js';
+import type { StagedName } from '../stage-db/dirent-rows.js';
 import type { TreeCore } from '../tree/tree-core.js';
-
-interface KeptName {
-  readonly parent: Ino;
-  readonly name: string;
-  readonly ino: Ino | null;
-  readonly gen: number;
-}
 
 /** What stays of a stage whose generations up to `sealed` were published. */
 export interface Kept {
   /** Changed inodes and the directories that lead to a change; true when a staged name leads to the inode. */
   readonly inodes: ReadonlyMap<Ino, boolean>;
-  readonly names: readonly KeptName[];
+  readonly names: readonly Readonly<StagedName>[];
 }
 
-const nothing: Kept = { inodes: new Map(), names: [] };
-
+/** The time it takes is that of what stays, not of what was published. */
 export function findKept(core: TreeCore, sealed: number): Kept {
   const { db, stage } = core;
   const { s } = stage;
-  const open = db.inodes.changedSince(s, sealed);
-  if (open.length === 0 && !db.dirents.changedSince(s, sealed)) return nothing;
-  const all = db.dirents.all(s);
-  const parents = new Map<Ino, Ino[]>();
-  for (const { parent, ino, gen } of all) {
-    if (gen > sealed) open.push(parent);
-    if (ino === null) continue;
-    const known = parents.get(ino);
-    if (known === undefined) parents.set(ino, [parent]);
-    else known.push(parent);
-  }
+  const changed = db.dirents.changedSince(s, sealed);
+  const names = new Map(changed.map((each) => [keyOf(each), each]));
   const inodes = new Map<Ino, boolean>();
-  for (let ino = open.pop(); ino !== undefined; ino = open.pop()) {
-    if (inodes.has(ino)) continue;
-    inodes.set(ino, parents.has(ino));
-    open.push(...(parents.get(ino) ?? []));
+  let open = new Set([...db.inodes.changedSince(s, sealed), ...changed.map(({ parent }) => parent)]);
+  while (open.size > 0) {
+    for (const ino of open) inodes.set(ino, false);
+    const leading = namesOf(core, [...open]);
+    for (const each of leading) {
+      names.set(keyOf(each), each);
+      if (each.ino !== null) inodes.set(each.ino, true);
+    }
+    open = new Set(leading.map(({ parent }) => parent).filter((parent) => !inodes.has(parent)));
   }
-  const names = all.filter(({ ino, gen }) => gen > sealed || (ino !== null && inodes.has(ino)));
-  return { inodes, names };
+  return { inodes, names: [...names.values()] };
 }
 
-/** Deletes all other rows of a stage of which something stays. Inside a transaction. */
-export function deletePublished(core: TreeCore, kept: Kept): void {
-  const { db, stage } = core;
-  const { s } = stage;
-  db.dirents.deleteAll(s);
-  for (const { parent, name, ino, gen } of kept.names) db.dirents.put(s, parent, name, ino, gen);
-  for (const { ino, logged } of db.inodes.numbers(s)) {
-    if (!kept.inodes.has(ino)) db.inodes.delete(s, ino, logged);
+const keyOf = ({ parent, name }: StagedName) => `${parent}/${name}`;
+
+/** The staged names of inodes: of one that has a single name memory knows it. */
+function namesOf(core: TreeCore, inos: readonly Ino[]): StagedName[] {
+  const { db, stage, table } = core;
+  const names: StagedName[] = [];
+  const unknown: Ino[] = [];
+  for (const ino of inos) {
+    if (ino === rootIno) continue;
+    const node = table.get(ino);
+    const parent = node?.kind === 'dir' || node?.nlink === 1 ? node.parent : null;
+    const row = parent === null ? undefined : db.dirents.get(stage.s, parent.ino, node?.name ?? '');
+    if (parent === null || row?.ino !== ino) unknown.push(ino);
+    else names.push({ ...row, parent: parent.ino });
   }
+  if (unknown.length > 0) names.push(...db.dirents.namesOf(stage.s, unknown));
+  return names;
 }

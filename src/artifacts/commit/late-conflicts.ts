@@ -42,8 +42,7 @@ function candidates(core: TreeCore, places: Places): Candidate[] {
     const path = places.pathOf(ino, row.base);
     if (path !== null) found.push({ was: row.base, path });
   }
-  for (const { parent, name, gen } of db.dirents.all(s)) {
-    if (gen <= sealed) continue;
+  for (const { parent, name } of db.dirents.changedSince(s, sealed)) {
     const directory = db.inodes.get(s, parent);
     if (directory === undefined) continue;
     const path = places.pathOf(parent, directory.base);

@@ -10,7 +10,7 @@ import type { StageBase } from '../stage-db/stage-rows.js';
 import type { Node } from '../tree/node.js';
 import { type Entries, rebaseNodes, withEntries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
-import { deletePublished, findKept, type Kept } from './kept.js';
+import { findKept, type Kept } from './kept.js';
 import { lateConflicts } from './late-conflicts.js';
 import { findLost, type Lost, neededPaths, recountLinks, renumber } from './onto-others.js';
 import { Places } from './places.js';
@@ -106,17 +106,16 @@ function retireRows(
     transaction(db.db, () => {
       if (entries !== null) lost = findLost(core, before, places, entries);
       kept = renumber(before, lost);
-      if (before.inodes.size > 0) deletePublished(core, { inodes: before.inodes, names: kept.names });
       const staged = stagedPaths(work, before);
+      // What stays moves to a number of its own: to delete all the rest would hold up everything else.
+      stage.leaveRows();
+      for (const { parent, name, ino, gen } of kept.names) db.dirents.put(stage.s, parent, name, ino, gen);
       for (const ino of before.inodes.keys()) {
         const mine = lost.get(ino);
-        if (mine !== undefined) moveLost(core, ino, mine, sealed);
+        if (mine !== undefined) moveLost(work, mine);
         else moveRow(work, ino, staged, entries);
       }
       if (entries !== null) recountLinks(core, kept, entries);
-      // All the rows of a large stage would hold up everything else: what is not needed goes afterwards.
-      if (before.inodes.size === 0) stage.leaveRows();
-      else db.sealed.deleteAll(work.s);
       db.forgetIntent(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
       moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
@@ -129,11 +128,11 @@ function retireRows(
 }
 
 /** Where in the new version the kept names are that lie in a directory of it. */
-function stagedPaths({ core, places }: Work, kept: Kept): Set<string> {
-  const { db, stage } = core;
+function stagedPaths({ core, s, places }: Work, kept: Kept): Set<string> {
+  const { db } = core;
   const paths = new Set<string>();
   for (const { parent, name, ino } of kept.names) {
-    const dir = ino === null ? null : places.pathOf(parent, db.inodes.get(stage.s, parent)?.base ?? null);
+    const dir = ino === null ? null : places.pathOf(parent, db.inodes.get(s, parent)?.base ?? null);
     if (dir !== null) paths.add(joinPath(dir, name));
   }
   return paths;
@@ -141,13 +140,13 @@ function stagedPaths({ core, places }: Work, kept: Kept): Set<string> {
 
 /** Puts a kept row on top of the new base. */
 function moveRow(
-  { core, sealed, places }: Work,
+  { core, sealed, s, places }: Work,
   ino: Ino,
   staged: ReadonlySet<string>,
   entries: Entries | null,
 ): void {
   const { db, stage } = core;
-  const row = db.inodes.get(stage.s, ino);
+  const row = db.inodes.get(s, ino);
   if (row === undefined) return;
   const sealedRow = places.row(ino);
   const base = places.pathOf(ino, row.base);
@@ -159,14 +158,14 @@ function moveRow(
   let moved: InodeRow = { ...row, base, base_nlink: isLoose ? Math.max(2, baseNlink) : baseNlink };
   // A directory that only leads to a change is as the new version has it.
   if (row.gen <= sealed && entry !== undefined) moved = { ...moved, ...attributesOf(entry) };
-  db.inodes.putRow(stage.s, moved, contentOnNewBase(core, row, sealedRow, sealed));
+  const map = row.kind === 'file' ? db.inodes.extents(s, row) : null;
+  db.inodes.putRow(stage.s, moved, map === null ? null : contentOnNewBase(row, map, sealedRow, sealed));
 }
 
 /** A new inode under the old name, with all bytes that are here; or the directory that is there now. */
-function moveLost(core: TreeCore, old: Ino, { row, path, ino, directory }: Lost, sealed: number): void {
+function moveLost({ core, s, sealed }: Work, { row, path, ino, directory }: Lost): void {
   const { db, stage } = core;
-  const map = row.kind === 'file' ? db.inodes.extents(stage.s, row) : null;
-  db.inodes.delete(stage.s, old, row.logged);
+  const map = row.kind === 'file' ? db.inodes.extents(s, row) : null;
   const base = directory === null ? null : path;
   let moved: InodeRow = { ...row, ino, base, base_nlink: directory?.nlink ?? 0, logged: 0, gen: stage.gen };
   if (directory !== null && row.gen <= sealed) moved = { ...moved, ...attributesOf(directory) };
@@ -176,13 +175,11 @@ function moveLost(core: TreeCore, old: Ino, { row, path, ino, directory }: Lost,
 
 /** The sealed bytes are in the store now; what was written since stays local. */
 function contentOnNewBase(
-  core: TreeCore,
   row: InodeRow,
+  map: ExtentMap,
   sealedRow: SealedRow | undefined,
   sealed: number,
-): { map: ExtentMap; file: number; sha256: string | null } | null {
-  if (row.kind !== 'file') return null;
-  const map = core.db.inodes.extents(core.stage.s, row);
+): { map: ExtentMap; file: number; sha256: string | null } {
   const file = row.file_gen > sealed ? row.file : 0;
   if (sealedRow?.extents == null) return { map, file, sha256: row.sha256 };
   const stored = ExtentMap.fromEntryExtents(sealedRow.extents);
@@ -246,9 +243,10 @@ function takeKeptRow(core: TreeCore, node: Node, ino: Ino, kept: Kept): boolean 
     node.staged = false;
     return false;
   }
-  const row = core.db.inodes.get(core.stage.s, ino);
+  const { s } = core.stage;
+  const row = core.db.inodes.get(s, ino);
   if (row === undefined) return false;
-  node.takeRow(row, () => core.db.inodes.extents(core.stage.s, row));
+  node.takeRow(row, () => core.db.inodes.extents(s, row));
   return true;
 }
 

@@ -8,6 +8,11 @@ export interface DirentRow {
   gen: number;
 }
 
+/** With the directory it is in. */
+export interface StagedName extends DirentRow {
+  parent: number;
+}
+
 const rowsReadAtOnce = 500;
 
 /** Reads staged names; a snapshot has one over a connection of its own. */
@@ -50,8 +55,8 @@ export class DirentRows extends DirentReader {
   readonly #deleteOf: Statement<[number, number]>;
   readonly #deleteAll: Statement<[number]>;
   readonly #child: Statement<[number, number], { ino: number }>;
-  readonly #changedSince: Statement<[number, number], { name: string }>;
-  readonly #all: Statement<[number], { parent: number; name: string; ino: number | null; gen: number }>;
+  readonly #changedSince: Statement<[number, number], StagedName>;
+  readonly #namesOf: Statement<[number, string], StagedName>;
   /** The name last found to have no row: to make a file it is looked up three times, by the kernel and by two layers. */
   #missing: { readonly s: number; readonly parent: Ino; readonly name: string } | null = null;
 
@@ -64,8 +69,10 @@ export class DirentRows extends DirentReader {
     this.#deleteOf = db.prepare('DELETE FROM dirent WHERE s = ? AND parent = ?');
     this.#deleteAll = db.prepare('DELETE FROM dirent WHERE s = ?');
     this.#child = db.prepare('SELECT ino FROM dirent WHERE s = ? AND parent = ? AND ino IS NOT NULL LIMIT 1');
-    this.#changedSince = db.prepare('SELECT name FROM dirent WHERE s = ? AND gen > ? LIMIT 1');
-    this.#all = db.prepare('SELECT parent, name, ino, gen FROM dirent WHERE s = ?');
+    this.#changedSince = db.prepare('SELECT parent, name, ino, gen FROM dirent WHERE s = ? AND gen > ?');
+    this.#namesOf = db.prepare(
+      'SELECT parent, name, ino, gen FROM dirent WHERE s = ? AND ino IN (SELECT value FROM json_each(?))',
+    );
   }
 
   override get(s: number, parent: Ino, name: string): DirentRow | undefined {
@@ -98,11 +105,12 @@ export class DirentRows extends DirentReader {
     return this.#child.get(s, parent) !== undefined;
   }
 
-  changedSince(s: number, gen: number): boolean {
-    return this.#changedSince.get(s, gen) !== undefined;
+  changedSince(s: number, gen: number): StagedName[] {
+    return this.#changedSince.all(s, gen);
   }
 
-  all(s: number): { parent: number; name: string; ino: number | null; gen: number }[] {
-    return this.#all.all(s);
+  /** The staged names of these inodes; looks through all names. */
+  namesOf(s: number, inos: readonly Ino[]): StagedName[] {
+    return this.#namesOf.all(s, JSON.stringify(inos));
   }
 }

@@ -58,12 +58,15 @@ const attributeColumns = [
   'content_gen',
 ] as const satisfies readonly (keyof InodeRow)[]; // prettier-ignore
 
+const rowsReadAtOnce = 500;
+
 /** Reads staged inodes; a snapshot has one over a connection of its own. */
 export class InodeReader {
   readonly #one: Statement<[number, number], InodeRow>;
   readonly #log: Statement<[number, number], { start: number; length: number; file: number }>;
   readonly #hardLinked: Statement<[number], InodeRow>;
   readonly #files: Statement<[], FileRow>;
+  readonly #filesAfter: Statement<[number, number, number], FileRow>;
   readonly #contentChanged: Statement<[number, number], { ino: number }>;
 
   constructor(db: Database) {
@@ -75,6 +78,9 @@ export class InodeReader {
     );
     this.#contentChanged = db.prepare(
       "SELECT ino FROM inode WHERE s = ? AND content_gen > ? AND kind = 'file' AND file <> 0",
+    );
+    this.#filesAfter = db.prepare(
+      "SELECT s, ino, file, extents, logged FROM inode WHERE s = ? AND ino > ? AND kind = 'file' ORDER BY ino LIMIT ?",
     );
     this.#files = db.prepare(
       "SELECT s, ino, file, extents, logged FROM inode WHERE kind = 'file' AND s IN (SELECT s FROM stage)",
@@ -109,12 +115,18 @@ export class InodeReader {
     return named;
   }
 
-  /** The staging files of one stage. */
-  stagingFilesByInode(s: number): (readonly [Ino, readonly number[]])[] {
-    const rows = this.#files.all().filter((row) => row.s === s);
-    return rows
-      .map((row) => [row.ino, this.#localFiles(row)] as const)
-      .filter(([, files]) => files.length > 0);
+  /** The staging files of one stage. Read a few at a time: rows may change meanwhile, but none may be added. */
+  *eachStagingFiles(s: number): Iterable<readonly [Ino, readonly number[]]> {
+    let after = -1;
+    for (;;) {
+      const rows = this.#filesAfter.all(s, after, rowsReadAtOnce);
+      for (const row of rows) {
+        const files = this.#localFiles(row);
+        if (files.length > 0) yield [row.ino, files];
+      }
+      if (rows.length < rowsReadAtOnce) return;
+      after = rows.at(-1)?.ino ?? after;
+    }
   }
 
   /** Inodes whose content changed after generation `gen` and that have a staging file of their own. */
@@ -146,7 +158,6 @@ export class InodeRows extends InodeReader {
   readonly #delete: Statement<[number, number]>;
   readonly #changedSince: Statement<[number, number], { ino: number }>;
   readonly #setLinks: Statement<[number, number, number, number]>;
-  readonly #numbers: Statement<[number], { ino: number; logged: number }>;
   readonly #any: Statement<[number], { ino: number }>;
   readonly #deleteAll: readonly Statement<[number]>[];
 
@@ -165,7 +176,6 @@ export class InodeRows extends InodeReader {
     this.#clearLog = db.prepare('DELETE FROM extent_log WHERE s = ? AND ino = ?');
     this.#delete = db.prepare('DELETE FROM inode WHERE s = ? AND ino = ?');
     this.#setLinks = db.prepare('UPDATE inode SET nlink = ?, base_nlink = ? WHERE s = ? AND ino = ?');
-    this.#numbers = db.prepare('SELECT ino, logged FROM inode WHERE s = ?');
     this.#changedSince = db.prepare('SELECT ino FROM inode WHERE s = ? AND gen > ?');
     this.#any = db.prepare('SELECT ino FROM inode WHERE s = ? LIMIT 1');
     this.#deleteAll = [
@@ -234,10 +244,6 @@ export class InodeRows extends InodeReader {
 
   changedSince(s: number, gen: number): Ino[] {
     return this.#changedSince.all(s, gen).map((row) => row.ino);
-  }
-
-  numbers(s: number): { ino: number; logged: number }[] {
-    return this.#numbers.all(s);
   }
 
   isEmpty(s: number): boolean {

@@ -174,7 +174,7 @@ export class ContentOps {
     if (!this.#knowsAllUnsynced) {
       // An earlier daemon may have been killed before it synced.
       const { db, stage } = this.#core;
-      for (const [, files] of db.inodes.stagingFilesByInode(stage.s)) {
+      for (const [, files] of db.inodes.eachStagingFiles(stage.s)) {
         for (const file of files) this.#unsynced.add(file);
       }
       this.#knowsAllUnsynced = true;
@@ -399,7 +399,7 @@ export class ContentOps {
     const { db, stage } = this.#core;
     if (!stage.exists) return;
     const users = new Map<number, Ino[]>();
-    for (const [ino, files] of db.inodes.stagingFilesByInode(stage.s)) {
+    for (const [ino, files] of db.inodes.eachStagingFiles(stage.s)) {
       for (const file of files) users.set(file, [...(users.get(file) ?? []), ino]);
     }
     for (const [file, inos] of users) if (inos.length > 1) this.cleaner.slabs.adopt(file, inos);

@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { VersionTree } from '../../catalog/ports.js';
 import { type Entry, splitPath } from '../../model/entry.js';
+import { LoopTurn } from '../../util/loop-turn.js';
 import { isPromise } from '../../util/maybe-promise.js';
 import { Node } from './node.js';
 import type { TreeCore } from './tree-core.js';
@@ -10,8 +10,6 @@ export type PathInBase = (node: Node) => string | null | undefined;
 
 /** Entries of the coming base by path; undefined: it has nothing there. */
 export type Entries = Map<string, Entry | undefined>;
-
-const lookupsPerTurn = 500;
 
 /**
  * Fetches what `rebaseNodes` will ask of `tree` - the entries of all nodes in memory and of the directories above -
@@ -25,16 +23,23 @@ export async function withEntries<T>(
   more: () => Iterable<string> = () => [],
 ): Promise<T> {
   const entries: Entries = new Map();
+  if (tree === null) return apply(entries);
+  const turn = new LoopTurn();
+  const fetch = async (path: string) => {
+    const { dir, name } = splitPath(path);
+    const entry = tree.lookup(dir, name);
+    entries.set(path, isPromise(entry) ? await entry : entry);
+    if (turn.isOver) await turn.next();
+  };
+  // Most of them first: all nodes are gone through in one turn only when nearly nothing is missing.
+  for (const node of core.table.all()) {
+    for (let path = pathOf(node) ?? ''; path !== '' && !entries.has(path); path = splitPath(path).dir)
+      await fetch(path);
+  }
   for (;;) {
-    const missing = tree === null ? new Set<string>() : missingPaths(core, pathOf, entries, more());
-    if (tree === null || missing.size === 0) return apply(entries);
-    let count = 0;
-    for (const path of missing) {
-      const { dir, name } = splitPath(path);
-      const entry = tree.lookup(dir, name);
-      entries.set(path, isPromise(entry) ? await entry : entry);
-      if (++count % lookupsPerTurn === 0) await nextTurn();
-    }
+    const missing = missingPaths(core, pathOf, entries, more());
+    if (missing.size === 0) return apply(entries);
+    for (const path of missing) await fetch(path);
   }
 }
 
@@ -62,7 +67,7 @@ function missingPaths(
  */
 export function rebaseNodes(core: TreeCore, pathOf: PathInBase, entries: Entries): void {
   const directories = new Map<string, Node>([['', core.root]]);
-  const alive: { node: Node; path: string }[] = [];
+  const alive: { node: Node; entry: Entry }[] = [];
   for (const node of core.table.all()) {
     const path = pathOf(node);
     if (path === undefined) continue;
@@ -77,13 +82,12 @@ export function rebaseNodes(core: TreeCore, pathOf: PathInBase, entries: Entries
         continue;
       }
       node.takeEntry(entry);
-      alive.push({ node, path });
+      alive.push({ node, entry });
       if (node.kind === 'dir') directories.set(path, node);
     }
   }
-  for (const { node, path } of alive) {
-    const { dir, name } = splitPath(path);
-    core.table.locate(node, directoryAt(core, dir, directories, entries), name);
+  for (const { node, entry } of alive) {
+    core.table.locate(node, directoryAt(core, entry.dir, directories, entries), entry.name);
   }
 }
 

@@ -155,8 +155,9 @@ export class TreeCore implements ChangeHost {
   }
 
   reloadMap(node: Node): void {
+    const { s } = this.stage;
     const row = this.#row(node.ino);
-    if (row !== undefined) node.setMapLoader(() => this.db.inodes.extents(this.stage.s, row));
+    if (row !== undefined) node.setMapLoader(() => this.db.inodes.extents(s, row));
   }
 
   retain(node: Node): void {
