@@ -128,7 +128,7 @@ function passthrough({ writeCache, driver }: Config): Finding {
   else if (major < 6 || (major === 6 && minor < 9))
     found = `off: it needs Linux 6.9, and this is ${release()}`;
   else if (process.geteuid?.() !== 0) found = 'off: only root may let the kernel read files by itself';
-  else if (writeCache) found = 'off: it needs --write-cache=false';
+  else if (writeCache) found = 'off: it needs --no-write-cache';
   return { what, result: 'ok', found };
 }
 
