@@ -81,6 +81,9 @@ export const limits = {
   databaseBusyMsMax: 5_000,
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
+  stageWalBytesMax: 128 << 20, // of stage.db, whose log is moved by a thread before that:
+  checkpointIntervalMs: 200, // so often it is looked
+  checkpointChangesMin: 2_000, // whether so many rows have changed
   catalogCacheBytesMax: 32 << 20,
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap

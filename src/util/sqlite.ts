@@ -29,6 +29,8 @@ export interface DatabaseOptions {
   readonly cacheBytesMax?: number;
   /** Page size of a new database: a power of two from 512 to 65,536; default 4,096. */
   readonly pageBytes?: number;
+  /** How long the log grows before a commit moves it into the database, which waits for the disk. */
+  readonly walBytesMax?: number;
   /** How long to wait for another connection that writes. */
   readonly busyMsMax?: number;
   /** Called inside the lock, before the first migration of a database that has data (for a backup). */
@@ -136,7 +138,8 @@ function configure(db: Database, options: DatabaseOptions): void {
   // A checkpoint syncs twice, about 15 ms on the caller's thread, however much it moves: at SQLite's default of 1,000
   // pages that is half the time of short transactions.
   const pageBytes = db.pragma('page_size', { simple: true }) as number;
-  db.pragma(`wal_autocheckpoint = ${Math.floor(limits.databaseWalBytesMax / pageBytes)}`);
+  const walBytesMax = options.walBytesMax ?? limits.databaseWalBytesMax;
+  db.pragma(`wal_autocheckpoint = ${Math.floor(walBytesMax / pageBytes)}`);
   db.pragma(`journal_size_limit = ${limits.databaseWalBytesMax}`);
 }
 

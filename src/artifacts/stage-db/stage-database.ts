@@ -1,4 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { limits } from '../../model/limits.js';
+import { Checkpointer } from '../../util/checkpointer.js';
 import { type Database, openDatabase, type Statement, syncWal, transaction } from '../../util/sqlite.js';
 import { FileNumbers } from './counters.js';
 import { DirentReader, DirentRows } from './dirent-rows.js';
@@ -33,6 +35,7 @@ export class StageDatabase implements Disposable {
   readonly files: FileNumbers;
   readonly uploads: StageUploadJournal;
   readonly intents: StageIntentJournal;
+  readonly #checkpointer: Checkpointer;
   readonly #forgetIntent: Statement<[string]>;
   readonly #left: readonly Statement<[], { s: number }>[];
   readonly #deleteSome: readonly Statement<[number, number, number]>[];
@@ -41,8 +44,10 @@ export class StageDatabase implements Disposable {
 
   constructor(path: string) {
     this.path = path;
-    this.db = openDatabase(path, { migrations: stageMigrations });
-    this.#durable = openDatabase(path, { migrations: stageMigrations, synchronous: 'FULL' });
+    const options = { migrations: stageMigrations, walBytesMax: limits.stageWalBytesMax };
+    this.db = openDatabase(path, options);
+    this.#durable = openDatabase(path, { ...options, synchronous: 'FULL' });
+    this.#checkpointer = new Checkpointer(this.db);
     this.stages = new StageRows(this.db);
     this.inodes = new InodeRows(this.db);
     this.dirents = new DirentRows(this.db);
@@ -102,6 +107,7 @@ export class StageDatabase implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#checkpointer[Symbol.dispose]();
     this.#durable.close();
     this.db.close();
   }
