@@ -28,12 +28,12 @@ export async function followLog(tree: ArtifactTree, catalog: Catalog): Promise<b
     return false;
   }
   const next = await catalog.tree(stage.artifactId, base.tree);
-  return withEntries(core, next, pathInBase, (entries) => {
+  return withEntries(core, next, pathInBase, (entries, paths) => {
     // Something may have been staged, or another refresh have come, while entries were fetched.
     if (stage.exists || (stage.base?.seq ?? 0) >= base.seq) return false;
     stage.follow(base);
     core.base = next;
-    rebaseNodes(core, pathInBase, entries);
+    rebaseNodes(core, paths, entries);
     return true;
   });
 }
@@ -61,15 +61,15 @@ export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<D
       core,
       next,
       (node) => node.base,
-      (entries) => {
+      (entries, paths) => {
         const { s } = stage;
-        const nodes = core.table.all();
         leaveStage(core, base);
         core.base = next;
-        for (const node of nodes) node.staged = next === null && node === core.root;
-        rebaseNodes(core, (node) => node.base, entries);
-        const held = nodes.filter((node) => !node.hasName && node.holds > 0);
-        return { s, held: new Set(held.map(({ ino }) => ino)) };
+        for (const node of paths.keys()) node.staged = next === null && node === core.root;
+        rebaseNodes(core, paths, entries);
+        const held = new Set<Ino>();
+        for (const node of paths.keys()) if (!node.hasName && node.holds > 0) held.add(node.ino);
+        return { s, held };
       },
     ),
   );

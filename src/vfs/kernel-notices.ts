@@ -1,8 +1,6 @@
+import { LoopTurn } from '../util/loop-turn.js';
 import type { KernelLocalFiles, KernelNotifier } from './file-system.js';
 import type { Node } from './node.js';
-
-/** How many notices are sent in one turn of the event loop: the kernel's requests are answered between. */
-const noticesPerTurn = 1000;
 
 /**
  * What the kernel has to be told, in order, and never from inside a request: the kernel may hold a lock that the
@@ -84,10 +82,12 @@ export class KernelNotices {
   }
 
   #turn(): void {
+    // The kernel's requests are answered between.
+    const turn = new LoopTurn();
     const queue = this.#queue;
-    const part = queue.length <= noticesPerTurn ? queue : queue.slice(0, noticesPerTurn);
-    this.#queue = queue.length <= noticesPerTurn ? [] : queue.slice(noticesPerTurn);
-    for (const notice of part) notice();
+    let sent = 0;
+    while (sent < queue.length && !turn.isOver) queue[sent++]?.();
+    this.#queue = queue.slice(sent);
     if (this.#queue.length > 0) {
       setImmediate(() => this.#turn());
       return;

@@ -4,7 +4,6 @@ import { limits } from '../model/limits.js';
 import { EntryDecoder, encodeEntry } from './entry-codec.js';
 import { corrupt, Fields, parseJson } from './fields.js';
 import { compress, decompress } from './gzip.js';
-import { sliceEntries } from './slices.js';
 import type { RangeRef } from './trees.js';
 
 /** The plain text of one range: lines, the first a header {kind, formatVersion, count}, then one entry a line. */
@@ -62,37 +61,37 @@ export const compressRange = (range: RangeText): Promise<Buffer> => compress(Buf
 /** Entries of a stored range. `where` names it; whatever is not exactly what `ref` announces is `Corrupt`. */
 export async function decodeRange(where: string, bytes: Buffer, ref: RangeRef): Promise<Entry[]> {
   const plain = await decompress(where, bytes, limits.rangeBytesMax);
-  const text = plain.toString();
-  const headerEnd = text.indexOf('\n');
-  const header = new Fields(where, parseJson(where, text.slice(0, Math.max(0, headerEnd))));
+  const headerEnd = plain.indexOf(newline);
+  const header = new Fields(where, parseJson(where, plain.toString('utf8', 0, Math.max(0, headerEnd))));
   header.literal('kind', rangeKind);
   header.formatVersion(1);
   const count = header.integer('count', 1);
   const decoder = new EntryDecoder(where);
   const entries: Entry[] = [];
-  for (let start = headerEnd + 1; start < text.length; ) {
-    const end = endOfLines(text, start, sliceEntries);
-    decodeLines(where, text.slice(start, end), decoder, entries);
+  for (let start = headerEnd + 1; start < plain.length; ) {
+    const end = endOfLines(plain, start);
+    decodeLines(where, plain.toString('utf8', start, end), decoder, entries);
     start = end + 1;
-    if (start < text.length) await nextTurn();
+    if (start < plain.length) await nextTurn();
   }
   checkAgainst(where, entries, count, ref);
   return entries;
 }
 
+const newline = 0x0a;
+
+/** Some hundred entries: about a millisecond. */
+const bytesAtOnce = 64 << 10;
+
 const rangeKind = 'artifactfs.range';
 
 const keyOf = ({ dir, name }: { dir: string; name: string }) => ({ dir, name });
 
-/** Index of the newline that ends the `count`th line from `start`, or of the last one. */
-function endOfLines(text: string, start: number, count: number): number {
-  let end = start - 1;
-  for (let line = 0; line < count; line++) {
-    const next = text.indexOf('\n', end + 1);
-    if (next < 0) return line === 0 ? text.length : end;
-    end = next;
-  }
-  return end;
+/** Where the line ends with which some whole lines from `start` on are enough for once. */
+function endOfLines(plain: Buffer, start: number): number {
+  const end = start + bytesAtOnce < plain.length ? plain.indexOf(newline, start + bytesAtOnce) : -1;
+  if (end >= 0) return end;
+  return plain.at(-1) === newline ? plain.length - 1 : plain.length;
 }
 
 /** Parses many lines as one array: several times faster than line by line. A raw newline cannot occur inside JSON. */

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** Entries handled before the event loop gets a turn: the same thread answers the kernel. */
-export const sliceEntries = 2000;
+const sliceEntries = 500;
 
 /** Counts entries of a long loop: `if (slices.due()) await slices.turn();`. */
 export class Slices {

@@ -73,13 +73,12 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
     core,
     published.tree,
     pathOf,
-    (entries) => {
-      const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
+    (entries, paths) => {
       const { kept, lost } = retireRows(work, entries, conflicts);
       core.base = published.tree;
       const numbers = new Map([...lost].map(([ino, { ino: now }]) => [ino, now]));
       for (const node of paths.keys()) takeKeptRow(core, node, numbers.get(node.ino) ?? node.ino, kept);
-      rebaseNodes(core, (node) => paths.get(node), entries);
+      rebaseNodes(core, paths, entries);
       for (const node of paths.keys()) {
         const now = node.staged ? numbers.get(node.ino) : undefined;
         if (now !== undefined) core.table.renumber(node, now);

@@ -8,6 +8,9 @@ import type { TreeCore } from './tree-core.js';
 /** Base path of a node in the tree that becomes the base; null: it has none; undefined: the node stays as it is. */
 export type PathInBase = (node: Node) => string | null | undefined;
 
+/** Of every node in memory. */
+export type Paths = ReadonlyMap<Node, string | null | undefined>;
+
 /** Entries of the coming base by path; undefined: it has nothing there. */
 export type Entries = Map<string, Entry | undefined>;
 
@@ -19,15 +22,14 @@ export async function withEntries<T>(
   core: TreeCore,
   tree: VersionTree | null,
   pathOf: PathInBase,
-  apply: (entries: Entries) => T,
+  apply: (entries: Entries, paths: Paths) => T,
   more: () => Iterable<string> = () => [],
 ): Promise<T> {
   const entries: Entries = new Map();
-  if (tree === null) return apply(entries);
   const turn = new LoopTurn();
   const fetch = async (path: string) => {
     const { dir, name } = splitPath(path);
-    const entry = tree.lookup(dir, name);
+    const entry = tree?.lookup(dir, name);
     entries.set(path, isPromise(entry) ? await entry : entry);
     if (turn.isOver) await turn.next();
   };
@@ -37,21 +39,17 @@ export async function withEntries<T>(
       await fetch(path);
   }
   for (;;) {
-    const missing = missingPaths(core, pathOf, entries, more());
-    if (missing.size === 0) return apply(entries);
+    const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
+    const missing = missingPaths(paths, entries, more());
+    if (missing.size === 0) return apply(entries, paths);
     for (const path of missing) await fetch(path);
   }
 }
 
-function missingPaths(
-  core: TreeCore,
-  pathOf: PathInBase,
-  entries: Entries,
-  more: Iterable<string>,
-): Set<string> {
+function missingPaths(paths: Paths, entries: Entries, more: Iterable<string>): Set<string> {
   const missing = new Set<string>();
-  for (const node of core.table.all()) {
-    let path = pathOf(node) ?? '';
+  for (const known of paths.values()) {
+    let path = known ?? '';
     while (path !== '' && !entries.has(path) && !missing.has(path)) {
       missing.add(path);
       path = splitPath(path).dir;
@@ -65,11 +63,10 @@ function missingPaths(
  * Makes every node in memory that is not staged what the new base says of its path. One that is not there any more
  * (or is another file) loses its name: open files go on reading what they had.
  */
-export function rebaseNodes(core: TreeCore, pathOf: PathInBase, entries: Entries): void {
+export function rebaseNodes(core: TreeCore, paths: Paths, entries: Entries): void {
   const directories = new Map<string, Node>([['', core.root]]);
   const alive: { node: Node; entry: Entry }[] = [];
-  for (const node of core.table.all()) {
-    const path = pathOf(node);
+  for (const [node, path] of paths) {
     if (path === undefined) continue;
     if (node === core.root) {
       if (!node.staged && core.base !== null) node.takeEntry(core.base.root);
