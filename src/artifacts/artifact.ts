@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Catalog, VersionInfo, VersionTree } from '../catalog/ports.js';
 import type { ContentReader, FileContent, FileReader, LocalObject, UploadResult } from '../content/ports.js';
 import { type Ino, joinPath } from '../model/entry.js';
@@ -156,6 +157,8 @@ export class WorkspaceArtifact implements Artifact {
       this.committer.forgetConflicts();
       this.#refusedManifest = null;
       this.#lastError = '';
+      // What everybody is told of it takes a turn of its own.
+      await nextTurn();
       this.invalidate({ type: 'all' });
       if (dropped !== null) await removeDropped(this.tree, dropped);
       return count.stagedCount + manifests;

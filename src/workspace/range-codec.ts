@@ -8,7 +8,7 @@ import type { RangeRef } from './trees.js';
 
 /** The plain text of one range: lines, the first a header {kind, formatVersion, count}, then one entry a line. */
 export interface RangeText {
-  readonly text: string;
+  readonly plain: Buffer;
   readonly entries: number;
   readonly first: RangeRef['first'];
   readonly last: RangeRef['last'];
@@ -17,12 +17,15 @@ export interface RangeText {
 /** Collects the entries of one range, already as text. */
 export class RangeEncoder {
   #lines: string[] = [];
+  /** The lines before those: so that no turn of the event loop has a whole range to make bytes of. */
+  #pieces: Buffer[] = [];
+  #inPieces = { entries: 0, units: 0 };
   #first: RangeRef['first'] | undefined;
   #last: RangeRef['last'] | undefined;
   #units = 0;
 
   get count(): number {
-    return this.#lines.length;
+    return this.#inPieces.entries + this.#lines.length;
   }
 
   /** UTF-16 units collected: near enough to bytes to bound memory. */
@@ -36,27 +39,38 @@ export class RangeEncoder {
     this.#units += line.length;
     this.#first ??= keyOf(entry);
     this.#last = entry;
+    if (this.#units - this.#inPieces.units >= bytesAtOnce) this.#endPiece();
   }
 
   /** What was collected; the encoder starts anew. undefined when there is nothing. */
   take(): RangeText | undefined {
     if (this.#first === undefined || this.#last === undefined) return undefined;
-    const header = { kind: rangeKind, formatVersion: 1, count: this.#lines.length };
+    this.#endPiece();
+    const { entries } = this.#inPieces;
+    const header = JSON.stringify({ kind: rangeKind, formatVersion: 1, count: entries });
     const range: RangeText = {
-      text: `${JSON.stringify(header)}\n${this.#lines.join('\n')}\n`,
-      entries: this.#lines.length,
+      plain: Buffer.concat([Buffer.from(`${header}\n`), ...this.#pieces]),
+      entries,
       first: this.#first,
       last: keyOf(this.#last),
     };
-    this.#lines = [];
+    this.#pieces = [];
+    this.#inPieces = { entries: 0, units: 0 };
     this.#first = undefined;
     this.#last = undefined;
     this.#units = 0;
     return range;
   }
+
+  #endPiece(): void {
+    if (this.#lines.length === 0) return;
+    this.#pieces.push(Buffer.from(`${this.#lines.join('\n')}\n`));
+    this.#inPieces = { entries: this.count, units: this.#units };
+    this.#lines = [];
+  }
 }
 
-export const compressRange = (range: RangeText): Promise<Buffer> => compress(Buffer.from(range.text));
+export const compressRange = (range: RangeText): Promise<Buffer> => compress(range.plain);
 
 /** Entries of a stored range. `where` names it; whatever is not exactly what `ref` announces is `Corrupt`. */
 export async function decodeRange(where: string, bytes: Buffer, ref: RangeRef): Promise<Entry[]> {
