@@ -20,9 +20,9 @@ import {
   rootNodeId,
   type SetAttributes,
 } from './file-system.js';
-import type { ForgottenNode } from './forgotten-nodes.js';
 import { checkName } from './names.js';
 import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
+import { NodeRecall } from './node-recall.js';
 import { NodeTable } from './node-table.js';
 import type { Views } from './views.js';
 import { checkXattrName, isListedFor, machineLabel } from './xattr-names.js';
@@ -35,6 +35,7 @@ export class ArtifactFileSystem implements FileSystem {
   readonly negativeSeconds = limits.kernelCacheSeconds;
   readonly #views: Views;
   readonly #nodes: NodeTable;
+  readonly #recall: NodeRecall;
   readonly #files = new Map<number, FileHandle>();
   readonly #directories = new Map<number, OpenDirectory>();
   readonly #acls = new AclQuestions();
@@ -46,6 +47,7 @@ export class ArtifactFileSystem implements FileSystem {
   constructor(views: Views, clock: Clock, space: () => MaybePromise<SpaceStatistics>) {
     this.#views = views;
     this.#nodes = new NodeTable(views.rootOf(views.artifacts.root));
+    this.#recall = new NodeRecall(this.#nodes);
     views.accesses.pathOf = (id) => this.pathOf(id);
     this.#clock = clock;
     this.#space = space;
@@ -74,8 +76,8 @@ export class ArtifactFileSystem implements FileSystem {
 
   lookup(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<NodeEntry | undefined> {
     checkName(name);
-    if (name === '.') return chain(this.#recall(parentId), (node) => this.#entryOf(node));
-    if (name === '..') return chain(this.#recallParent(parentId), (node) => this.#entryOf(node));
+    if (name === '.') return chain(this.#recall.node(parentId), (node) => this.#entryOf(node));
+    if (name === '..') return chain(this.#recall.parent(parentId), (node) => this.#entryOf(node));
     const parent = this.#nodes.get(parentId);
     const found = parent.lookup(name);
     if (found instanceof Promise) return found.then((node) => this.#found(parent, name, node));
@@ -383,60 +385,6 @@ export class ArtifactFileSystem implements FileSystem {
     this.#views.missing.forget(parent, name);
     node.seenAt(parent, name);
     return this.#entryOf(node);
-  }
-
-  /** The node of an id that the kernel may have forgotten: one more look-up. */
-  #recall(id: NodeId): MaybePromise<Node> {
-    const known = this.#nodes.find(id);
-    if (known !== undefined) {
-      this.#nodes.remember(known);
-      return known;
-    }
-    const forgotten = this.#nodes.forgotten.get(id);
-    if (forgotten === undefined) throw new ArtifactError('Stale', `node ${id} is not known any more`);
-    return this.#findAgain(forgotten, 0);
-  }
-
-  /** Looks where it was. Another file there is no answer. */
-  #findAgain(forgotten: ForgottenNode, from: number): MaybePromise<Node> {
-    const place = forgotten.places[from];
-    if (place === undefined) throw new ArtifactError('Stale', `node ${forgotten.id} is not where it was`);
-    return this.#through(place.parent, (parent) => {
-      const found = parent.kind === 'dir' ? parent.lookup(place.name) : undefined;
-      return chain(found, (node) => {
-        if (node?.ino !== forgotten.ino) return this.#findAgain(forgotten, from + 1);
-        this.#nodes.remember(node);
-        node.seenAt(parent, place.name);
-        return node;
-      });
-    });
-  }
-
-  #recallParent(id: NodeId): MaybePromise<Node> {
-    return this.#through(id, (node) => {
-      const parent = id === rootNodeId ? node : node.place?.parent;
-      const parentId =
-        parent === undefined || parent.id > 0 ? parent?.id : this.#nodes.forgotten.idOf(parent);
-      if (parentId === undefined) throw new ArtifactError('Stale', `the parent of node ${id} is not known`);
-      return this.#recall(parentId);
-    });
-  }
-
-  /** Recalls a node for as long as `use` takes. */
-  #through<T>(id: NodeId, use: (node: Node) => MaybePromise<T>): MaybePromise<T> {
-    return chain(this.#recall(id), (node) => {
-      const letGo = (): void => this.#nodes.forget(node.id, 1);
-      let used: MaybePromise<T>;
-      try {
-        used = use(node);
-      } catch (error) {
-        letGo();
-        throw error;
-      }
-      if (used instanceof Promise) return used.finally(letGo);
-      letGo();
-      return used;
-    });
   }
 
   /** The same without a name. */
