@@ -244,12 +244,8 @@ export class WorkspaceArtifact implements Artifact {
   }
 
   refuseManifest(why: Error): void {
-    this.#refusedManifest = new ArtifactError(
-      'Invalid',
-      `manifest.json was written with what is no manifest: ${why.message}`,
-      { hint: 'write it again, or discard' },
-      why,
-    );
+    const hint = 'write manifest.json again, or discard';
+    this.#refusedManifest = new ArtifactError('Invalid', why.message, { hint }, why);
     this.#lastError = textOf(this.#refusedManifest);
   }
 
