@@ -81,7 +81,7 @@ export const limits = {
   databaseBusyMsMax: 5_000,
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
-  stageWalBytesMax: 128 << 20, // of stage.db, whose log is moved by a thread before that:
+  stageWalBytesMax: 64 << 20, // of stage.db, whose log is moved by a thread before that:
   checkpointIntervalMs: 200, // so often it is looked
   checkpointChangesMin: 2_000, // whether so many rows have changed
   catalogCacheBytesMax: 32 << 20,

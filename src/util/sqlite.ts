@@ -140,7 +140,8 @@ function configure(db: Database, options: DatabaseOptions): void {
   const pageBytes = db.pragma('page_size', { simple: true }) as number;
   const walBytesMax = options.walBytesMax ?? limits.databaseWalBytesMax;
   db.pragma(`wal_autocheckpoint = ${Math.floor(walBytesMax / pageBytes)}`);
-  db.pragma(`journal_size_limit = ${limits.databaseWalBytesMax}`);
+  // To cut a log that grew no larger than it may would be work for the next writer.
+  db.pragma(`journal_size_limit = ${walBytesMax}`);
 }
 
 function migrate(db: Database, path: string, options: DatabaseOptions): void {
