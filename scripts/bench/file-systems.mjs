@@ -106,6 +106,7 @@ function s3fs(place, s3) {
 function rclone(place, s3) {
   const at = mountPoint(place('rclone'));
   const env = {
+    AWS_CA_BUNDLE: '', // it cannot take one, and the server here speaks plain HTTP
     RCLONE_CONFIG: place('rclone.conf'),
     RCLONE_CONFIG_STORE_TYPE: 's3',
     RCLONE_CONFIG_STORE_PROVIDER: 'Ceph',
