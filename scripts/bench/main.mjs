@@ -66,7 +66,7 @@ for (let round = 0; round < rounds; round++) {
 }
 
 const result = {
-  machine: `${cpus().length} cores, Linux ${release()}, Node ${process.version}`,
+  machine: `${cpus().length} cores, Linux ${release().split('.').slice(0, 2).join('.')}, Node ${process.version}`,
   sizes,
   rounds,
   systems: systems.map(({ name, about }) => ({ name, about })),
