@@ -1,4 +1,5 @@
 // The same file system for somebody without rights: mounted through fusermount3, state and sockets private.
+import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -56,4 +57,20 @@ test('a mount in the background is found from inside, and ended by its path', as
     expect((await m.artifactfs('unmount', m.mnt)).code).toBe(0);
   }
   expect(m.isMounted()).toBe(false);
+});
+
+test('what root mounts is open to others where modes let them in, unless they are kept out', async () => {
+  const { uid, gid } = ordinaryUser();
+  await using world = new World();
+  const m = world.machine();
+  const asUser = (script: string) =>
+    execFileSync('sh', ['-c', script], { uid, gid, encoding: 'utf8', env: { MNT: m.mnt }, stdio: 'pipe' });
+  await m.mount();
+  await m.sh('mkdir "$MNT/a" && cd "$MNT/a" && echo open > f && echo closed > g && chmod 600 g');
+  expect(asUser('cat "$MNT/a/f"')).toBe('open\n');
+  expect(() => asUser('cat "$MNT/a/g"')).toThrow(/Permission denied/);
+  expect(() => asUser('touch "$MNT/a/new"')).toThrow(/Permission denied/);
+  await m.unmount();
+  await m.mount('--no-allow-other');
+  expect(() => asUser('ls "$MNT"')).toThrow(/Permission denied/);
 });

@@ -100,9 +100,10 @@ export const optionTable = {
   'allow-other': {
     type: 'flag',
     group: 'Mount',
-    help: 'let other users into the mount; needs user_allow_other in /etc/fuse.conf unless root mounts',
-    default: () => false,
-    defaultText: 'off',
+    help: 'let other users into the mount, where the modes of the files decide, as on a local disk; needs user_allow_other in /etc/fuse.conf unless root mounts',
+    // What root mounts is for the machine: services that run as users of their own have to find their files.
+    default: () => process.geteuid?.() === 0,
+    defaultText: 'on for root, else off',
   },
   'write-cache': {
     type: 'flag',
