@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../../model/limits.js';
 import { Checkpointer } from '../../util/checkpointer.js';
@@ -20,6 +21,11 @@ const rowTables = [
 ];
 
 const rowsDeletedAtOnce = 1000;
+
+/** Changes that are nowhere else: what an older build left stays beside it as `stage.db.schema-<n>`, readable by that build. */
+function backUp(db: Database, fromVersion: number): void {
+  writeFileSync(`${db.name}.schema-${fromVersion}`, db.serialize(), { mode: 0o600, flush: true });
+}
 
 /** stage.db with its statements, grouped by table. */
 export class StageDatabase implements Disposable {
@@ -45,7 +51,7 @@ export class StageDatabase implements Disposable {
   constructor(path: string) {
     this.path = path;
     const options = { migrations: stageMigrations, walBytesMax: limits.stageWalBytesMax };
-    this.db = openDatabase(path, options);
+    this.db = openDatabase(path, { ...options, beforeMigration: backUp });
     this.#durable = openDatabase(path, { ...options, synchronous: 'FULL' });
     this.#checkpointer = new Checkpointer(this.db);
     this.stages = new StageRows(this.db);
