@@ -60,7 +60,8 @@ describe('commit by control file', () => {
       JSON.stringify({ description: 'a model', tags: ['x'] }),
     );
     await a.sh('echo manifest > "$MNT/model/.artifact/commit"');
-    writeFileSync(a.path('model/.artifact/manifest.json'), '{not json');
+    // libfuse says it at the close; our own driver is asked nothing then.
+    code(() => writeFileSync(a.path('model/.artifact/manifest.json'), '{not json'));
     await expect(a.sh('echo more > "$MNT/model/.artifact/commit"')).rejects.toThrow(/Invalid argument/);
     expect(readFileSync(a.path('model/.artifact/last-error'), 'utf8')).toMatch(/manifest\.json/);
     await a.sh('echo > "$MNT/model/.artifact/discard"');
