@@ -165,6 +165,8 @@ export interface WorkingTree {
   /** A file is open for writing: commits name it. Balanced by `closed`. */
   opened(inode: Inode): void;
   closed(inode: Inode): void;
+  /** Files that are open for writing now, also such without a name. */
+  readonly writers: ReadonlySet<Inode>;
 }
 
 export interface RenameFlags {

@@ -156,7 +156,6 @@ class AccessLogHandle implements FileHandle {
   write(): never {
     throw new ArtifactError('BadHandle', 'opened for reading');
   }
-  flush(): void {}
   sync(): void {}
   release(): void {
     this.#log.closed();

@@ -244,7 +244,7 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   flush(_context: RequestContext, handle: number): MaybePromise<void> {
-    return this.#file(handle).flush();
+    return this.#file(handle).flush?.();
   }
 
   fsync(_context: RequestContext, handle: number, _dataOnly: boolean): MaybePromise<void> {

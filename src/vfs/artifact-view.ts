@@ -197,7 +197,8 @@ export class ArtifactView implements ArtifactOwner {
     // No name leads to a former node.
     const former = [...this.#former].filter(isWritten);
     for (const node of former) this.#notices.inode(node);
-    await this.#notices.written([...this.#nodes.values()].filter(isWritten));
+    const known = [...this.tree.writers].map((inode) => this.#nodes.get(inode));
+    await this.#notices.written(known.filter((node) => node !== undefined));
     if (former.length > 0) await this.#notices.told();
   }
 

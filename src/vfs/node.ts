@@ -42,9 +42,11 @@ export interface FileHandle {
     data: Buffer,
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number>;
-  flush(): MaybePromise<void>;
   sync(): MaybePromise<void>;
   release(): void;
+
+  /** What a close has to bring, where the driver says it; left out where there is nothing. */
+  flush?(): MaybePromise<void>;
 
   // Left out where the kind of file has none: it is refused then.
   /** `roomBytes`: how much more the local file system can hold. */

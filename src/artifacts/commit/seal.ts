@@ -67,6 +67,6 @@ export function unseal(core: TreeCore): void {
 }
 
 export function openFiles(core: TreeCore): string[] {
-  const open = core.table.all().filter((node) => node.openForWriting > 0 && node.hasName);
+  const open = [...core.writers].filter((node) => node.hasName && core.table.get(node.ino) === node);
   return open.map((node) => core.pathOf(node)).sort();
 }

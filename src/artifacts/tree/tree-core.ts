@@ -46,6 +46,8 @@ export class TreeCore implements ChangeHost {
   base: VersionTree | null;
   /** Staged files that may have names which are not staged: of several names in the base any may be staged, or none. */
   readonly loose = new Set<Ino>();
+  /** INVARIANT: the nodes with `openForWriting` above 0. */
+  readonly writers = new Set<Node>();
   /** Called with an inode that has no name and no holder left. */
   dispose: (node: Node) => void = () => {};
 

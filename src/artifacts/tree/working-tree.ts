@@ -162,15 +162,19 @@ export class ArtifactTree implements WorkingTree {
     this.core.release(this.#node(inode));
   }
 
+  get writers(): ReadonlySet<Inode> {
+    return this.core.writers;
+  }
+
   opened(inode: Inode): void {
     const node = this.#node(inode);
-    node.openForWriting++;
+    if (node.openForWriting++ === 0) this.core.writers.add(node);
     this.core.retain(node);
   }
 
   closed(inode: Inode): void {
     const node = this.#node(inode);
-    node.openForWriting--;
+    if (--node.openForWriting === 0) this.core.writers.delete(node);
     this.core.release(node);
   }
 

@@ -39,7 +39,6 @@ export class TextHandle implements FileHandle {
   write(): never {
     throw new ArtifactError('BadHandle', 'opened for reading');
   }
-  flush(): void {}
   sync(): void {}
   release(): void {}
 }
@@ -88,7 +87,6 @@ class ActionHandle implements FileHandle {
     }
     return data.length;
   }
-  flush(): void {}
   sync(): void {}
   release(): void {}
 }

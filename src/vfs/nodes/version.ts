@@ -181,7 +181,6 @@ class VersionHandle implements FileHandle {
     if (found === undefined) throw new ArtifactError('NotSeekable', `${this.#entry.name} ends before`);
     return found;
   }
-  flush(): void {}
   sync(): void {}
   release(): void {
     this.#reader?.close();

@@ -119,8 +119,6 @@ export class WorkingHandle implements FileHandle {
     return target.#changed(mode, copied);
   }
 
-  flush(): void {}
-
   sync(): Promise<void> {
     return this.#tree.sync(this.#inode);
   }
