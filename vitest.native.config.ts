@@ -9,5 +9,7 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // The closing summary shows messages only, no diffs: so that they say what was there.
+    chaiConfig: { truncateThreshold: 400 },
   },
 });
