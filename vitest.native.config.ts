@@ -7,8 +7,10 @@ export default defineConfig({
     include: ['native-tests/**/*.test.ts'],
     fileParallelism: false,
     pool: 'forks',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Limits are for what hangs: far above what a slow machine that does other work takes.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 30_000 } },
     // The closing summary shows messages only, no diffs: so that they say what was there.
     chaiConfig: { truncateThreshold: 400 },
   },

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { driver, type Machine, sleep, World } from './support/world.js';
+import { driver, type Machine, World } from './support/world.js';
 
 let world: World | undefined;
 let machine: Machine | undefined;
@@ -67,8 +67,7 @@ describe('in the background', () => {
     const m = make();
     await inBackground(m);
     await m.sh('umount "$MNT" || fusermount3 -u "$MNT"');
-    for (let i = 0; i < 200 && (await daemons(m)).length > 0; i++) await sleep(20);
-    expect(await daemons(m)).toEqual([]);
+    await expect.poll(() => daemons(m)).toEqual([]);
   });
 
   test('a killed daemon is no daemon, and its mount is replaced', async () => {
@@ -76,8 +75,7 @@ describe('in the background', () => {
     const { pid } = await inBackground(m);
     mkdirSync(m.path('a'));
     process.kill(pid, 'SIGKILL');
-    for (let i = 0; i < 200 && (await daemons(m)).length > 0; i++) await sleep(20);
-    expect(await daemons(m)).toEqual([]);
+    await expect.poll(() => daemons(m)).toEqual([]);
     await inBackground(m);
     expect(existsSync(m.path('a'))).toBe(true);
   });

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ordinaryUser } from './support/ordinary-user.js';
 import { Requests } from './support/requests.js';
-import { type Machine, sleep, World } from './support/world.js';
+import { type Machine, World } from './support/world.js';
 
 const MiB = 1 << 20;
 const sizeBytes = 5 * MiB + 12_345;
@@ -56,10 +56,7 @@ async function readsOf(machine: Machine, path = name): Promise<number> {
 
 /** Reads until the file has been verified in the background, after which no READ comes. */
 async function untilPassed(machine: Machine): Promise<void> {
-  for (let i = 0; (await readsOf(machine)) > 0; i++) {
-    if (i > 200) throw new Error('the file is not passed through');
-    await sleep(25);
-  }
+  await expect.poll(() => readsOf(machine), { timeout: 60_000 }).toBe(0);
 }
 
 async function counter(machine: Machine, which: string): Promise<number> {
@@ -194,10 +191,7 @@ test('an eviction leaves those who have it open their bytes, and the next open f
       `for i in 1 2 3; do head -c ${24 * MiB} /dev/urandom > "$MNT/m/other-$i"; done
        echo more > "$MNT/m/.artifact/commit"; cat "$MNT/m@v1/"other-* > /dev/null`,
     );
-    for (let i = 0; existsSync(cached); i++) {
-      if (i > 400) throw new Error('not evicted');
-      await sleep(25);
-    }
+    await expect.poll(() => existsSync(cached)).toBe(false);
     dropPages();
     const bytes = Buffer.alloc(sizeBytes + 1);
     let done = 0;

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type S3Store, testServer } from './support/s3.js';
-import { type Machine, sleep, World } from './support/world.js';
+import { type Machine, World } from './support/world.js';
 
 let store: S3Store & { server: NonNullable<S3Store['server']> };
 let world: World;
@@ -55,12 +55,9 @@ test('large files are uploaded while they are written, before any commit', async
   await store.server.control.resetCounters();
   mkdirSync(m.path('streamed'));
   writeFileSync(m.path('streamed/big'), Buffer.alloc(100_000_000, 'x1y2z3'));
-  let sent = 0;
-  for (let i = 0; i < 200 && sent === 0; i++) {
-    await sleep(50);
-    sent = (await store.server.control.counters()).operations.UploadPart?.requests ?? 0;
-  }
-  expect(sent).toBeGreaterThan(0);
+  const sent = async (): Promise<number> =>
+    (await store.server.control.counters()).operations.UploadPart?.requests ?? 0;
+  await expect.poll(sent).toBeGreaterThan(0);
   await m.sh('echo done > "$MNT/streamed/.artifact/commit"', { timeoutMs: 100_000 });
   expect(readFileSync(m.path('streamed@v0/big')).equals(Buffer.alloc(100_000_000, 'x1y2z3'))).toBe(true);
 }, 120_000);
