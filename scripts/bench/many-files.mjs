@@ -37,9 +37,10 @@ const directoryOf = (d) => `files/d${String(d).padStart(5, '0')}`;
  * Returns the artifact's id. Throws when the name is taken.
  *
  * @param {string} url of the store; one on this disk is made when it is missing
+ * @param {import('../../dist/store/open-store.js').OpenStoreOptions} [options] of the store
  */
-export async function makeManyFiles(url, artifact, count, perDirectory = 1000) {
-  const store = await openStore(url, { create: true });
+export async function makeManyFiles(url, artifact, count, perDirectory = 1000, options = {}) {
+  const store = await openStore(url, { create: true, ...options });
   try {
     return await commitNew(await Workspace.open(store), artifact, count, perDirectory);
   } finally {
