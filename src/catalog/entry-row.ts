@@ -65,6 +65,9 @@ function flatten(extents: readonly Extent[]): FlatExtents {
 }
 
 function unflatten(flat: FlatExtents): Extent[] {
+  const [object, offset, length] = flat as [string | null, number, number];
+  // Most files have one: an array that grows has room for 17.
+  if (flat.length === 3) return [{ object, offset, length }];
   const extents: Extent[] = [];
   for (let i = 0; i < flat.length; i += 3) {
     extents.push({

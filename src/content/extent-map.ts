@@ -202,6 +202,9 @@ export class ExtentMap {
     this.#count(extent, 1);
     if (last !== undefined && continues(last, extent)) {
       this.#extents[this.#extents.length - 1] = joined(last, extent);
+    } else if (last === undefined) {
+      // Most files have one: an array that grows has room for 17.
+      this.#extents = [extent];
     } else {
       this.#extents.push(extent);
     }

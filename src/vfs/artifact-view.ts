@@ -24,13 +24,11 @@ export class ArtifactView implements ArtifactOwner {
   readonly tree: WorkingTree;
   readonly inos: InoKey;
   readonly realm: Realm;
-  readonly #nodes = new Map<Inode, Node>();
-  /** Of known files: the revision that the kernel knows, or will ask for. */
-  readonly #revisions = new Map<Inode, number>();
+  readonly #nodes = new Map<Inode, WorkingNode>();
+  /** Those of directories among `#nodes`. */
+  readonly #directories = new Set<WorkingDirectory>();
   /** Nodes of files that the kernel still knows, though a name leads to another node of the same inode now. */
-  readonly #former = new Set<Node>();
-  /** Of files that are written to: the size that the kernel knows, or knows better. */
-  readonly #sizes = new Map<Inode, number>();
+  readonly #former = new Set<WorkingNode>();
   readonly #notices: KernelNotices;
   readonly #missing: MissingNames;
   readonly #clock: Clock;
@@ -68,7 +66,7 @@ export class ArtifactView implements ArtifactOwner {
     let node = this.#nodes.get(inode);
     if (node === undefined) {
       node = this.#newNode(inode);
-      this.#nodes.set(inode, node);
+      this.#put(inode, node);
     }
     return node;
   }
@@ -90,17 +88,14 @@ export class ArtifactView implements ArtifactOwner {
   }
 
   known(inode: Inode, node: Node): void {
-    this.#nodes.set(inode, node);
-    this.#revisions.set(inode, inode.revision);
+    if (node instanceof WorkingNode) this.#put(inode, node);
     this.tree.retain(inode);
   }
 
   forgotten(inode: Inode, node: Node): void {
-    if (this.#nodes.get(inode) === node) {
-      this.#nodes.delete(inode);
-      this.#revisions.delete(inode);
-      this.#sizes.delete(inode);
-    } else this.#former.delete(node);
+    if (this.#nodes.get(inode) === node) this.#nodes.delete(inode);
+    else if (node instanceof WorkingNode) this.#former.delete(node);
+    if (node instanceof WorkingDirectory) this.#directories.delete(node);
     this.#missing.forgetAll(node);
     this.tree.release(inode);
     if (this.#nodes.size > 0 || this.#former.size > 0) return;
@@ -121,7 +116,7 @@ export class ArtifactView implements ArtifactOwner {
   sizeAgreed(inode: Inode, node: Node | undefined): void {
     if (!this.kernelKeepsWrites || node === undefined) return;
     const known = this.#nodes.get(inode);
-    if (known === node) this.#sizes.set(inode, inode.size);
+    if (known === node) known.agreedSize = inode.size;
     // Written through a former node: under its name the kernel knows another.
     else this.#inodeChanged(known);
   }
@@ -135,7 +130,12 @@ export class ArtifactView implements ArtifactOwner {
     this.#notices.inode(node);
   }
 
-  #newNode(inode: Inode): Node {
+  #put(inode: Inode, node: WorkingNode): void {
+    this.#nodes.set(inode, node);
+    if (node instanceof WorkingDirectory) this.#directories.add(node);
+  }
+
+  #newNode(inode: Inode): WorkingNode {
     if (inode === this.tree.root) return new ArtifactRoot(this);
     return inode.kind === 'dir' ? new WorkingDirectory(this, inode) : new WorkingNode(this, inode);
   }
@@ -162,12 +162,12 @@ export class ArtifactView implements ArtifactOwner {
     this.#inodeChanged(node);
   }
 
-  #inodeChanged(node: Node | undefined): void {
+  #inodeChanged(node: WorkingNode | undefined): void {
     if (node === undefined) return;
     if (node instanceof WorkingDirectory) node.changedAround();
     if (node instanceof ArtifactRoot) this.accessChanged();
     this.#notices.inode(node);
-    if (this.kernelKeepsWrites && node instanceof WorkingNode && node.kind === 'file') this.#renew(node);
+    if (this.kernelKeepsWrites && node.kind === 'file') this.#renew(node);
   }
 
   /**
@@ -177,71 +177,70 @@ export class ArtifactView implements ArtifactOwner {
    */
   #renew(node: WorkingNode): void {
     const { inode } = node;
-    if (node.id === 0 || (inode.openForWriting > 0 && this.#sizes.get(inode) === inode.size)) return;
+    if (node.id === 0 || (inode.openForWriting > 0 && node.agreedSize === inode.size)) return;
     this.#nodes.delete(inode);
-    this.#revisions.delete(inode);
-    this.#sizes.delete(inode);
     this.#former.add(node);
     for (const { parent, name } of node.places()) this.#notices.entry(parent, name);
   }
 
   #nodesOf(inode: Inode): Node[] {
     const known = this.#nodes.get(inode);
-    const former = [...this.#former].filter((node) => node instanceof WorkingNode && node.inode === inode);
+    const former = [...this.#former].filter((node) => node.inode === inode);
     return known === undefined ? former : [known, ...former];
   }
 
   /** Also without its write cache the kernel keeps what is written to a mapping. */
   async #settleAll(): Promise<void> {
-    const isWritten = (node: Node): boolean => node instanceof WorkingNode && node.inode.openForWriting > 0;
     // No name leads to a former node.
-    const former = [...this.#former].filter(isWritten);
+    const former = [...this.#former].filter(({ inode }) => inode.openForWriting > 0);
     for (const node of former) this.#notices.inode(node);
     const known = [...this.tree.writers].map((inode) => this.#nodes.get(inode));
     await this.#notices.written(known.filter((node) => node !== undefined));
     if (former.length > 0) await this.#notices.told();
   }
 
+  /**
+   * Directories at once, since what was listed before is no longer true. The rest in turns: of what changes or comes
+   * meanwhile the kernel knows.
+   */
   #allChanged(): void {
-    let checks = 0;
-    for (const node of this.#nodes.values()) {
-      checks += node.places().length + this.#missing.of(node).size;
-      if (node instanceof WorkingNode && this.#shownChanged(node)) this.#inodeChanged(node);
+    let checks = this.#nodes.size;
+    for (const directory of this.#directories) {
+      checks += this.#missing.of(directory).size;
+      this.#inodeChanged(directory);
     }
+    this.#notices.each(this.#nodes.values(), (node) => {
+      if (node.kind === 'dir' || node.revision === node.inode.revision) return;
+      node.revision = node.inode.revision;
+      this.#inodeChanged(node);
+    });
     if (checks > limits.kernelChecksMax && this.#notices.everyEntry()) {
       this.#notices.later(() => this.#missing.clear());
       return;
     }
-    for (const node of this.#nodes.values()) {
-      for (const place of node.places()) this.#notices.later(() => this.#checkPlace(node, place));
-      if (this.#missing.of(node).size > 0) this.#checkMissing(node);
-    }
+    this.#notices.each(this.#nodes.values(), (node) => {
+      for (const place of node.places()) this.#checkPlace(node, place);
+    });
+    for (const directory of this.#directories) this.#checkMissing(directory);
   }
 
-  /** The listing of a directory may be another though its attributes are the same. */
-  #shownChanged({ inode }: WorkingNode): boolean {
-    if (inode.kind !== 'dir' && this.#revisions.get(inode) === inode.revision) return false;
-    this.#revisions.set(inode, inode.revision);
-    return true;
-  }
-
-  #checkMissing(node: Node): void {
+  #checkMissing(directory: WorkingDirectory): void {
+    const names = this.#missing.of(directory);
+    if (names.size === 0) return;
     // Names that come to be missing from now on are not among them, and are missing as things are now.
-    for (const name of [...this.#missing.of(node)]) {
-      this.#notices.later(() => {
-        if (!(node instanceof WorkingDirectory) || this.#stillMissing(node, name)) return;
-        this.#missing.forget(node, name);
-        this.#notices.entryNow(node, name);
-      });
-    }
+    this.#notices.each([...names], (name) => {
+      if (this.#stillMissing(directory, name)) return;
+      this.#missing.forget(directory, name);
+      this.#notices.entryNow(directory, name);
+    });
   }
 
   /**
    * A name that still means the same node is left alone: to invalidate it would take the directory away under those
    * who work in it. What cannot be answered at once is invalidated.
    */
-  #checkPlace(node: Node, { parent, name }: Place): void {
-    if (!(parent instanceof WorkingDirectory) || !(node instanceof WorkingNode)) return;
+  #checkPlace(node: WorkingNode, { parent, name }: Place): void {
+    if (!(parent instanceof WorkingDirectory)) return;
     // The artifact's own name is its collection's matter.
     if (parent.owner !== this) return;
     if (!this.#stillThere(parent, name, node)) this.#notices.entryNow(parent, name);

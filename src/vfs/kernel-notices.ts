@@ -8,7 +8,8 @@ import type { Node } from './node.js';
  */
 export class KernelNotices {
   #notifier: KernelNotifier | null = null;
-  #queue: (() => void)[] = [];
+  /** Answers true when it has to go on in another turn. */
+  #queue: ((turn: LoopTurn) => boolean)[] = [];
   #scheduled = false;
   #waiting: (() => void)[] = [];
 
@@ -63,7 +64,19 @@ export class KernelNotices {
     this.#add(check);
   }
 
-  /** Only from `later`. */
+  /** Runs `step`, which may call `entryNow`, with each item in as many turns as it takes, before later notices. */
+  each<T>(items: Iterable<T>, step: (item: T) => void): void {
+    const rest = items[Symbol.iterator]();
+    this.#enqueue((turn) => {
+      for (let next = rest.next(); !next.done; next = rest.next()) {
+        step(next.value);
+        if (turn.isOver) return true;
+      }
+      return false;
+    });
+  }
+
+  /** Only from `later` and `each`. */
   entryNow(parent: Node, name: string): void {
     if (parent.id !== 0) this.#notifier?.invalidateEntry(parent.id, name);
   }
@@ -75,6 +88,13 @@ export class KernelNotices {
   }
 
   #add(notice: () => void): void {
+    this.#enqueue(() => {
+      notice();
+      return false;
+    });
+  }
+
+  #enqueue(notice: (turn: LoopTurn) => boolean): void {
     this.#queue.push(notice);
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -86,7 +106,7 @@ export class KernelNotices {
     const turn = new LoopTurn();
     const queue = this.#queue;
     let sent = 0;
-    while (sent < queue.length && !turn.isOver) queue[sent++]?.();
+    while (sent < queue.length && !turn.isOver) if (queue[sent]?.(turn) !== true) sent++;
     this.#queue = queue.slice(sent);
     if (this.#queue.length > 0) {
       setImmediate(() => this.#turn());

@@ -1,4 +1,5 @@
 import type { AllocateRange } from '../artifacts/ports.js';
+import type { LocalRange } from '../content/ports.js';
 import type { Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
@@ -36,6 +37,8 @@ export interface RenameFlags {
 export interface FileHandle {
   readonly reply: Omit<OpenReply, 'handle'>;
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer>;
+  /** The same bytes as they lie in a local file; see `FileSystem.localRange`. */
+  localRange?(offset: number, length: number): LocalRange | undefined;
   write(
     context: RequestContext,
     offset: number,
@@ -76,7 +79,9 @@ export abstract class Node {
   /** 0 while the kernel does not know the node. No other file ever has it. */
   id: NodeId = 0;
   lookups = 0;
-  #place: Place | null = null;
+  /** The name the kernel saw last; null before the first. Apart: an object for each file would be as large again. */
+  #parent: Node | null = null;
+  #name = '';
   #morePlaces: Place[] | null = null;
 
   abstract readonly kind: Kind;
@@ -100,19 +105,20 @@ export abstract class Node {
 
   /** The name the kernel saw last; null before the first. */
   get place(): Place | null {
-    return this.#place;
+    return this.#parent === null ? null : { parent: this.#parent, name: this.#name };
   }
 
   /** All names the kernel may have cached: more than one for hard links. */
   places(): readonly Place[] {
-    if (this.#place === null) return [];
-    return this.#morePlaces === null ? [this.#place] : [this.#place, ...this.#morePlaces];
+    const { place } = this;
+    if (place === null) return [];
+    return this.#morePlaces === null ? [place] : [place, ...this.#morePlaces];
   }
 
   seenAt(parent: Node, name: string): void {
-    const last = this.#place;
+    if (this.#parent === parent && this.#name === name) return;
+    const last = this.place;
     if (last !== null) {
-      if (last.parent === parent && last.name === name) return;
       // A directory and most files have one name: the old one is gone. Of a hard-linked file all are kept.
       if (this.kind !== 'dir' && this.attributes().nlink > 1) {
         const others = (this.#morePlaces ?? []).filter((p) => p.parent !== parent || p.name !== name);
@@ -121,20 +127,23 @@ export abstract class Node {
         this.#morePlaces = null;
       }
     }
-    this.#place = { parent, name };
+    this.#parent = parent;
+    this.#name = name;
   }
 
   /** The path from the root on by the names the kernel saw last; undefined while it has none. */
   path(): string | undefined {
     if (this.id === rootNodeId) return '/';
-    if (this.#place === null) return undefined;
-    const { parent, name } = this.#place;
+    const { place } = this;
+    if (place === null) return undefined;
+    const { parent, name } = place;
     const directory = parent.path() ?? '...';
     return directory === '/' ? `/${name}` : `${directory}/${name}`;
   }
 
   forgetPlaces(): void {
-    this.#place = null;
+    this.#parent = null;
+    this.#name = '';
     this.#morePlaces = null;
   }
 

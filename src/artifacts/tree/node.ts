@@ -130,7 +130,8 @@ export class Node implements Inode {
   /** The bytes are now where a version has them. */
   takeExtents(extents: readonly Extent[]): void {
     this.contentGen = 0;
-    this.setMapLoader(() => ExtentMap.fromEntryExtents(extents));
+    this.#map = null;
+    this.#loadMap = null;
     this.#extents = extents;
   }
 
@@ -164,7 +165,7 @@ export class Node implements Inode {
   /** Where the bytes are. Changed in place by content operations only. */
   get map(): ExtentMap {
     if (this.#map === null) {
-      this.#map = this.#loadMap === null ? new ExtentMap() : this.#loadMap();
+      this.#map = this.#loadMap?.() ?? ExtentMap.fromEntryExtents(this.#extents ?? []);
       this.#loadMap = null;
     }
     return this.#map;
@@ -210,7 +211,9 @@ export class Node implements Inode {
   }
 
   get allocated(): number {
-    return this.kind === 'file' && this.size > 0 ? this.map.bytes() : 0;
+    if (this.kind !== 'file' || this.size === 0) return 0;
+    // Whoever only looks at a file leaves nothing in memory.
+    return this.#map === null && this.#extents !== null ? heldBytes(this.#extents) : this.map.bytes();
   }
 
   get hasName(): boolean {
@@ -263,6 +266,13 @@ export type NodeState = Pick<
   | 'fileGen'
   | 'logged'
 >;
+
+/** Bytes that are not holes. */
+function heldBytes(extents: readonly Extent[]): number {
+  let bytes = 0;
+  for (const { object, length } of extents) if (object !== null) bytes += length;
+  return bytes;
+}
 
 function sameXattrs(a: Xattrs | null, b: Xattrs | null): boolean {
   if (a === null || b === null) return a === b;

@@ -15,8 +15,10 @@ import type { WorkingOwner } from './working-owner.js';
 export class WorkingNode extends Node {
   readonly owner: WorkingOwner;
   readonly inode: Inode;
-  readonly entrySeconds = limits.kernelCacheSeconds;
-  readonly attrSeconds = limits.kernelCacheSeconds;
+  /** The inode's revision that the kernel knows, or will ask for. */
+  revision = -1;
+  /** Of a file that is written to: the size that the kernel knows, or knows better; -1: none. */
+  agreedSize = -1;
   #ino: bigint | undefined;
 
   constructor(owner: WorkingOwner, inode: Inode) {
@@ -25,6 +27,12 @@ export class WorkingNode extends Node {
     this.inode = inode;
   }
 
+  get entrySeconds(): number {
+    return limits.kernelCacheSeconds;
+  }
+  get attrSeconds(): number {
+    return limits.kernelCacheSeconds;
+  }
   get kind(): Kind {
     return this.inode.kind;
   }
@@ -42,12 +50,14 @@ export class WorkingNode extends Node {
     return new ArtifactError('NotPermitted', `${what}: not possible on a ${this.kind}`);
   }
   override onKnown(): void {
+    this.revision = this.inode.revision;
     this.owner.known(this.inode, this);
   }
   override onFailure(error: ArtifactError): void {
     this.owner.artifact.setLastError(errorText(error));
   }
   override onForgotten(): void {
+    this.agreedSize = -1;
     this.owner.forgotten(this.inode, this);
   }
 
