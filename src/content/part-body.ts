@@ -1,0 +1,117 @@
+import { crc32 } from 'node:zlib';
+import { limits } from '../model/limits.js';
+import { Crc32Joiner } from '../util/crc32-joiner.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
+import { checksOf } from './disk-index.js';
+
+const { partBufferBytes, checkBytes } = limits;
+const joiner = new Crc32Joiner(checkBytes);
+
+/** Where an object's bytes are read from. */
+export interface ByteSource {
+  /** Fills all of `target` with the bytes from `offset` on, or throws. */
+  readInto(offset: number, target: Buffer): MaybePromise<void>;
+}
+
+/**
+ * Buffers for the bytes of parts on their way into the store, used again and again: a fresh one costs the kernel more than
+ * reading, checking and sending what is in it. How many there are is bounded by the queue that their users are in.
+ */
+export class PartBuffers {
+  #idle: Buffer[] = [];
+  #timer: NodeJS.Timeout | null = null;
+
+  /** Bytes kept though nobody uses them. */
+  get idleBytes(): number {
+    return this.#idle.length * partBufferBytes;
+  }
+
+  take(): Buffer {
+    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(partBufferBytes);
+  }
+
+  /** The buffers may be written again: whoever gave them away has been answered. Idle ones go after a while. */
+  give(buffers: readonly Buffer[]): void {
+    this.#idle.push(...buffers);
+    if (this.#timer !== null) this.#timer.refresh();
+    else this.#timer = setTimeout(() => this.clear(), limits.partBuffersIdleMsMax).unref();
+  }
+
+  clear(): void {
+    this.#idle = [];
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** The bytes of one part in memory, read once. */
+export class PartBody {
+  readonly chunks: readonly Buffer[];
+  /** Of all bytes, as S3 writes it. */
+  readonly crc32: string;
+  /** CRC32 of each piece as the disk cache checks it. */
+  readonly checks: readonly number[];
+  readonly #buffers: readonly Buffer[];
+
+  private constructor(chunks: readonly Buffer[], buffers: readonly Buffer[], crc: number, checks: number[]) {
+    this.chunks = chunks;
+    this.#buffers = buffers;
+    this.crc32 = base64Crc(crc);
+    this.checks = checks;
+  }
+
+  static async read(
+    source: ByteSource,
+    offset: number,
+    length: number,
+    pool: PartBuffers,
+  ): Promise<PartBody> {
+    const buffers: Buffer[] = [];
+    const chunks: Buffer[] = [];
+    const checks: number[] = [];
+    let crc = 0;
+    try {
+      for (let done = 0; done < length; done += partBufferBytes) {
+        const buffer = pool.take();
+        buffers.push(buffer);
+        const chunk = buffer.subarray(0, Math.min(partBufferBytes, length - done));
+        const reading = source.readInto(offset + done, chunk);
+        if (reading !== undefined) await reading;
+        const found = checksOf(chunk);
+        crc = joined(crc, chunk, found);
+        checks.push(...found);
+        chunks.push(chunk);
+      }
+    } catch (error) {
+      pool.give(buffers);
+      throw error;
+    }
+    return new PartBody(chunks, buffers, crc, checks);
+  }
+
+  /**
+   * The bytes are not needed any more. Not after a failed transfer: what is left of it may still be sent from these
+   * buffers, by a connection that nobody waits for.
+   */
+  release(pool: PartBuffers): void {
+    pool.give(this.#buffers);
+  }
+}
+
+/** The checksum of what `crc` is of and `chunk`, whose pieces have the checksums `checks`. */
+function joined(crc: number, chunk: Buffer, checks: readonly number[]): number {
+  let sum = crc;
+  for (const [i, check] of checks.entries()) {
+    const at = i * checkBytes;
+    if (at + checkBytes <= chunk.length) sum = joiner.join(sum, check);
+    else sum = crc32(chunk.subarray(at), sum);
+  }
+  return sum;
+}
+
+/** Four bytes, big-endian, base64. */
+function base64Crc(crc: number): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc >>> 0);
+  return bytes.toString('base64');
+}
