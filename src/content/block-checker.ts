@@ -2,34 +2,34 @@ import { Worker } from 'node:worker_threads';
 import { ArtifactError } from '../model/errors.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 
-/** A local file, and the CRC32 each of its blocks was stored with; the last may be shorter than the others. */
+/** A local file, and the CRC32 each of its pieces was stored with; the last may be shorter than the others. */
 export interface FileToCheck {
   readonly path: string;
   readonly size: number;
-  readonly blockBytes: number;
+  readonly pieceBytes: number;
   readonly crcs: Uint32Array;
 }
 
 /**
  * What runs in the worker. It is text, so that the same program runs from sources and from the built package. A file of
- * another size has no good block.
+ * another size has no good piece.
  */
 const workerSource = `
 const { parentPort } = require('node:worker_threads');
 const { openSync, fstatSync, readSync, closeSync } = require('node:fs');
 const { crc32 } = require('node:zlib');
-function badBlocks({ path, size, blockBytes, crcs }) {
+function badPieces({ path, size, pieceBytes, crcs }) {
   const bad = [];
-  const block = Buffer.allocUnsafeSlow(blockBytes);
+  const piece = Buffer.allocUnsafeSlow(pieceBytes);
   const fd = openSync(path, 'r');
   try {
     const isWhole = fstatSync(fd).size === size;
     for (let i = 0; i < crcs.length; i++) {
-      const wanted = Math.min(blockBytes, size - i * blockBytes);
+      const wanted = Math.min(pieceBytes, size - i * pieceBytes);
       let done = 0;
       for (let count = 1; isWhole && done < wanted && count > 0; done += count)
-        count = readSync(fd, block, done, wanted - done, i * blockBytes + done);
-      if (done < wanted || crc32(block.subarray(0, wanted)) !== crcs[i]) bad.push(i);
+        count = readSync(fd, piece, done, wanted - done, i * pieceBytes + done);
+      if (done < wanted || crc32(piece.subarray(0, wanted)) !== crcs[i]) bad.push(i);
     }
   } finally {
     closeSync(fd);
@@ -38,7 +38,7 @@ function badBlocks({ path, size, blockBytes, crcs }) {
 }
 parentPort.on('message', ({ call, file }) => {
   try {
-    parentPort.postMessage({ call, bad: badBlocks(file) });
+    parentPort.postMessage({ call, bad: badPieces(file) });
   } catch (error) {
     parentPort.postMessage({ call, error: String(error && error.message) });
   }
@@ -61,8 +61,8 @@ export class BlockChecker implements AsyncDisposable {
   #lastCall = 0;
   #closed = false;
 
-  /** The blocks that are not what was stored. Throws when the file cannot be read. */
-  badBlocks(file: FileToCheck): Promise<readonly number[]> {
+  /** The pieces that are not what was stored. Throws when the file cannot be read. */
+  badPieces(file: FileToCheck): Promise<readonly number[]> {
     if (this.#closed) throw new ArtifactError('Interrupted', 'checking was stopped');
     this.#worker ??= this.#start();
     const call = ++this.#lastCall;

@@ -10,6 +10,7 @@ import {
   type Run,
   runEnd,
 } from './object-blocks.js';
+import type { LocalRange } from './ports.js';
 import { TransferQueue } from './transfer-queue.js';
 
 const { blockBytes } = limits;
@@ -80,8 +81,17 @@ export class BlockFetcher {
    * its way go on: it is wanted again soon. But a request that timed out ends what no other read waits for, so that
    * the next one asks the store anew.
    */
+  /** The bytes as a local file has them, unless they are in memory. */
+  local(blocks: ObjectBlocks, offset: number, length: number): LocalRange | undefined {
+    if (blocks.run(offset) !== undefined) return undefined;
+    const disk = blocks.disk?.dead === false ? blocks.disk : this.#disk.opened(blocks.key);
+    if (disk === undefined) return undefined;
+    if (disk !== blocks.disk) attach(blocks, disk);
+    return this.#disk.local(disk, offset, length);
+  }
+
   async read(blocks: ObjectBlocks, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
-    await this.#diskOf(blocks);
+    const disk = await this.#diskOf(blocks);
     const cached = this.cached(blocks, offset, length);
     if (cached !== undefined) return cached;
     if (blocks.isPack) await this.#widenPack(blocks, offset);
@@ -89,6 +99,8 @@ export class BlockFetcher {
     const loads = found.filter((item) => 'promise' in item);
     for (const load of loads) load.waiters++;
     let waits = true;
+    const stored = await this.#disk.read(disk, offset, length);
+    if (stored !== null) return stored;
     const leave = (): void => {
       if (waits) for (const load of loads) load.waiters--;
       waits = false;
@@ -108,7 +120,7 @@ export class BlockFetcher {
     }
   }
 
-  /** Starts to fetch what of the range is not there. Failures are left to the read that needs the bytes. */
+  /** Starts to fetch what of the range is not on this machine. Failures are left to the read that needs the bytes. */
   ahead(blocks: ObjectBlocks, offset: number, length: number, getBytes: number): void {
     const start = () => {
       const end = Math.min(offset + length, blocks.end);
@@ -199,18 +211,22 @@ export class BlockFetcher {
     const disk = blocks.disk;
     if (disk === null || disk.dead) return false;
     return this.#disk.has(disk, blockOf(start), Math.min(blockBytes, knownEnd - start));
+      } else if (!urgent && this.#isOnDisk(blocks, at, knownEnd)) {
+        // It is as near as it has to be: the page cache is no worse than our memory.
+        at += blockBytes;
   }
 
   #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Load {
     const controller = new AbortController();
     const { signal } = controller;
-    const transfer = this.#isOnDisk(blocks, start, end)
+    const isOnDisk = this.#isOnDisk(blocks, start, end);
+    const transfer = isOnDisk
       ? this.#fromDisk(blocks, start, end, signal)
       : this.#fromStore(blocks, start, end, urgent, signal);
     const promise = transfer.promise
       .then((bytes) => {
         const run: Run = { blocks, start, bytes };
-        this.#memory.add(run);
+        if (!isOnDisk) this.#memory.add(run);
         return run;
       })
       .finally(() => {
@@ -227,7 +243,7 @@ export class BlockFetcher {
 
   #fromDisk(blocks: ObjectBlocks, start: number, end: number, signal: AbortSignal) {
     const read = async () => {
-      const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end);
+      const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end - start);
       return bytes ?? this.#fromStore(blocks, start, end, true, signal).promise;
     };
     return { promise: read(), hurry: () => {} };
@@ -254,17 +270,16 @@ export class BlockFetcher {
   }
 
   /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */
-  async #diskOf(blocks: ObjectBlocks): Promise<void> {
-    if (blocks.disk !== null && !blocks.disk.dead) return;
+  async #diskOf(blocks: ObjectBlocks): Promise<DiskObject> {
+    if (blocks.disk !== null && !blocks.disk.dead) return blocks.disk;
     let opening = this.#diskOpens.get(blocks);
     if (opening === undefined) {
       opening = this.#disk.open(blocks.key).finally(() => this.#diskOpens.delete(blocks));
       this.#diskOpens.set(blocks, opening);
     }
     const disk = await opening;
-    blocks.disk = disk;
-    blocks.size ??= disk.table.size;
-    blocks.noteEnd(disk.table.end);
+    attach(blocks, disk);
+    return disk;
   }
 
   async #sizeOf(blocks: ObjectBlocks): Promise<void> {
@@ -308,3 +323,9 @@ function gather(runs: readonly Run[], offset: number, length: number): Buffer {
   }
   return target;
 }
+function attach(blocks: ObjectBlocks, disk: DiskObject): void {
+  blocks.disk = disk;
+  blocks.size ??= disk.table.size;
+  blocks.noteEnd(disk.table.end);
+}
+

@@ -5,7 +5,7 @@ import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
 import type { LocalObjects } from './local-objects.js';
 import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
-import type { ContentReader, FileContent, FileReader, LocalObject } from './ports.js';
+import type { ContentReader, FileContent, FileReader, LocalObject, LocalRange } from './ports.js';
 import { type ReadAheadBudget, Stream } from './read-ahead.js';
 import type { StagingFiles } from './staging.js';
 
@@ -69,6 +69,23 @@ class BlockFileReader implements FileReader {
         : this.#assemble(pieces, offset, end, signal);
     this.#follow(offset, end, size);
     return answer instanceof Promise && signal !== undefined ? abortable(answer, signal) : answer;
+  }
+
+  local(offset: number, length: number): LocalRange | undefined {
+    if (this.#closed) throw new ArtifactError('BadHandle', 'read of a file that was closed');
+    const size = this.#content.size();
+    const end = Math.min(offset + length, size);
+    if (end <= offset) return undefined;
+    const [only] = this.#content.pieces(offset, end - offset);
+    if (only === undefined || only.start !== offset || only.length !== end - offset) return undefined;
+    const { source } = only;
+    const range =
+      source.type === 'local'
+        ? this.#parts.staging.local(source.file, source.offset, only.length)
+        : this.#parts.fetcher.local(this.#blocks(source.object), source.offset, only.length);
+    // What comes after it may have to be fetched.
+    if (range !== undefined) this.#follow(offset, end, size);
+    return range;
   }
 
   close(): void {

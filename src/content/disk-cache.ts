@@ -1,19 +1,27 @@
-import { mkdirSync, openSync, read, renameSync, utimes, write } from 'node:fs';
+import { mkdirSync, openSync, renameSync, utimes, write } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { BlockChecker } from './block-checker.js';
 import type { DiskBudget } from './disk-budget.js';
-import { BlockTable, cacheName, decodeIndex, encodeHeader, entryBytes, headerBytes } from './disk-index.js';
+import {
+  BlockTable,
+  cacheName,
+  checksOf,
+  decodeIndex,
+  encodeHeader,
+  entryBytes,
+  headerBytes,
+} from './disk-index.js';
 import { findCached } from './disk-scan.js';
 import { OpenFiles } from './open-files.js';
+import { FileRange, readRange } from './local-range.js';
 import { WriteBehind } from './write-behind.js';
+import type { LocalRange } from './ports.js';
 
-const { blockBytes } = limits;
-const readAsync = promisify(read);
+const { blockBytes, checkBytes } = limits;
 const writeAsync = promisify(write);
 
 /** The cached blocks of one object. After its eviction it is `dead`: it answers and takes nothing any more. */
@@ -30,8 +38,8 @@ export interface DiskObject {
 export interface WholeObject {
   readonly key: string;
   readonly size: number;
-  /** CRC32 of every block. */
-  readonly blockCrcs: readonly number[];
+  /** CRC32 of every `limits.checkBytes` of it. */
+  readonly checks: readonly number[];
 }
 
 interface Entry {
@@ -74,6 +82,9 @@ export class DiskCache implements AsyncDisposable {
 
   constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
     this.#directory = directory;
+  readonly #onHit = (bytes: number): void => {
+    this.#counts.hitBytes += bytes;
+  };
     this.#budget = budget;
     this.#writes = new WriteBehind(pendingBytesMax);
     this.#files = new OpenFiles((file) => join(directory, file), limits.cacheOpenFilesMax);
@@ -118,10 +129,12 @@ export class DiskCache implements AsyncDisposable {
     return object.table.length(block) >= length;
   }
 
-  /** Every block of an object of this size. */
-  hasAll(object: DiskObject, size: number): boolean {
-    for (let at = 0, block = 0; at < size; at += blockBytes, block++) {
-      if (!this.has(object, block, Math.min(blockBytes, size - at))) return false;
+  /** All of a range that is not empty. */
+  hasRange(object: DiskObject, offset: number, length: number): boolean {
+    if (object.dead) return false;
+    const end = offset + length;
+    for (let block = Math.floor(offset / blockBytes); block * blockBytes < end; block++) {
+      if (!this.has(object, block, Math.min(blockBytes, end - block * blockBytes))) return false;
     }
     return true;
   }
@@ -131,11 +144,11 @@ export class DiskCache implements AsyncDisposable {
    * blocks that are not what was stored.
    */
   async verify(object: DiskObject, size: number): Promise<void> {
-    const crcs = Uint32Array.from({ length: Math.ceil(size / blockBytes) }, (_, i) => object.table.crc(i));
+    const crcs = object.table.crcs.slice(0, Math.ceil(size / checkBytes));
     const path = join(this.#directory, `${object.name}.data`);
-    const bad = await this.#checker.badBlocks({ path, size, blockBytes, crcs });
+    const bad = await this.#checker.badPieces({ path, size, pieceBytes: checkBytes, crcs });
     if (object.dead) return;
-    for (const block of bad) this.#bad(object, block);
+    for (const piece of bad) this.#bad(object, piece * checkBytes);
     if (bad.length > 0 || !this.hasAll(object, size)) return;
     object.verified = true;
     this.#counts.verifiedObjects++;
@@ -143,7 +156,7 @@ export class DiskCache implements AsyncDisposable {
 
   /** The object, when all of it was verified. */
   verified(key: string): DiskObject | undefined {
-    const object = this.#entries.get(cacheName(key))?.object;
+    const object = this.opened(key);
     return object?.verified === true ? object : undefined;
   }
 
@@ -160,32 +173,44 @@ export class DiskCache implements AsyncDisposable {
     }
   }
 
-  /** [start, end) with every checksum verified, or null: some of it is not there or not what was stored. */
-  async read(object: DiskObject, start: number, end: number): Promise<Buffer | null> {
-    if (object.dead) return null;
+  /** [offset, offset + length) for who reads and verifies it himself; undefined: not all of it is here. */
+  local(object: DiskObject, offset: number, length: number): LocalRange | undefined {
+    if (!this.hasRange(object, offset, length)) return undefined;
     this.#use(object);
-    const bytes = Buffer.allocUnsafeSlow(end - start);
+    const lastBlock = Math.floor((offset + length - 1) / blockBytes);
+    const checkedEnd = lastBlock * blockBytes + object.table.length(lastBlock);
     try {
-      await this.#fill(object, start, bytes);
+      const file = this.#files.acquire(`${object.name}.data`, false);
+      const { crcs } = object.table;
+      return new FileRange(this.#files, file, { offset, length, crcs, checkedEnd }, this.#onHit);
     } catch (error) {
-      this.#lastError = messageOf(error);
-      this.#counts.badBlocks++;
-      this.#evict(object.name);
-      return null;
+  /** Every block of an object of this size. */
+  hasAll(object: DiskObject, size: number): boolean {
+    return this.hasRange(object, 0, size);
+  }
+
+      this.#lost(object, error);
+      return undefined;
     }
-    for (let at = start; at < end; at += blockBytes) {
-      const block = at / blockBytes;
-      const wanted = Math.min(blockBytes, end - at);
-      const stored = object.table.length(block);
-      const checked = bytes.subarray(at - start, at - start + wanted);
-      // A block asked for in part (the object's end was not known to the reader) cannot be checked in part.
-      if (stored !== wanted || crc32(checked) !== object.table.crc(block)) {
-        if (stored === wanted) this.#bad(object, block);
-        return null;
-      }
+  }
+
+  /** [offset, offset + length) with every checksum verified, or null: some of it is not there or not what was stored. */
+  async read(object: DiskObject, offset: number, length: number): Promise<Buffer | null> {
+    const range = this.local(object, offset, length);
+    if (range === undefined) return null;
+    try {
+      const found = await readRange(range);
+      if (!('damagedAt' in found)) return found;
+      this.#bad(object, found.damagedAt);
+    } catch (error) {
+      this.#lost(object, error);
+  /** The object, if somebody opened it since the start and it was not evicted. */
+  opened(key: string): DiskObject | undefined {
+    return this.#entries.get(cacheName(key))?.object ?? undefined;
+  }
+
     }
-    this.#counts.hitBytes += bytes.length;
-    return bytes;
+    return null;
   }
 
   /**
@@ -237,18 +262,15 @@ export class DiskCache implements AsyncDisposable {
   }
 
   /**
-   * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `blockCrcs` are those of
-   * its blocks as they were sent. Throws when it cannot: the file stays where it was.
+   * Takes a local file that holds exactly an object's bytes as the cache of that object, by rename. `checks` are those of
+   * its bytes as they were sent. Throws when it cannot: the file stays where it was.
    */
-  adopt({ key, size, blockCrcs }: WholeObject, path: string): void {
+  adopt({ key, size, checks }: WholeObject, path: string): void {
     const name = cacheName(key);
     if (this.#removals.has(name)) throw new Error(`${name} is being removed`);
     this.#retire(name);
     renameSync(path, join(this.#directory, `${name}.data`));
-    const table = new BlockTable(size);
-    for (const [block, crc] of blockCrcs.entries()) {
-      table.set(block, crc, Math.min(blockBytes, size - block * blockBytes));
-    }
+    const table = BlockTable.whole(size, checks);
     const object: DiskObject = { key, name, table, dead: false, verified: false };
     this.#entries.set(name, { bytes: this.#added(size), object });
     const index = Buffer.concat([encodeHeader(key, size), table.encode(0, Math.ceil(size / blockBytes))]);
@@ -271,42 +293,29 @@ export class DiskCache implements AsyncDisposable {
     this.#files.closeAll();
   }
 
-  async #fill(object: DiskObject, start: number, target: Buffer): Promise<void> {
-    const file = this.#files.acquire(`${object.name}.data`, false);
-    try {
-      for (let done = 0; done < target.length; ) {
-        const { bytesRead } = await readAsync(file.fd, target, done, target.length - done, start + done);
-        if (bytesRead === 0) throw new Error(`${object.name}.data is shorter than its index says`);
-        done += bytesRead;
-      }
-    } finally {
-      this.#files.release(file);
-    }
-  }
-
   async #write(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
     // What was evicted for these bytes must be gone, or for a while both are on the disk.
     if (this.#removals.size > 0) await Promise.all(this.#removals.values());
     if (object.dead) return;
     const isNew = object.table.bytes === 0;
-    const crcs: number[] = [];
-    for (let at = 0; at < bytes.length; at += blockBytes)
-      crcs.push(crc32(bytes.subarray(at, at + blockBytes)));
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += blockBytes) pieces.push(bytes.subarray(at, at + blockBytes));
+    const checks = pieces.map(checksOf);
     await this.#writeFile(`${object.name}.data`, start, bytes);
     if (object.dead) return;
     const first = start / blockBytes;
     let grown = 0;
-    for (const [i, crc] of crcs.entries()) {
+    for (const [i, crcs] of checks.entries()) {
       const length = Math.min(blockBytes, bytes.length - i * blockBytes);
       // A longer form of the block may have been stored meanwhile; its entry stays true.
       if (object.table.length(first + i) > length) continue;
       grown += length - object.table.length(first + i);
-      object.table.set(first + i, crc, length);
+      object.table.set(first + i, length, crcs);
     }
     const entry = this.#entries.get(object.name);
     if (entry !== undefined) entry.bytes += this.#added(grown);
     if (isNew) await this.#writeHeader(object);
-    const entries = object.table.encode(first, crcs.length);
+    const entries = object.table.encode(first, checks.length);
     await this.#writeFile(`${object.name}.idx`, headerBytes + first * entryBytes, entries);
   }
 
@@ -325,12 +334,22 @@ export class DiskCache implements AsyncDisposable {
     }
   }
 
-  #bad(object: DiskObject, block: number): void {
+  /** What is stored of an object cannot be read at all. */
+  #lost(object: DiskObject, error: unknown): void {
+    this.#lastError = messageOf(error);
+    this.#counts.badBlocks++;
+    if (!object.dead) this.#evict(object.name);
+  }
+
+  #bad(object: DiskObject, offset: number): void {
+    const block = Math.floor(offset / blockBytes);
+    // Several readers find the same.
+    if (object.dead || object.table.length(block) === 0) return;
     this.#counts.badBlocks++;
     object.verified = false;
     const entry = this.#entries.get(object.name);
     if (entry !== undefined) entry.bytes += this.#added(-object.table.length(block));
-    object.table.set(block, 0, 0);
+    object.table.set(block, 0, []);
     const cleared = this.#writeFile(
       `${object.name}.idx`,
       headerBytes + block * entryBytes,

@@ -36,7 +36,26 @@ export interface FileContent {
 
 export interface FileReader {
   read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Buffer>;
+  /**
+   * The same bytes for who reads local files himself; undefined when they are not in one of these: `read` has them then. Who
+   * cannot read them, or finds that they are not what was stored, calls `read`, which says or mends what is wrong.
+   */
+  local(offset: number, length: number): LocalRange | undefined;
   close(): void;
+}
+
+/** Bytes that lie one after the other in a local file. */
+export interface LocalRange {
+  /** Good until `release`. */
+  readonly descriptor: number;
+  readonly offset: number;
+  readonly length: number;
+  /** CRC32 of each `limits.checkBytes` of the file from its start; null: nobody has checksums of these bytes. */
+  readonly crcs: Uint32Array | null;
+  /** Where the last piece that has a checksum ends, if not at a multiple of `limits.checkBytes`. */
+  readonly checkedEnd: number;
+  /** To be called once, when the file is no longer used. */
+  release(wasRead: boolean): void;
 }
 
 /** The sparse local files that hold staged bytes, by number, each at the same offsets as the file it belongs to. */

@@ -21,8 +21,9 @@ import { ArtifactError, isCode, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
 import type { DiskBudget } from './disk-budget.js';
+import { FileRange } from './local-range.js';
 import { type OpenFile, OpenFiles } from './open-files.js';
-import type { Staging } from './ports.js';
+import type { LocalRange, Staging } from './ports.js';
 
 const writeAsync = promisify(write);
 const readAsync = promisify(read);
@@ -84,6 +85,12 @@ export class StagingFiles implements Staging, Disposable {
     const target = Buffer.allocUnsafe(length);
     const done = this.readInto(file, offset, target);
     return isPromise(done) ? done.then(() => target) : target;
+  }
+
+  /** The same for who reads it himself. */
+  local(file: number, offset: number, length: number): LocalRange {
+    const entry = this.#acquire(file, false);
+    return new FileRange(this.#files, entry, { offset, length, crcs: null, checkedEnd: 0 });
   }
 
   /** Fills all of `target`; a file that ends before is `Corrupt`, because extents name only written bytes. */

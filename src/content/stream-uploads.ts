@@ -146,13 +146,13 @@ export class StreamUploads implements AsyncDisposable {
     return { backlogBytes, activeParts: this.#parts.queue.active, lastError: this.#lastError };
   }
 
-  /** The finished object that has exactly the bytes of a staging file, with a checksum of each block. */
+  /** The finished object that has exactly the bytes of a staging file, with the checksums of its pieces. */
   finished(file: number): WholeObject | null {
     const upload = this.#streams.get(file)?.upload;
     const size = upload?.completedSize ?? null;
     if (upload === undefined || size === null) return null;
-    const blockCrcs = upload.blockCrcs();
-    return blockCrcs === null ? null : { key: upload.key, size, blockCrcs };
+    const checks = upload.checks();
+    return checks === null ? null : { key: upload.key, size, checks };
   }
 
   /** The store works again: whatever failed in the background may be tried at once. */

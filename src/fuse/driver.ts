@@ -1,10 +1,12 @@
 import { constants } from 'node:os';
 import { ArtifactError, toArtifactError } from '../model/errors.js';
+import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { within } from '../util/within.js';
-import type { FileSystem, KernelNotifier } from '../vfs/file-system.js';
+import type { FileSystem, KernelNotifier, LocalRange } from '../vfs/file-system.js';
 import { isToldToEnd } from './asker.js';
 import { codesToReport, errnoOfCode } from './errno.js';
+import type { RangeArguments } from './native.js';
 import type { Session } from './operations/operation.js';
 import { isUnanswered, operations } from './operations/table.js';
 import { PendingRequests } from './pending-requests.js';
@@ -29,6 +31,12 @@ export interface Wire {
   reply(bytes: number): number;
   /** The same, followed by `payload`. */
   replyWith(bytes: number, payload: Uint8Array): number;
+  /**
+   * Sends bytes of a local file as the reply to a read, if no disk has to be waited for, or from a thread; see native/channel.h. Above
+   * 0: nothing was sent. Left out: the driver sends what it is given.
+   */
+  replyRange?(...range: RangeArguments): number;
+  replyRangeLater?(...range: RangeArguments): Promise<number>;
 }
 
 /** A request that failed in a way somebody should read about: the errno alone would not tell. */
@@ -54,7 +62,8 @@ export interface DriverOptions {
  * Turns requests of the kernel into calls of a file system, and answers into replies. It does not read and does not
  * wait: bytes come in by `handle`, one request at a time, and replies leave through the wire.
  *
- * INVARIANT: each request is answered exactly once, but FORGET, BATCH_FORGET and INTERRUPT never are.
+ * INVARIANT: each request is answered exactly once, but FORGET, BATCH_FORGET and INTERRUPT never are. (Of a read that was given up
+ * while a thread reads a local file, the kernel refuses the second answer.)
  */
 export class Driver implements Session {
   readonly fileSystem: FileSystem;
@@ -201,6 +210,52 @@ export class Driver implements Session {
         this.#pending.afterSettling();
       },
     );
+  }
+
+  localRange(handle: number, offset: number, length: number): LocalRange | undefined {
+    if (this.#wire?.replyRange === undefined) return undefined;
+    return this.fileSystem.localRange?.(handle, offset, length);
+  }
+
+  answerRange(request: Request, range: LocalRange, otherwise: () => void): void {
+    const wire = this.#wire;
+    const { offset, length, crcs } = range;
+    const toSend: RangeArguments = [
+      request.unique,
+      range.descriptor,
+      offset,
+      length,
+      crcs,
+      limits.checkBytes,
+      range.checkedEnd,
+    ];
+    // Copying what is at hand is shorter than the way to a thread and back.
+    const isSmall = length < limits.syncIoBytesMax;
+    const sent = (isSmall ? wire?.replyRange?.(...toSend) : undefined) ?? constants.errno.EAGAIN;
+    if (sent !== constants.errno.EAGAIN) {
+      this.#rangeSent(request, range, sent, otherwise);
+      return;
+    }
+    this.#pending.add(request);
+    void (wire?.replyRangeLater?.(...toSend) ?? Promise.resolve(constants.errno.ENOSYS)).then((later) => {
+      if (this.#pending.settled(request)) this.#rangeSent(request, range, later, otherwise);
+      else range.release(false);
+      this.#pending.afterSettling();
+    });
+  }
+
+  #rangeSent(request: Request, range: LocalRange, sent: number, otherwise: () => void): void {
+    range.release(sent <= 0);
+    if (sent > 0) {
+      try {
+        otherwise();
+      } catch (error) {
+        this.#fail(request, error);
+      }
+      return;
+    }
+    if (request.startedMs !== 0) this.#record(request, 0);
+    if (sent !== 0) this.#unsent(request, -sent);
   }
 
   interrupt(unique: number): void {

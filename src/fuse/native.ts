@@ -10,11 +10,24 @@ export interface NativeChannel {
   read(into: Buffer, from: number, keep: number, ends: Uint32Array): number;
   reply(bytes: number): number;
   replyWith(bytes: number, payload: Uint8Array): number;
+  replyRange(...range: RangeArguments): number;
+  replyRangeLater(...range: RangeArguments): Promise<number>;
   notify(messages: Buffer): Promise<number>;
   openBacking(file: number): number;
   closeBacking(id: number): number;
   close(): void;
 }
+
+/** The request, then which bytes of which file answer it, and what they must be. */
+export type RangeArguments = [
+  unique: number,
+  file: number,
+  offset: number,
+  length: number,
+  crcs: Uint32Array | null,
+  checkBytes: number,
+  checkedEnd: number,
+];
 
 /** The addon. Nothing in it checks arguments: use the classes and functions of this folder. */
 export interface Native {

@@ -29,6 +29,7 @@ export const limits = {
   partsMax: 10_000,
   objectBytesMax: 5 * 2 ** 40,
   blockBytes: 256 << 10,
+  checkBytes: 32 << 10, // of a cached block, under one checksum: the least that is read of it
   // reading
   getBytesMax: 8 << 20, // one ranged GET
   getBytesMin: 1 << 20, // a large window is not cut finer than this

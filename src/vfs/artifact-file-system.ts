@@ -1,4 +1,5 @@
 import type { AllocateRange } from '../artifacts/ports.js';
+import type { LocalRange } from '../content/ports.js';
 import { isAclName } from '../model/acl.js';
 import type { Clock, Kind } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
@@ -241,6 +242,10 @@ export class ArtifactFileSystem implements FileSystem {
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number> {
     return this.#file(handle).write(context, offset, data, flags);
+  }
+
+  localRange(handle: number, offset: number, length: number): LocalRange | undefined {
+    return this.#file(handle).localRange?.(offset, length);
   }
 
   flush(_context: RequestContext, handle: number): MaybePromise<void> {

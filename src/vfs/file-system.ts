@@ -1,9 +1,11 @@
 import type { AllocateRange } from '../artifacts/ports.js';
+import type { LocalRange } from '../content/ports.js';
 import type { Kind, Time } from '../model/entry.js';
 import type { ArtifactError } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 
 export type { AllocateRange } from '../artifacts/ports.js';
+export type { LocalRange } from '../content/ports.js';
 
 /**
  * What a kernel driver asks of a file system: inodes by number, names, handles. No FUSE here: a driver decodes a
@@ -251,6 +253,11 @@ export interface FileSystem {
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number>;
   /**
+  /**
+   * The same bytes for a driver that reads local files itself: undefined when they are elsewhere. The driver releases the range. When
+   * it fails, the driver calls `read`, which knows what to do or to say.
+   */
+  localRange?(handle: number, offset: number, length: number): LocalRange | undefined;
    * O_TMPFILE: an inode without a name, that lives until its last handle is closed or `link` gives it one (never, with
    * O_EXCL). `parent` says where it may be linked.
    */

@@ -62,6 +62,7 @@ export class ContentOps {
     let closed = false;
     return {
       read: (offset, length, signal) => reader.read(offset, length, signal),
+      local: (offset, length) => reader.local(offset, length),
       close: () => {
         if (closed) return;
         closed = true;

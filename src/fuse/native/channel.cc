@@ -5,9 +5,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+
+#include "file-range.h"
 
 namespace {
 
@@ -51,6 +54,78 @@ int WriteMessage(int fd, const struct iovec* pieces, int count) {
     // The device takes a message whole or not at all and never asks to wait; EAGAIN is handled in case it learns to.
     if (errno != EINTR && errno != EAGAIN) return -errno;
   }
+}
+
+double NumberOf(napi_env env, napi_value value) {
+  double number = 0;
+  napi_get_value_double(env, value, &number);
+  return number;
+}
+
+// A reply from a local file, as replyRange is told.
+struct RangeReply {
+  uint64_t unique;
+  FileRange range;
+
+  explicit RangeReply(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    unique = static_cast<uint64_t>(NumberOf(env, info[0]));
+    range.fd = static_cast<int>(Uint32Of(env, info[1]));
+    range.offset = static_cast<uint64_t>(NumberOf(env, info[2]));
+    range.length = Uint32Of(env, info[3]);
+    range.check_bytes = 0;
+    range.check_count = 0;
+    if (!info[4].IsTypedArray()) return;
+    const auto crcs = info[4].As<Napi::Uint32Array>();
+    range.check_bytes = Uint32Of(env, info[5]);
+    range.checked_end = static_cast<uint64_t>(NumberOf(env, info[6]));
+    const uint64_t first = range.offset / range.check_bytes;
+    const uint64_t last = (range.offset + range.length - 1) / range.check_bytes;
+    if (last >= crcs.ElementLength() || last - first >= FileRange::kChecksMax) return;  // none of them will do
+    range.check_count = static_cast<size_t>(last - first + 1);
+    std::copy_n(crcs.Data() + first, range.check_count, range.checks.begin());
+  }
+
+  // 0 or -errno of the reply, or the errno for which there is none.
+  int Send(int device, bool may_wait) const {
+    const FileBytes bytes = ReadFileRange(range, may_wait);
+    if (bytes.data == nullptr) return bytes.failure;
+    struct {
+      uint32_t length;
+      int32_t error;
+      uint64_t unique;
+    } header = {static_cast<uint32_t>(kHeaderBytes + range.length), 0, unique};
+    static_assert(sizeof(header) == kHeaderBytes);
+    const struct iovec pieces[2] = {{&header, kHeaderBytes}, {const_cast<char*>(bytes.data), range.length}};
+    return WriteMessage(device, pieces, 2);
+  }
+};
+
+class RangeWorker : public Napi::AsyncWorker {
+ public:
+  RangeWorker(Napi::Env env, SharedDescriptor device, const RangeReply& reply)
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        device_(std::move(device)),
+        reply_(reply) {}
+
+  Napi::Promise Promise() { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override { result_ = reply_.Send(device_->get(), true); }
+  void OnOK() override { deferred_.Resolve(Napi::Number::New(Env(), result_)); }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  const SharedDescriptor device_;
+  const RangeReply reply_;
+  int result_ = 0;
+};
+
+Napi::Promise Resolved(Napi::Env env, int result) {
+  auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Resolve(Napi::Number::New(env, result));
+  return deferred.Promise();
 }
 
 class NotifyWorker : public Napi::AsyncWorker {
@@ -101,6 +176,8 @@ Napi::Function Channel::Define(Napi::Env env) {
                          InstanceMethod<&Channel::Read>("read"),
                          InstanceMethod<&Channel::Reply>("reply"),
                          InstanceMethod<&Channel::ReplyWith>("replyWith"),
+                         InstanceMethod<&Channel::ReplyRange>("replyRange"),
+                         InstanceMethod<&Channel::ReplyRangeLater>("replyRangeLater"),
                          InstanceMethod<&Channel::Notify>("notify"),
                          InstanceMethod<&Channel::OpenBacking>("openBacking"),
                          InstanceMethod<&Channel::CloseBacking>("closeBacking"),
@@ -229,13 +306,24 @@ Napi::Value Channel::ReplyWith(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, WriteMessage(descriptor_->get(), pieces, 2));
 }
 
+Napi::Value Channel::ReplyRange(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (descriptor_ == nullptr) return Napi::Number::New(env, -EBADF);
+  return Napi::Number::New(env, RangeReply(info).Send(descriptor_->get(), false));
+}
+
+Napi::Value Channel::ReplyRangeLater(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (descriptor_ == nullptr) return Resolved(env, -EBADF);
+  auto* worker = new RangeWorker(env, descriptor_, RangeReply(info));  // deletes itself when done
+  Napi::Promise promise = worker->Promise();
+  worker->Queue();
+  return promise;
+}
+
 Napi::Value Channel::Notify(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (descriptor_ == nullptr) {
-    auto deferred = Napi::Promise::Deferred::New(env);
-    deferred.Resolve(Napi::Number::New(env, -EBADF));
-    return deferred.Promise();
-  }
+  if (descriptor_ == nullptr) return Resolved(env, -EBADF);
   // Deletes itself when done.
   auto* worker = new NotifyWorker(env, descriptor_, info[0].As<Napi::Buffer<char>>());
   Napi::Promise promise = worker->Promise();

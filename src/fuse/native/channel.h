@@ -21,6 +21,13 @@
 //     Sends the first `bytes` of head: a complete reply. 0 or -errno (ENOENT: the asker is gone).
 //   replyWith(bytes: number, payload: Uint8Array): number
 //     The same, followed by payload, which is not copied before it is sent.
+//   replyRange(unique, file, offset, length, crcs: Uint32Array | null, checkBytes, checkedEnd: numbers): number
+//     Sends bytes of a local file as the reply to the read `unique`, without waiting for a disk. With `crcs`, those of each
+//     `checkBytes` of the file, the last of which end at `checkedEnd`, what is wrong is not sent. 0 or -errno as for reply, or
+//     an errno above 0, when nothing was sent: EAGAIN, some of it is not in the page cache; else as in file-range.h.
+//   replyRangeLater(the same): Promise<number>
+//     The same from libuv's pool, waiting for the disk. The file must stay open until then. At most one reply of 1 MiB is in
+//     memory for each thread.
 //   notify(messages: Buffer): Promise<number>
 //     Sends complete notifications that follow each other, from libuv's pool, because the kernel may make the writer
 //     wait for a lock whose holder waits for us. `messages` must not change meanwhile. Answers 0 or the first -errno
@@ -55,6 +62,8 @@ class Channel : public Napi::ObjectWrap<Channel> {
   Napi::Value Read(const Napi::CallbackInfo& info);
   Napi::Value Reply(const Napi::CallbackInfo& info);
   Napi::Value ReplyWith(const Napi::CallbackInfo& info);
+  Napi::Value ReplyRange(const Napi::CallbackInfo& info);
+  Napi::Value ReplyRangeLater(const Napi::CallbackInfo& info);
   Napi::Value Notify(const Napi::CallbackInfo& info);
   Napi::Value OpenBacking(const Napi::CallbackInfo& info);
   Napi::Value CloseBacking(const Napi::CallbackInfo& info);

@@ -3,6 +3,7 @@ import type { NodeEntry, OpenReply } from '../../vfs/file-system.js';
 import { permissionsOf } from '../protocol/attributes.js';
 import { fsyncFlag, openFlag, writeFlag } from '../protocol/flags.js';
 import { replyBytes, replyCount, replyCreated, replyNothing, replyOpen } from '../protocol/replies.js';
+import type { Request } from '../protocol/request.js';
 import type { Operation, Session } from './operation.js';
 
 /** Requests about open files and their bytes. */
@@ -52,19 +53,26 @@ const undoCreate =
 export const read: Operation = {
   bodyBytesMin: 40,
   run(session, request) {
+    const handle = request.u64(0);
+    const offset = request.u64(2);
     const length = request.u32(4);
-    const result = session.fileSystem.read(request, request.u64(0), request.u64(2), length);
-    session.answer(request, result, (reply, data) => {
-      if (data.length > length) {
-        throw new ArtifactError(
-          'Internal',
-          `read answered ${data.length} bytes where ${length} were asked for`,
-        );
-      }
-      replyBytes(reply, data);
-    });
+    const range = session.localRange(handle, offset, length);
+    if (range === undefined) readBytes(session, request, handle, offset, length);
+    else session.answerRange(request, range, () => readBytes(session, request, handle, offset, length));
   },
 };
+
+function readBytes(session: Session, request: Request, handle: number, offset: number, length: number): void {
+  session.answer(request, session.fileSystem.read(request, handle, offset, length), (reply, data) => {
+    if (data.length > length) {
+      throw new ArtifactError(
+        'Internal',
+        `read answered ${data.length} bytes where ${length} were asked for`,
+      );
+    }
+    replyBytes(reply, data);
+  });
+}
 
 export const write: Operation = {
   bodyBytesMin: 40,

@@ -1,5 +1,5 @@
 import type { MaybePromise } from '../../util/maybe-promise.js';
-import type { FileSystem } from '../../vfs/file-system.js';
+import type { FileSystem, LocalRange } from '../../vfs/file-system.js';
 import type { Negotiated } from '../protocol/init.js';
 import type { Reply } from '../protocol/reply.js';
 import type { Request } from '../protocol/request.js';
@@ -21,6 +21,12 @@ export interface Session {
     pack: (reply: Reply, value: T) => void,
     undo?: (value: T) => void,
   ): void;
+
+  /** As `FileSystem.localRange`, where there is a way to the kernel for such bytes. */
+  localRange(handle: number, offset: number, length: number): LocalRange | undefined;
+
+  /** Answers a read by bytes of a local file, and releases it. When they cannot be sent, `otherwise` answers. */
+  answerRange(request: Request, range: LocalRange, otherwise: () => void): void;
 
   /** Aborts the signal of a request under way, if it still is. */
   interrupt(unique: number): void;

@@ -1,7 +1,7 @@
 import type { Artifact } from '../../artifacts/ports.js';
 import type { VersionInfo, VersionTree } from '../../catalog/ports.js';
 import { ExtentMap } from '../../content/extent-map.js';
-import type { FileContent, FileReader } from '../../content/ports.js';
+import type { FileContent, FileReader, LocalRange } from '../../content/ports.js';
 import { seekContent } from '../../content/seek.js';
 import { type Entry, entryPath, type Kind } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
@@ -169,9 +169,13 @@ class VersionHandle implements FileHandle {
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
-    this.#reader ??= this.#owner.artifact.openVersionFile(entryContent(this.#entry));
     this.#passThrough?.read(length);
-    return this.#reader.read(offset, length, context.signal);
+    return this.#open().read(offset, length, context.signal);
+  }
+  localRange(offset: number, length: number): LocalRange | undefined {
+    const range = this.#open().local(offset, length);
+    if (range !== undefined) this.#passThrough?.read(range.length);
+    return range;
   }
   write(): never {
     throw new ArtifactError('ReadOnly', `${this.#entry.name}: a version never changes`);
@@ -186,6 +190,11 @@ class VersionHandle implements FileHandle {
     this.#reader?.close();
     this.#reader = null;
     this.#passThrough?.closed();
+  }
+
+  #open(): FileReader {
+    this.#reader ??= this.#owner.artifact.openVersionFile(entryContent(this.#entry));
+    return this.#reader;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AllocateRange, Inode, WorkingTree } from '../../artifacts/ports.js';
-import type { FileReader } from '../../content/ports.js';
+import type { FileReader, LocalRange } from '../../content/ports.js';
 import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { RequestContext } from '../file-system.js';
@@ -48,6 +48,11 @@ export class WorkingHandle implements FileHandle {
     // Also through a handle for writing: the kernel fills the page around a partial write.
     this.#reader ??= this.#tree.open(this.#inode);
     return this.#reader.read(offset, length, context.signal);
+  }
+
+  localRange(offset: number, length: number): LocalRange | undefined {
+    this.#reader ??= this.#tree.open(this.#inode);
+    return this.#reader.local(offset, length);
   }
 
   write(
