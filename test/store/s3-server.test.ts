@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { ListObjectsCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { S3Store } from '../../src/store/s3/s3-store.js';
 import { remoteControl } from '../support/s3-server/control.js';
@@ -104,6 +105,32 @@ describe('signed chunks', () => {
     ];
     for (const [answer, status] of spoiled) expect((await answer).status).toBe(status);
     await expectCode('NotFound', storeOn(server).get('signed'));
+  });
+});
+
+describe('the older listing', () => {
+  it('pages by marker, as s3fs and rclone ask for it', async () => {
+    const store = storeOn(server);
+    for (const key of ['a/1', 'a/2', 'b', 'c/1']) await store.put(key, Buffer.from(key));
+    await store[Symbol.asyncDispose]();
+    const client = new S3Client({
+      endpoint: server.endpoint,
+      region: 'us-east-1',
+      credentials: server,
+      forcePathStyle: true,
+    });
+    const found: (string | undefined)[] = [];
+    let Marker: string | undefined;
+    do {
+      const page = await client.send(
+        new ListObjectsCommand({ Bucket: server.bucket, Delimiter: '/', MaxKeys: 1, Marker }),
+      );
+      found.push(...(page.Contents ?? []).map(({ Key }) => Key));
+      found.push(...(page.CommonPrefixes ?? []).map(({ Prefix }) => Prefix));
+      Marker = page.NextMarker;
+    } while (Marker !== undefined);
+    expect(found).toEqual(['a/', 'b', 'c/']);
+    client.destroy();
   });
 });
 

@@ -38,12 +38,14 @@ export function getBucketLocation(context: Context): Answer {
   return { status: 200, body: xmlDocument('LocationConstraint', '') };
 }
 
+/** Both versions of the listing: the older one has a marker, which is a key, where the newer one has a token. */
 export function listObjects(context: Context): Answer {
   const { query } = context;
+  const newer = query.get('list-type') === '2';
   const prefix = query.get('prefix') ?? '';
   const delimiter = query.get('delimiter') ?? '';
   const token = query.get('continuation-token');
-  const after = token === undefined ? (query.get('start-after') ?? '') : fromToken(token);
+  const after = token === undefined ? (query.get(newer ? 'start-after' : 'marker') ?? '') : fromToken(token);
   const maxKeys = Math.min(pageKeysMax, positive(query.get('max-keys'), pageKeysMax));
   const write = query.get('encoding-type') === 'url' ? urlEncode : (text: string) => text;
   const page = collectPage(bucketOf(context), { prefix, delimiter, after, maxKeys });
@@ -66,11 +68,13 @@ export function listObjects(context: Context): Answer {
     Prefix: write(prefix),
     Delimiter: delimiter === '' ? undefined : write(delimiter),
     StartAfter: query.get('start-after'),
+    Marker: query.get('marker'),
     MaxKeys: maxKeys,
-    KeyCount: contents.length + folders.length,
+    KeyCount: newer ? contents.length + folders.length : undefined,
     EncodingType: query.get('encoding-type'),
     IsTruncated: page.next !== null,
-    NextContinuationToken: page.next === null ? undefined : toToken(page.next),
+    NextContinuationToken: newer && page.next !== null ? toToken(page.next) : undefined,
+    NextMarker: newer || page.next === null ? undefined : write(page.next),
   });
   return { status: 200, body: xmlDocument('ListBucketResult', head + contents.join('') + folders.join('')) };
 }

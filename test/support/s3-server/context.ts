@@ -10,6 +10,7 @@ export type Operation =
   | 'HeadBucket'
   | 'DeleteBucket'
   | 'GetBucketLocation'
+  | 'ListObjects'
   | 'ListObjectsV2'
   | 'ListMultipartUploads'
   | 'DeleteObjects'

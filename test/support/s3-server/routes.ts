@@ -26,6 +26,7 @@ export const handlers: Readonly<Record<Operation, Handler>> = {
   HeadBucket: headBucket,
   DeleteBucket: deleteBucket,
   GetBucketLocation: getBucketLocation,
+  ListObjects: listObjects,
   ListObjectsV2: listObjects,
   ListMultipartUploads: listMultipartUploads,
   DeleteObjects: deleteObjects,
@@ -44,6 +45,9 @@ export const handlers: Readonly<Record<Operation, Handler>> = {
 
 /** Operations whose body becomes content; the body of others is a document or nothing. */
 export const keepsPayload: ReadonlySet<Operation> = new Set(['PutObject', 'UploadPart']);
+
+/** What the older ListObjects, which has no name of its own in the query, can be asked. */
+const olderListing = new Set(['prefix', 'delimiter', 'marker', 'max-keys', 'encoding-type', 'x-id']);
 
 export interface Target {
   readonly method: string;
@@ -68,7 +72,8 @@ function ofBucket({ method, query }: Target): Operation | null {
     case 'GET':
       if (query.has('location')) return 'GetBucketLocation';
       if (query.has('uploads')) return 'ListMultipartUploads';
-      return query.get('list-type') === '2' ? 'ListObjectsV2' : null;
+      if (query.get('list-type') === '2') return 'ListObjectsV2';
+      return [...query.keys()].every((name) => olderListing.has(name)) ? 'ListObjects' : null;
     case 'HEAD':
       return 'HeadBucket';
     case 'PUT':
