@@ -26,12 +26,18 @@ export interface ObjectStore extends AsyncDisposable {
   /** For messages; never holds a secret. */
   readonly url: string;
 
-  /** Exactly `length` bytes from `offset` (whole object without a range). Short or surplus bytes are `Corrupt`. */
-  get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer>;
+  /**
+   * Exactly `length` bytes from `offset` (whole object without a range). Short or surplus bytes are `Corrupt`, except that a
+   * connection that ends early is `StoreUnavailable`.
+   */
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer>;
   head(key: string, options?: CallOptions): Promise<ObjectInfo>;
 
-  /** Unconditional, idempotent: the key is fresh, or its owner overwrites it. Chunks are sent one after another. */
-  put(key: string, body: Body, options?: CallOptions): Promise<PutResult>;
+  /**
+   * Unconditional, idempotent: the key is fresh, or its owner overwrites it. Chunks are sent one after another. The body
+   * belongs to the caller again when the call has succeeded, and to nobody when it has failed: some of it may still be sent.
+   */
+  put(key: string, body: Body, options?: PutOptions): Promise<PutResult>;
   /** Creates the key or fails with `Exists`. Atomic among all writers. Never retried below the caller. */
   putIfAbsent(key: string, body: Buffer, options?: CallOptions): Promise<PutResult>;
   /**
@@ -45,13 +51,16 @@ export interface ObjectStore extends AsyncDisposable {
   ): Promise<PutResult & { size: number }>;
 
   createMultipart(key: string, options?: CallOptions): Promise<string>;
-  /** Sending a part again replaces it. Part numbers are 1..10,000; every part but the last has at least 5 MiB. */
+  /**
+   * Sending a part again replaces it. Part numbers are 1..10,000; every part but the last has at least 5 MiB. Of the body
+   * the same is true as for `put`.
+   */
   uploadPart(
     key: string,
     uploadId: string,
     part: number,
     body: Body,
-    options?: CallOptions,
+    options?: PutOptions,
   ): Promise<PartInfo>;
   /** Server-side copy of a range into a part; `Unsupported` where the store cannot, or not with this key. */
   copyPart(
@@ -100,6 +109,21 @@ export interface ByteRange {
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
+}
+
+export interface GetOptions extends CallOptions {
+  /** Only with a range, and of its length: the bytes are put there, and it is what is answered. */
+  readonly into?: Buffer;
+  /**
+   * The first so many bytes of the range are in `into`: they are right also when the call fails later, and only the others
+   * need be asked for again. Stores that have all bytes at once need not call it.
+   */
+  readonly onReceived?: (bytes: number) => void;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Base64 CRC32 of the body, big-endian, for callers that know it: saves the store from working it out. */
+  readonly crc32?: string;
 }
 
 export interface ProgressOptions {

@@ -22,6 +22,7 @@ import type {
   ByteRange,
   CallOptions,
   CopySource,
+  GetOptions,
   ObjectInfo,
   ObjectStore,
   PartInfo,
@@ -69,12 +70,12 @@ export class FileStore implements ObjectStore {
     return store;
   }
 
-  get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
     return this.#reading(`reading ${key}`, key, options, async (path) => {
       if (range !== undefined) checkRange(key, range);
       const file = await open(path, constants.O_RDONLY);
       try {
-        return await read(file, key, range ?? { offset: 0, length: (await file.stat()).size });
+        return await read(file, key, range ?? { offset: 0, length: (await file.stat()).size }, options?.into);
       } finally {
         await file.close();
       }
@@ -365,8 +366,8 @@ export class FileStore implements ObjectStore {
   }
 }
 
-async function read(file: FileHandle, key: string, range: ByteRange): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(range.length);
+async function read(file: FileHandle, key: string, range: ByteRange, into?: Buffer): Promise<Buffer> {
+  const bytes = into ?? Buffer.allocUnsafeSlow(range.length);
   for (let done = 0; done < bytes.length; ) {
     const { bytesRead } = await file.read(bytes, done, bytes.length - done, range.offset + done);
     if (bytesRead === 0) throw pastTheEnd(key, range);

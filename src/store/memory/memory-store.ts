@@ -20,6 +20,7 @@ import type {
   ByteRange,
   CallOptions,
   CopySource,
+  GetOptions,
   ObjectInfo,
   ObjectStore,
   PartInfo,
@@ -52,10 +53,13 @@ export class MemoryStore implements ObjectStore {
     this.url = url;
   }
 
-  async get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
+  async get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
     const { bytes } = await this.#object(key, options);
     if (range === undefined) return Buffer.from(bytes);
-    return Buffer.from(slice(key, bytes, range));
+    const found = slice(key, bytes, range);
+    if (options?.into === undefined) return Buffer.from(found);
+    found.copy(options.into);
+    return options.into;
   }
 
   async head(key: string, options?: CallOptions): Promise<ObjectInfo> {

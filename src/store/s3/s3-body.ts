@@ -23,14 +23,14 @@ export class ChunkStream extends Readable {
   }
 }
 
-/** The parameters of a request that sends a body. */
-export function requestBody(body: Body, crc32: boolean) {
+/** The parameters of a request that sends a body. `known`: its CRC32, when the caller knows it. */
+export function requestBody(body: Body, crc32: boolean, known?: string) {
   const chunks = bodyChunks(body);
   const [only] = chunks;
   return {
     Body: chunks.length === 1 && only !== undefined ? only : new ChunkStream(chunks),
     ContentLength: bodyLength(body),
-    ...(crc32 ? { ChecksumCRC32: crc32Base64(chunks) } : {}),
+    ...(crc32 ? { ChecksumCRC32: known ?? crc32Base64(chunks) } : {}),
   };
 }
 
@@ -59,10 +59,10 @@ export function crc32Base64(chunks: readonly Buffer[]): string {
   return bytes.toString('base64');
 }
 
-/** The whole of a response body, which must have exactly `length` bytes. */
-export function collect(key: string, body: Readable, length: number): Promise<Buffer> {
+/** The whole of a response body, which must have exactly as many bytes as `bytes`. */
+export function collect(key: string, body: Readable, bytes: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const bytes = Buffer.allocUnsafeSlow(length);
+    const { length } = bytes;
     let done = 0;
     body.on('data', (chunk: Buffer) => {
       if (done + chunk.length > length) body.destroy(wrongLength(key, length, done + chunk.length));

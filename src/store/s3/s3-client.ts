@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { limits } from '../../model/limits.js';
 import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
+import { useGetHandler } from './get-handler.js';
 import { ChunkStream, sha256Hex } from './s3-body.js';
 import { classify, describeFailure, leanError } from './s3-errors.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
@@ -20,7 +21,13 @@ import { type S3Options, s3Defaults } from './s3-options.js';
 export function createS3Client(options: S3Options, signsBodies: () => boolean): S3Client {
   // The SDK's notice on Node versions is for those who choose the SDK's version, not for users of this program.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-  return withMiddleware(new S3Client(clientConfig(options)), signsBodies);
+  const client = new S3Client(clientConfig(options));
+  useGetHandler(client, {
+    connectMsMax: options.connectMsMax ?? s3Defaults.connectMsMax,
+    idleMsMax: options.idleMsMax ?? s3Defaults.idleMsMax,
+    socketsMax: options.socketsMax ?? s3Defaults.socketsMax,
+  });
+  return withMiddleware(client, signsBodies);
 }
 
 /**

@@ -2,7 +2,9 @@ import { Readable } from 'node:stream';
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { ArtifactError } from '../../model/errors.js';
 import { pastTheEnd, wrongLength } from '../keys.js';
-import type { ByteRange, CallOptions, ObjectInfo, PartInfo } from '../object-store.js';
+import type { ByteRange, CallOptions, GetOptions, ObjectInfo, PartInfo } from '../object-store.js';
+import type { BodySink } from './get-handler.js';
+import type { AnswerHead } from './http-head.js';
 import { collect, crc32Base64 } from './s3-body.js';
 
 /** What S3 says, in the words of the port. */
@@ -12,6 +14,8 @@ export const rangeHeader = ({ offset, length }: ByteRange): string =>
 
 export const abortOf = (options: CallOptions | undefined) =>
   options?.signal === undefined ? {} : { abortSignal: options.signal };
+
+export const sinkOf = (sink: BodySink, options: CallOptions | undefined) => ({ sink, ...abortOf(options) });
 
 export const etagOf = (etag: string | undefined): string =>
   required(etag, 'an ETag').replace(/^"(.*)"$/, '$1');
@@ -40,9 +44,52 @@ export const partInfo = (
   crc32: string | undefined,
 ): PartInfo => ({ part, etag: etagOf(etag), size, ...(crc32 === undefined ? {} : { crc32 }) });
 
+/** Takes the body of a whole object, of which it makes the memory. */
+export class WholeSink implements BodySink {
+  taken = false;
+  bytes: Buffer = Buffer.alloc(0);
+
+  accept(_head: AnswerHead, length: number): Buffer {
+    this.bytes = Buffer.allocUnsafeSlow(length);
+    return this.bytes;
+  }
+
+  received(): void {}
+}
+
+/** Takes the body of a range, if it is what was asked for: else the answer is left to `rangeBody`, which says why. */
+export class RangeSink implements BodySink {
+  taken = false;
+  readonly bytes: Buffer;
+  readonly #offset: number;
+  readonly #onReceived: ((bytes: number) => void) | undefined;
+
+  constructor(range: ByteRange, options: GetOptions | undefined) {
+    this.#offset = range.offset;
+    this.bytes = options?.into ?? Buffer.allocUnsafeSlow(range.length);
+    this.#onReceived = options?.onReceived;
+  }
+
+  accept({ headers }: AnswerHead, length: number): Buffer | null {
+    return length === this.bytes.length && firstByte(headers['content-range']) === this.#offset
+      ? this.bytes
+      : null;
+  }
+
+  received(bytes: number): void {
+    this.#onReceived?.(bytes);
+  }
+}
+
 /** A whole object, checked against the CRC32 that the service kept, where it did. */
-export async function wholeBody(key: string, answer: GetObjectCommandOutput): Promise<Buffer> {
-  const bytes = await collect(key, bodyOf(answer), required(answer.ContentLength, 'a length'));
+export async function wholeBody(
+  key: string,
+  answer: GetObjectCommandOutput,
+  sink: WholeSink,
+): Promise<Buffer> {
+  const bytes = sink.taken
+    ? sink.bytes
+    : await collect(key, bodyOf(answer), Buffer.allocUnsafeSlow(required(answer.ContentLength, 'a length')));
   const { ChecksumCRC32: wanted, ChecksumType: type } = answer;
   if (
     wanted !== undefined &&
@@ -59,19 +106,21 @@ export async function rangeBody(
   key: string,
   answer: GetObjectCommandOutput,
   range: ByteRange,
+  sink: RangeSink,
 ): Promise<Buffer> {
-  const body = bodyOf(answer);
   const problem = rangeProblem(key, answer, range);
+  if (problem === null && sink.taken) return sink.bytes;
+  const body = bodyOf(answer);
   if (problem !== null) {
     body.destroy();
     throw problem;
   }
-  return collect(key, body, range.length);
+  return collect(key, body, sink.bytes);
 }
 
 function rangeProblem(key: string, answer: GetObjectCommandOutput, range: ByteRange): ArtifactError | null {
   const { ContentRange: sent, ContentLength: length } = answer;
-  const first = sent === undefined ? 0 : Number(/^bytes (\d+)-/.exec(sent)?.[1] ?? Number.NaN);
+  const first = firstByte(sent);
   const total = sent === undefined ? length : Number(/\/(\d+)$/.exec(sent)?.[1] ?? Number.NaN);
   if (total !== undefined && total < range.offset + range.length) return pastTheEnd(key, range);
   if (first !== range.offset)
@@ -79,6 +128,10 @@ function rangeProblem(key: string, answer: GetObjectCommandOutput, range: ByteRa
   if (length !== undefined && length !== range.length) return wrongLength(key, range.length, length);
   return null;
 }
+
+/** Where an answer's bytes begin in the object. */
+const firstByte = (contentRange: string | undefined): number =>
+  contentRange === undefined ? 0 : Number(/^bytes (\d+)-/.exec(contentRange)?.[1] ?? Number.NaN);
 
 function bodyOf(answer: GetObjectCommandOutput): Readable {
   if (answer.Body instanceof Readable) return answer.Body;

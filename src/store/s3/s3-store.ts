@@ -6,7 +6,6 @@ import {
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
-  type GetObjectCommandOutput,
   HeadObjectCommand,
   ListObjectsV2Command,
   ListPartsCommand,
@@ -33,10 +32,12 @@ import type {
   ByteRange,
   CallOptions,
   CopySource,
+  GetOptions,
   ObjectInfo,
   ObjectStore,
   PartInfo,
   ProgressOptions,
+  PutOptions,
   PutResult,
   StoreCapabilities,
 } from '../object-store.js';
@@ -54,9 +55,12 @@ import {
   etagOf,
   objectInfo,
   partInfo,
+  RangeSink,
   rangeBody,
   rangeHeader,
   required,
+  sinkOf,
+  WholeSink,
   wholeBody,
 } from './s3-replies.js';
 
@@ -90,22 +94,10 @@ export class S3Store implements ObjectStore {
     this.#repeatingClient = createRepeatingClient(this.#client, options, signsBodies);
   }
 
-  get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
-    return this.#onKey(`reading ${key}`, key, options, async (target) => {
-      if (range !== undefined) checkRange(key, range);
-      const command =
-        range === undefined
-          ? getWithChecksum(target)
-          : new GetObjectCommand({ ...target, Range: rangeHeader(range) });
-      let answer: GetObjectCommandOutput;
-      try {
-        answer = await this.#client.send(command, abortOf(options));
-      } catch (error) {
-        if (range !== undefined && describeFailure(error).status === 416) throw pastTheEnd(key, range, error);
-        throw error;
-      }
-      return range === undefined ? wholeBody(key, answer) : rangeBody(key, answer, range);
-    });
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
+    return this.#onKey(`reading ${key}`, key, options, (target) =>
+      range === undefined ? this.#getAll(key, target, options) : this.#getRange(key, target, range, options),
+    );
   }
 
   head(key: string, options?: CallOptions): Promise<ObjectInfo> {
@@ -124,9 +116,9 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  put(key: string, body: Body, options?: CallOptions): Promise<PutResult> {
+  put(key: string, body: Body, options?: PutOptions): Promise<PutResult> {
     return this.#onKey(`writing ${key}`, key, options, (target) =>
-      this.#put({ ...target, ...requestBody(body, this.#crc32) }, options),
+      this.#put({ ...target, ...requestBody(body, this.#crc32, options?.crc32) }, options),
     );
   }
 
@@ -178,12 +170,12 @@ export class S3Store implements ObjectStore {
     uploadId: string,
     part: number,
     body: Body,
-    options?: CallOptions,
+    options?: PutOptions,
   ): Promise<PartInfo> {
     return this.#onKey(`writing part ${part} of ${key}`, key, options, async (target) => {
       checkPart(key, part);
       const upload = parseUploadId(uploadId);
-      const sent = requestBody(body, upload.crc32);
+      const sent = requestBody(body, upload.crc32, options?.crc32);
       const answer = await this.#client.send(
         new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent }),
         abortOf(options),
@@ -358,6 +350,28 @@ export class S3Store implements ObjectStore {
     this.#client.destroy();
   }
 
+  async #getAll(key: string, target: Target, options: GetOptions | undefined): Promise<Buffer> {
+    const sink = new WholeSink();
+    return wholeBody(key, await this.#client.send(getWithChecksum(target), sinkOf(sink, options)), sink);
+  }
+
+  async #getRange(
+    key: string,
+    target: Target,
+    range: ByteRange,
+    options: GetOptions | undefined,
+  ): Promise<Buffer> {
+    checkRange(key, range);
+    const sink = new RangeSink(range, options);
+    const command = new GetObjectCommand({ ...target, Range: rangeHeader(range) });
+    try {
+      return await rangeBody(key, await this.#client.send(command, sinkOf(sink, options)), range, sink);
+    } catch (error) {
+      if (describeFailure(error).status === 416) throw pastTheEnd(key, range, error);
+      throw error;
+    }
+  }
+
   async #put(input: PutObjectCommandInput, options: CallOptions | undefined): Promise<PutResult> {
     const { ETag } = await this.#client.send(new PutObjectCommand(input), abortOf(options));
     return { etag: etagOf(ETag) };
@@ -391,7 +405,7 @@ export class S3Store implements ObjectStore {
     what: string,
     key: string,
     options: CallOptions | undefined,
-    operation: (target: { Bucket: string; Key: string }) => Promise<T>,
+    operation: (target: Target) => Promise<T>,
   ): Promise<T> {
     return this.#run(what, options, async () => {
       checkKey(key);
@@ -407,6 +421,11 @@ export class S3Store implements ObjectStore {
       throw s3Error(this.#where, what, error, options?.signal);
     }
   }
+}
+
+interface Target {
+  readonly Bucket: string;
+  readonly Key: string;
 }
 
 function parseUploadId(uploadId: string): { id: string; crc32: boolean } {

@@ -4,10 +4,12 @@ import type {
   ByteRange,
   CallOptions,
   CopySource,
+  GetOptions,
   ObjectInfo,
   ObjectStore,
   PartInfo,
   ProgressOptions,
+  PutOptions,
   PutResult,
   StoreCapabilities,
 } from '../object-store.js';
@@ -39,7 +41,7 @@ export abstract class WrappedStore implements ObjectStore {
   /** Runs the call, any number of times; what it answers or throws is what the caller gets. */
   protected abstract around<T>(call: StoreCall, run: () => Promise<T>): Promise<T>;
 
-  get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
     const bytes = range === undefined ? {} : { bytes: range.length };
     return this.around({ ...callOf('get', key, options), ...bytes }, () =>
       this.inner.get(key, range, options),
@@ -50,7 +52,7 @@ export abstract class WrappedStore implements ObjectStore {
     return this.around(callOf('head', key, options), () => this.inner.head(key, options));
   }
 
-  put(key: string, body: Body, options?: CallOptions): Promise<PutResult> {
+  put(key: string, body: Body, options?: PutOptions): Promise<PutResult> {
     return this.around({ ...callOf('put', key, options), bytes: bodyLength(body) }, () =>
       this.inner.put(key, body, options),
     );
@@ -81,7 +83,7 @@ export abstract class WrappedStore implements ObjectStore {
     uploadId: string,
     part: number,
     body: Body,
-    options?: CallOptions,
+    options?: PutOptions,
   ): Promise<PartInfo> {
     return this.around({ ...callOf('uploadPart', key, options), bytes: bodyLength(body) }, () =>
       this.inner.uploadPart(key, uploadId, part, body, options),
