@@ -63,7 +63,7 @@ test.each(['on', 'off'])(
     expect(cut).toBeGreaterThan(randomKills / 2);
     expect(workload.commits).toBeGreaterThan(randomKills / 10);
   },
-  900_000,
+  2_400_000,
 );
 
 test('kill -9 at every named step of staging, upload and commit', async () => {
@@ -98,4 +98,4 @@ test('kill -9 at every named step of staging, upload and commit', async () => {
     `kills at ${points.length} steps: ${[...killedAt].map(([point, n]) => `${point} ${n}`).join(', ')}`,
   );
   expect([...killedAt.keys()].sort()).toEqual(points);
-}, 900_000);
+}, 2_400_000);
