@@ -76,11 +76,6 @@ export class BlockFetcher {
     return gather(runs, offset, length);
   }
 
-  /**
-   * [offset, offset + length) of an object whose known end is not before that. Who gives up by `signal` lets what is on
-   * its way go on: it is wanted again soon. But a request that timed out ends what no other read waits for, so that
-   * the next one asks the store anew.
-   */
   /** The bytes as a local file has them, unless they are in memory. */
   local(blocks: ObjectBlocks, offset: number, length: number): LocalRange | undefined {
     if (blocks.run(offset) !== undefined) return undefined;
@@ -90,17 +85,22 @@ export class BlockFetcher {
     return this.#disk.local(disk, offset, length);
   }
 
+  /**
+   * [offset, offset + length) of an object whose known end is not before that. Who gives up by `signal` lets what is on
+   * its way go on: it is wanted again soon. But a request that timed out ends what no other read waits for, so that
+   * the next one asks the store anew.
+   */
   async read(blocks: ObjectBlocks, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
     const disk = await this.#diskOf(blocks);
     const cached = this.cached(blocks, offset, length);
     if (cached !== undefined) return cached;
+    const stored = await this.#disk.read(disk, offset, length);
+    if (stored !== null) return stored;
     if (blocks.isPack) await this.#widenPack(blocks, offset);
     const found = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
     const loads = found.filter((item) => 'promise' in item);
     for (const load of loads) load.waiters++;
     let waits = true;
-    const stored = await this.#disk.read(disk, offset, length);
-    if (stored !== null) return stored;
     const leave = (): void => {
       if (waits) for (const load of loads) load.waiters--;
       waits = false;
@@ -184,6 +184,9 @@ export class BlockFetcher {
         if (urgent) load.hurry();
         found.push(load);
         at = nextBlock(load.end, at);
+      } else if (!urgent && this.#isOnDisk(blocks, at, knownEnd)) {
+        // It is as near as it has to be: the page cache is no worse than our memory.
+        at += blockBytes;
       } else {
         const stop = this.#missingEnd(blocks, at, end, knownEnd, getBytes);
         found.push(this.#load(blocks, at, stop, urgent));
@@ -211,9 +214,6 @@ export class BlockFetcher {
     const disk = blocks.disk;
     if (disk === null || disk.dead) return false;
     return this.#disk.has(disk, blockOf(start), Math.min(blockBytes, knownEnd - start));
-      } else if (!urgent && this.#isOnDisk(blocks, at, knownEnd)) {
-        // It is as near as it has to be: the page cache is no worse than our memory.
-        at += blockBytes;
   }
 
   #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Load {
@@ -299,6 +299,12 @@ export class BlockFetcher {
   }
 }
 
+function attach(blocks: ObjectBlocks, disk: DiskObject): void {
+  blocks.disk = disk;
+  blocks.size ??= disk.table.size;
+  blocks.noteEnd(disk.table.end);
+}
+
 /** Of all fetches, what those of one artifact may be. */
 const artifactShare = 3 / 4;
 
@@ -323,9 +329,3 @@ function gather(runs: readonly Run[], offset: number, length: number): Buffer {
   }
   return target;
 }
-function attach(blocks: ObjectBlocks, disk: DiskObject): void {
-  blocks.disk = disk;
-  blocks.size ??= disk.table.size;
-  blocks.noteEnd(disk.table.end);
-}
-

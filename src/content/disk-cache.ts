@@ -16,10 +16,10 @@ import {
   headerBytes,
 } from './disk-index.js';
 import { findCached } from './disk-scan.js';
-import { OpenFiles } from './open-files.js';
 import { FileRange, readRange } from './local-range.js';
-import { WriteBehind } from './write-behind.js';
+import { OpenFiles } from './open-files.js';
 import type { LocalRange } from './ports.js';
+import { WriteBehind } from './write-behind.js';
 
 const { blockBytes, checkBytes } = limits;
 const writeAsync = promisify(write);
@@ -79,12 +79,12 @@ export class DiskCache implements AsyncDisposable {
   #closed = false;
   readonly #counts = { badBlocks: 0, verifiedObjects: 0, hitBytes: 0, skippedBytes: 0, writeErrors: 0 };
   #lastError: string | null = null;
-
-  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
-    this.#directory = directory;
   readonly #onHit = (bytes: number): void => {
     this.#counts.hitBytes += bytes;
   };
+
+  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
+    this.#directory = directory;
     this.#budget = budget;
     this.#writes = new WriteBehind(pendingBytesMax);
     this.#files = new OpenFiles((file) => join(directory, file), limits.cacheOpenFilesMax);
@@ -139,6 +139,11 @@ export class DiskCache implements AsyncDisposable {
     return true;
   }
 
+  /** Every block of an object of this size. */
+  hasAll(object: DiskObject, size: number): boolean {
+    return this.hasRange(object, 0, size);
+  }
+
   /**
    * Reads all of an object that is here with exactly so many bytes, off the event loop, and marks it `verified` or drops the
    * blocks that are not what was stored.
@@ -152,6 +157,11 @@ export class DiskCache implements AsyncDisposable {
     if (bad.length > 0 || !this.hasAll(object, size)) return;
     object.verified = true;
     this.#counts.verifiedObjects++;
+  }
+
+  /** The object, if somebody opened it since the start and it was not evicted. */
+  opened(key: string): DiskObject | undefined {
+    return this.#entries.get(cacheName(key))?.object ?? undefined;
   }
 
   /** The object, when all of it was verified. */
@@ -184,11 +194,6 @@ export class DiskCache implements AsyncDisposable {
       const { crcs } = object.table;
       return new FileRange(this.#files, file, { offset, length, crcs, checkedEnd }, this.#onHit);
     } catch (error) {
-  /** Every block of an object of this size. */
-  hasAll(object: DiskObject, size: number): boolean {
-    return this.hasRange(object, 0, size);
-  }
-
       this.#lost(object, error);
       return undefined;
     }
@@ -204,11 +209,6 @@ export class DiskCache implements AsyncDisposable {
       this.#bad(object, found.damagedAt);
     } catch (error) {
       this.#lost(object, error);
-  /** The object, if somebody opened it since the start and it was not evicted. */
-  opened(key: string): DiskObject | undefined {
-    return this.#entries.get(cacheName(key))?.object ?? undefined;
-  }
-
     }
     return null;
   }

@@ -234,6 +234,10 @@ export class ArtifactFileSystem implements FileSystem {
     return this.#file(handle).read(context, offset, length);
   }
 
+  localRange(handle: number, offset: number, length: number): LocalRange | undefined {
+    return this.#file(handle).localRange?.(offset, length);
+  }
+
   write(
     context: RequestContext,
     handle: number,
@@ -242,10 +246,6 @@ export class ArtifactFileSystem implements FileSystem {
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number> {
     return this.#file(handle).write(context, offset, data, flags);
-  }
-
-  localRange(handle: number, offset: number, length: number): LocalRange | undefined {
-    return this.#file(handle).localRange?.(offset, length);
   }
 
   flush(_context: RequestContext, handle: number): MaybePromise<void> {

@@ -241,6 +241,11 @@ export interface FileSystem {
   /** At most `length` bytes; fewer only at the end. The buffer may be shared: the driver only sends it. */
   read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer>;
   /**
+   * The same bytes for a driver that reads local files itself: undefined when they are elsewhere. The driver releases the range. When
+   * it fails, the driver calls `read`, which knows what to do or to say.
+   */
+  localRange?(handle: number, offset: number, length: number): LocalRange | undefined;
+  /**
    * `data` may be reused by the driver when the call has returned or resolved. `fromCache` is FUSE_WRITE_CACHE: pages
    * written back through any handle of the file, so that O_APPEND of the handle means nothing. Where the driver does
    * not know it, it is left out, and `offset` is always believed.
@@ -253,11 +258,6 @@ export interface FileSystem {
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number>;
   /**
-  /**
-   * The same bytes for a driver that reads local files itself: undefined when they are elsewhere. The driver releases the range. When
-   * it fails, the driver calls `read`, which knows what to do or to say.
-   */
-  localRange?(handle: number, offset: number, length: number): LocalRange | undefined;
    * O_TMPFILE: an inode without a name, that lives until its last handle is closed or `link` gives it one (never, with
    * O_EXCL). `parent` says where it may be linked.
    */
