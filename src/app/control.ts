@@ -8,6 +8,7 @@ import type { DaemonStats, DaemonStatus } from '../http/schemas.js';
 import type { LogLevel, RootLogger } from '../log/logger.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
+import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
 import { programVersion } from '../util/version.js';
 import { within } from '../util/within.js';
 import type { WorkspaceTexts } from '../vfs/create-file-system.js';
@@ -119,12 +120,26 @@ export class Control implements DaemonControl {
         heapBytes: heapUsed,
         externalBytes: external,
         budgetBytes: this.#parts.config.memory,
+        shares: this.#memoryShares(),
       },
       loopUtilization: Math.round(performance.eventLoopUtilization().utilization * 1e4) / 1e4,
       loopDelay: this.#loopDelay?.figures() ?? noDelay,
       requests: requestFigures(this.#mount),
       counters: { ...this.#layers?.counters(), ...prefixed('fuse.', this.#mount?.requestCounts() ?? {}) },
     };
+  }
+
+  #memoryShares(): DaemonStats['memory']['shares'] {
+    const held: Partial<MemoryShares> = {
+      ...this.#layers?.memory(),
+      requests: this.#mount?.requestMemoryBytes() ?? 0,
+    };
+    const shares = Object.entries(memoryShares(this.#parts.config.memory));
+    return shares.map(([name, bytesMax]) => ({
+      name,
+      bytes: held[name as keyof MemoryShares] ?? 0,
+      bytesMax,
+    }));
   }
 
   setLogLevel(level: string): void {

@@ -6,6 +6,7 @@ import type { Config } from '../config/options.js';
 import { type Content, createContent } from '../content/create-content.js';
 import type { UploaderStatus } from '../content/ports.js';
 import type { RootLogger } from '../log/logger.js';
+import type { MemoryShares } from '../model/memory-shares.js';
 import { dataObject, objectKey, packObject } from '../workspace/keys.js';
 import type { Workspace } from '../workspace/workspace.js';
 import { Closers } from './closers.js';
@@ -24,6 +25,8 @@ export interface Layers extends AsyncDisposable {
   readonly artifacts: Artifacts;
   uploads(): UploaderStatus;
   counters(): Record<string, number>;
+  /** Bytes that the parts of the content layer hold of their shares of the memory budget. */
+  memory(): Omit<MemoryShares, 'requests'>;
 }
 
 export async function openLayers(options: LayersOptions): Promise<Layers> {
@@ -71,6 +74,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
       artifacts,
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),
+      memory: () => content.statistics().memory,
       [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
     };
   } catch (error) {
@@ -80,10 +84,8 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
 }
 
 function countersOf(content: Content): Record<string, number> {
-  const { memoryBytes, memoryBytesMax, stagedBytes, disk, fetch } = content.statistics();
+  const { stagedBytes, disk, fetch } = content.statistics();
   return {
-    'content.memoryBytes': memoryBytes,
-    'content.memoryBytesMax': memoryBytesMax,
     'content.stagedBytes': stagedBytes,
     'cache.memoryHitBytes': fetch.memoryHitBytes,
     'cache.objects': disk.objects,

@@ -6,6 +6,7 @@ import { prepareMountPoint } from '../fuse/mount-point.js';
 import type { MountedFileSystem } from '../fuse/mounted-file-system.js';
 import { createApiServer } from '../http/server.js';
 import type { RootLogger } from '../log/logger.js';
+import { memoryShares } from '../model/memory-shares.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { programVersion } from '../util/version.js';
 import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
@@ -143,6 +144,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
       allowOther: config.allowOther,
       readOnly: parts.readOnly !== null,
       writebackCache: config.writeCache,
+      requestMemoryBytes: memoryShares(config.memory).requests,
       requestTimeoutMs: config.requestTimeout * 1000,
       endTimeoutMs: config.stopTimeout * 1000,
       onError: ({ operation, error, ...where }) =>

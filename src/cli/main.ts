@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../util/heap.js';
 import { exitCodes } from './exit-codes.js';
 import { runCommandLine } from './run.js';
 

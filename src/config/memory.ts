@@ -2,27 +2,37 @@ import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 
-const memoryDefaultBytesMax = 2 ** 30;
+/** With the program itself this is below 350 MB; more is no faster, for the kernel caches files beside it. */
+const memoryDefaultBytesMax = 192 * 2 ** 20;
+export const memoryBytesMin = 32 * 2 ** 20;
 
-/** A quarter of what this process may use, at most 1 GiB. */
+/** A quarter of what this process may use, from 32 to 192 MiB. */
 export function defaultMemoryBytes(root = '/', machineBytes = totalmem()): number {
-  return Math.min(memoryDefaultBytesMax, Math.floor(memoryAllowedBytes(root, machineBytes) / 4));
+  const quarter = Math.floor(memoryAllowedBytes(root, machineBytes) / 4);
+  return Math.max(memoryBytesMin, Math.min(memoryDefaultBytesMax, quarter));
 }
 
 /**
- * The machine's memory, or the smallest limit of the control groups around this process, version 2 or 1. `root`
- * stands in for '/' in tests.
+ * The machine's memory, or the smallest limit of this process (`ulimit -d`, `-v`) and of the control groups around it,
+ * version 2 or 1. `root` stands in for '/' in tests.
  */
 export function memoryAllowedBytes(root = '/', machineBytes = totalmem()): number {
-  const groups = readText(join(root, 'proc/self/cgroup'));
-  if (groups === undefined) return machineBytes;
-  let smallest = machineBytes;
+  let smallest = Math.min(machineBytes, processLimitBytes(root));
+  const groups = readText(join(root, 'proc/self/cgroup')) ?? '';
   for (const file of limitFiles(root, groups)) {
     const text = readText(file)?.trim();
     // 'max' in version 2; version 1 says "none" as a number near 2^63, which the machine's memory is below.
     if (text !== undefined && /^\d+$/.test(text)) smallest = Math.min(smallest, Number(text));
   }
   return smallest;
+}
+
+function processLimitBytes(root: string): number {
+  const limits = readText(join(root, 'proc/self/limits')) ?? '';
+  const soft = [...limits.matchAll(/^Max (?:data size|address space) +(\d+) /gm)].map(([, bytes]) =>
+    Number(bytes),
+  );
+  return Math.min(Number.POSITIVE_INFINITY, ...soft);
 }
 
 function limitFiles(root: string, groups: string): string[] {

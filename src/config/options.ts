@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { dataHome, type Environment, stateHome } from './directories.js';
-import { defaultMemoryBytes } from './memory.js';
+import { defaultMemoryBytes, memoryBytesMin } from './memory.js';
 
 /**
  * Every option of artifactfs. Its name is the flag (`--cache-size`) and the key in the configuration file; the
@@ -84,10 +84,10 @@ export const optionTable = {
     type: 'bytes',
     group: 'Local files',
     unit: 'SIZE',
-    help: 'memory for caches and transfers of the whole daemon',
-    min: 32 * 2 ** 20,
+    help: 'memory for everything that the daemon caches, reads ahead, sends and takes in; the program (about 100MiB) and what it knows of the files in use come besides',
+    min: memoryBytesMin,
     default: () => defaultMemoryBytes(),
-    defaultText: "a quarter of the control group's limit, at most 1GiB",
+    defaultText: "a quarter of the control group's limit, from 32MiB to 192MiB",
   },
 
   'read-only': {

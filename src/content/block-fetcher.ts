@@ -45,6 +45,11 @@ export class BlockFetcher {
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
   }
 
+  /** Memory for what is on its way from the store. */
+  get activeBytes(): number {
+    return this.#queue.activeBytes;
+  }
+
   statistics(): FetchStatistics {
     return {
       memoryHitBytes: this.#memoryHitBytes,

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { limits } from '../model/limits.js';
+import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { BlockFetcher, type FetchStatistics } from './block-fetcher.js';
 import { BlockReader } from './block-reader.js';
@@ -20,7 +20,7 @@ export interface ContentOptions {
   readonly journal: UploadJournal;
   /** `staging/` and `cache/` are made in it; it must exist and belong to this daemon alone. */
   readonly stateDirectory: string;
-  /** The whole daemon's budget; a quarter of it is for cached blocks, read-ahead and parts under way. */
+  /** The whole daemon's budget, of which this layer takes its shares (model/memory-shares.ts). */
   readonly memoryBytesMax: number;
   /** For staged files and cached blocks together. */
   readonly diskBytesMax: number;
@@ -29,8 +29,8 @@ export interface ContentOptions {
 }
 
 interface ContentStatistics {
-  readonly memoryBytes: number;
-  readonly memoryBytesMax: number;
+  /** What each part of this layer holds of its share of the memory budget. */
+  readonly memory: Record<Exclude<keyof MemoryShares, 'requests'>, number>;
   readonly stagedBytes: number;
   readonly diskBytesMax: number;
   readonly disk: DiskCacheStatistics;
@@ -50,10 +50,10 @@ export function createContent(options: ContentOptions): Content {
   const shares = memoryShares(options.memoryBytesMax);
   const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory), options.cacheBytesMax);
   const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
-  const memory = new MemoryCache(shares.cacheBytes);
-  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWriteBytes);
-  const fetcher = new BlockFetcher(store, memory, disk, shares.fetchBytes);
-  const readAhead = new ReadAheadBudget(shares.cacheBytes / 2);
+  const memory = new MemoryCache(shares.blocks);
+  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites);
+  const fetcher = new BlockFetcher(store, memory, disk, shares.fetches);
+  const readAhead = new ReadAheadBudget(shares.blocks / 2);
   const localObjects = new LocalObjects(disk, store);
   const { objectKey } = keys;
   const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, localObjects, objectKey });
@@ -63,7 +63,7 @@ export function createContent(options: ContentOptions): Content {
     staging: files,
     journal,
     reader,
-    memoryBytesMax: shares.uploadBytes,
+    memoryBytesMax: shares.uploads,
     onPack: (key, bytes) => disk.keep(key, bytes),
   });
   return {
@@ -71,8 +71,12 @@ export function createContent(options: ContentOptions): Content {
     staging: keepingStaging(files, uploader, disk),
     uploader,
     statistics: () => ({
-      memoryBytes: memory.bytes,
-      memoryBytesMax: shares.cacheBytes,
+      memory: {
+        blocks: memory.bytes,
+        fetches: fetcher.activeBytes,
+        cacheWrites: disk.waitingBytes,
+        uploads: uploader.memoryBytes,
+      },
       stagedBytes: budget.stagedBytes,
       diskBytesMax: budget.bytesMax,
       disk: disk.statistics(),
@@ -83,20 +87,6 @@ export function createContent(options: ContentOptions): Content {
       await disk[Symbol.asyncDispose]();
       files[Symbol.dispose]();
     },
-  };
-}
-
-/**
- * What each part may hold of the daemon's budget. Together it is a quarter: buffers that are done with live on until V8
- * collects them, SQLite and the program itself take theirs, and the kernel caches the same bytes once more anyhow.
- */
-function memoryShares(bytes: number) {
-  const share = (parts: number, least: number) => Math.max(Math.floor((bytes * parts) / 32), least);
-  return {
-    cacheBytes: share(3, limits.packBytesTarget),
-    fetchBytes: share(2, 2 * limits.getBytesMax),
-    cacheWriteBytes: share(1, 2 * limits.getBytesMax),
-    uploadBytes: share(2, limits.packBytesTarget),
   };
 }
 

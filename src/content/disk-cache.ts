@@ -105,6 +105,11 @@ export class DiskCache implements AsyncDisposable {
     };
   }
 
+  /** Memory of blocks that wait to be written. */
+  get waitingBytes(): number {
+    return this.#writes.bytes;
+  }
+
   /** What is cached of an object, empty when nothing is. */
   async open(key: string): Promise<DiskObject> {
     const name = cacheName(key);

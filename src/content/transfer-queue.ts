@@ -41,6 +41,11 @@ export class TransferQueue {
     this.#bytesMax = bytesMax;
   }
 
+  /** Bytes of those that run. */
+  get activeBytes(): number {
+    return this.#all.bytes;
+  }
+
   get active(): number {
     return this.#all.count;
   }

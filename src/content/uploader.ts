@@ -88,6 +88,11 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     this.#streams.resume();
   }
 
+  /** Memory for parts and packs on their way. */
+  get memoryBytes(): number {
+    return this.#queue.activeBytes;
+  }
+
   status(): UploaderStatus {
     return this.#streams.status();
   }

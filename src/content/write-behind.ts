@@ -22,6 +22,11 @@ export class WriteBehind {
     this.#bytesMax = bytesMax;
   }
 
+  /** Of writes that wait or run. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Takes room for so many bytes, if there is: for `run` or `release`. */
   reserve(bytes: number): boolean {
     if (this.#closed || (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax)) return false;

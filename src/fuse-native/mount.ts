@@ -193,6 +193,8 @@ function mounted(
     unmount,
     requestCounts: () => ({ ...session.counts }),
     pending: () => session.pending,
+    // libfuse's threads have a buffer each for one request.
+    requestMemoryBytes: () => 0,
     [Symbol.asyncDispose]: async () => {
       await unmount({ lazy: true }).catch(() => {}); // unmounted already
       session.abort('the mount is over');

@@ -10,6 +10,8 @@ import { RequestPool } from './request-pool.js';
 export interface ConnectionOptions {
   /** Largest READ and WRITE, in bytes. */
   readonly requestBytesMax: number;
+  /** For write data that the file system has not let go of; at least room for a few writes is taken all the same. */
+  readonly memoryBytes: number;
   /** How long work under way may go on when the kernel is gone, in ms; 0 for as long as it takes. */
   readonly endTimeoutMs: number;
   /** So many requests were under way when that time was over. */
@@ -46,7 +48,10 @@ export class Connection {
     this.#pool = new RequestPool(
       this.#keepBytes,
       writesPerPiece * this.#keepBytes,
-      limits.fuseWritePiecesMax,
+      Math.max(
+        limits.fuseWritePiecesMin,
+        Math.floor(options.memoryBytes / (writesPerPiece * this.#keepBytes)),
+      ),
       () => this.#start(),
     );
     this.notifier = new Notifier((messages) => this.#channel.notify(messages), options.onNotifyFailure);
@@ -55,6 +60,11 @@ export class Connection {
     });
     driver.connect(this.#channel, this.notifier);
     this.#start();
+  }
+
+  /** Memory that requests are read into, in bytes. */
+  get memoryBytes(): number {
+    return this.#pool.piecesCount * writesPerPiece * this.#keepBytes;
   }
 
   /** The kernel has agreed to read local files by itself. */

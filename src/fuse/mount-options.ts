@@ -34,6 +34,8 @@ export interface MountOptions {
   readonly requestTimeoutMs?: number;
   /** How long requests under way may go on when the mount is over, in ms; 0 (default) for as long as they take. */
   readonly endTimeoutMs?: number;
+  /** Memory for data of writes that the file system has not let go of yet; default 64 MiB. Then the kernel waits. */
+  readonly requestMemoryBytes?: number;
   /** Failures that somebody should read about. Must not throw. */
   readonly onError: (failure: RequestFailure) => void;
 }
@@ -53,10 +55,12 @@ export interface CheckedMountOptions {
   readonly requestTimeoutMs: number;
   readonly endTimeoutMs: number;
   readonly by: 'mount' | 'fusermount3';
+  readonly requestMemoryBytes: number;
   readonly onError: (failure: RequestFailure) => void;
 }
 
 export const readAheadBytesDefault = 4 << 20;
+const requestMemoryBytesDefault = 64 << 20;
 const readAheadBytesMax = 64 << 20;
 const pageBytes = 4096;
 
@@ -77,6 +81,7 @@ export function checkMountOptions(options: MountOptions, isRoot: boolean): Check
     requestTimeoutMs: options.requestTimeoutMs ?? 0,
     endTimeoutMs: options.endTimeoutMs ?? 0,
     by: by === 'auto' ? (isRoot ? 'mount' : 'fusermount3') : by,
+    requestMemoryBytes: options.requestMemoryBytes ?? requestMemoryBytesDefault,
     onError: options.onError,
   };
   // A comma would end the option that it is handed over in; a backslash would quote.

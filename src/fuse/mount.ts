@@ -43,6 +43,7 @@ export async function mountFileSystem(
   const fd = await mountDevice(native, path, checked);
   const connection = new Connection(native, fd, driver, {
     requestBytesMax: limits.fuseRequestBytesMax,
+    memoryBytes: checked.requestMemoryBytes,
     endTimeoutMs: checked.endTimeoutMs,
     onUnfinished: (count) => reportUnfinished(checked, count),
     onNotifyFailure: (errno) => reportNotifyFailure(checked, errno),
@@ -83,6 +84,7 @@ function mounted(
     closed,
     unmount,
     requestCounts: () => countsByName(driver.counts),
+    requestMemoryBytes: () => connection.memoryBytes,
     pending: () => {
       const { count, givenUpCount } = driver.pending;
       return { count, oldestMs: driver.pending.oldestMs(), givenUpCount };

@@ -34,6 +34,8 @@ export interface MountedFileSystem extends AsyncDisposable {
   /** Requests answered so far, by name; only those that came. */
   requestCounts(): Record<string, number>;
   pending(): PendingFigures;
+  /** Memory that requests are read into, in bytes. */
+  requestMemoryBytes(): number;
 }
 
 /** Requests whose answer the file system has promised. */

@@ -212,6 +212,9 @@ export const DaemonStats = object({
     heapBytes: bytes('JavaScript heap in use'),
     externalBytes: bytes('buffers'),
     budgetBytes: bytes('the option memory'),
+    shares: Type.Array(object({ name: Type.String(), bytes: bytes('held'), bytesMax: bytes('allowed') }), {
+      description: 'who holds how much of the budget',
+    }),
   }),
   loopUtilization: Type.Number({
     minimum: 0,

@@ -112,8 +112,8 @@ export const limits = {
   fuseBackgroundRequestsMax: 64,
   fuseSweepMs: 500, // between two looks at requests that wait
   fuseInterruptMsMax: 2_000, // from an interrupt until a commit is no longer waited for; others are not at all
-  fuseWritePiecesMax: 160, // pieces of memory, of three large writes each, for write data that waits for the disk
-  fuseWritePiecesKept: 8, // of these, kept when nothing waits
+  fuseWritePiecesMin: 3, // pieces of memory, of three large writes each, for write data that waits for the disk, however small the budget
+  fuseWritePiecesKept: 2, // of these, kept when nothing waits
   accessLogBytes: 1 << 20, // kept while somebody reads it
   accessLogPollBytesMax: 8 << 10, // a read of so much at most ends at the newest line (tail -f); larger ones wait for more (cat)
   fuseNativePathsMax: 50_000, // whose nodes are remembered for the driver that knows only paths

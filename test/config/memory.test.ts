@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { defaultMemoryBytes, memoryAllowedBytes } from '../../src/config/memory.js';
 
+const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 let root: string;
 beforeEach(() => {
@@ -43,7 +44,17 @@ test('version 1, where no limit is a huge number', () => {
   expect(memoryAllowedBytes(root, 16 * GiB)).toBe(4 * GiB);
 });
 
-test('the default is a quarter, at most 1 GiB', () => {
-  expect(defaultMemoryBytes(root, 2 * GiB)).toBe(GiB / 2);
-  expect(defaultMemoryBytes(root, 64 * GiB)).toBe(GiB);
+test('limits of the process itself count, too', () => {
+  const line = (name: string, soft: string) =>
+    `${name.padEnd(26)}${soft.padEnd(21)}unlimited            bytes     \n`;
+  file('proc/self/limits', line('Max data size', 'unlimited') + line('Max address space', String(2 * GiB)));
+  expect(memoryAllowedBytes(root, 16 * GiB)).toBe(2 * GiB);
+  file('proc/self/limits', line('Max data size', String(GiB)) + line('Max address space', 'unlimited'));
+  expect(memoryAllowedBytes(root, 16 * GiB)).toBe(GiB);
+});
+
+test('the default is a quarter, from 32 to 192 MiB', () => {
+  expect(defaultMemoryBytes(root, 512 * MiB)).toBe(128 * MiB);
+  expect(defaultMemoryBytes(root, 64 * MiB)).toBe(32 * MiB);
+  expect(defaultMemoryBytes(root, 64 * GiB)).toBe(192 * MiB);
 });

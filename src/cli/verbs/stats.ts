@@ -47,7 +47,11 @@ function show(terminal: Terminal, figures: DaemonStats): void {
   const counter = (name: string): number => counters[name] ?? 0;
   const rows: [string, string][] = [
     ['up', `${figures.uptimeSeconds} s, ${figures.cpuSeconds} s of processor time`],
-    ['memory', `${formatBytes(memory.residentBytes)} of a budget of ${formatBytes(memory.budgetBytes)}`],
+    [
+      'memory',
+      `${formatBytes(memory.residentBytes)}, of which ${formatBytes(memory.heapBytes)} objects; budget for buffers and caches ${formatBytes(memory.budgetBytes)}`,
+    ],
+    ['held', memory.shares.map(held).join(', ')],
     ['waiting', waiting(requests)],
     [
       'event loop',
@@ -64,6 +68,9 @@ function show(terminal: Terminal, figures: DaemonStats): void {
   kinds.sort(([, a], [, b]) => b - a);
   terminal.table(kinds.map(([name, count]) => [`  ${name.slice('fuse.'.length)}`, String(count)]));
 }
+
+const held = ({ name, bytes, bytesMax }: DaemonStats['memory']['shares'][number]): string =>
+  `${name} ${formatBytes(bytes)} of ${formatBytes(bytesMax)}`;
 
 function waiting({ pending, oldestPendingMs, givenUp }: DaemonStats['requests']): string {
   const more = givenUp > 0 ? `; ${givenUp} given up and under way` : '';
