@@ -50,6 +50,9 @@ export class Control implements DaemonControl {
       get artifacts() {
         return self.#artifacts();
       },
+      get cache() {
+        return self.#opened().cache;
+      },
       refuse: (changes) => this.#refuse(changes),
       kernelTold: async () => {
         await within(limits.kernelToldMsMax, this.#kernelTold());
@@ -168,8 +171,12 @@ export class Control implements DaemonControl {
   }
 
   #artifacts(): Artifacts {
+    return this.#opened().artifacts;
+  }
+
+  #opened(): Layers {
     if (this.#layers === undefined) throw new ArtifactError('Busy', `the daemon is ${this.#state}`);
-    return this.#layers.artifacts;
+    return this.#layers;
   }
 
   #refuse(changes: boolean): void {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { openArtifacts, type WorkspaceArtifacts } from '../artifacts/artifacts.js';
+import { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
 import { openCatalog } from '../catalog/open-catalog.js';
 import type { Config } from '../config/options.js';
@@ -23,6 +24,7 @@ export interface LayersOptions {
 /** Catalog, content and artifacts of one workspace, wired to each other. */
 export interface Layers extends AsyncDisposable {
   readonly artifacts: Artifacts;
+  readonly cache: CachedFiles;
   uploads(): UploaderStatus;
   counters(): Record<string, number>;
   /** Bytes that the parts of the content layer hold of their shares of the memory budget. */
@@ -72,6 +74,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
     );
     return {
       artifacts,
+      cache: new CachedFiles(content.cache),
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),
       memory: () => content.statistics().memory,

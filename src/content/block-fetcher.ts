@@ -1,6 +1,6 @@
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
-import type { ObjectStore } from '../store/object-store.js';
+import type { ByteRange, ObjectStore } from '../store/object-store.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
 import {
   blockOf,
@@ -133,6 +133,28 @@ export class BlockFetcher {
     };
     if (blocks.disk !== null && !blocks.disk.dead) start();
     else this.#diskOf(blocks).then(start, () => {});
+  }
+
+  /** What the disk cache has of the object: the same for all while somebody uses `blocks`. */
+  onDisk(blocks: ObjectBlocks): Promise<DiskObject> {
+    return this.#diskOf(blocks);
+  }
+
+  /** One GET past the memory cache, when no read waits for its turn. Its turn ends when `take` has the bytes where they belong. */
+  bring(
+    key: string,
+    range: ByteRange,
+    signal: AbortSignal,
+    take: (bytes: Buffer) => Promise<void>,
+  ): Promise<void> {
+    const get = async () => {
+      signal.throwIfAborted();
+      this.#gets++;
+      const bytes = await this.#store.get(key, range, { signal });
+      this.#getBytes += bytes.length;
+      await take(bytes);
+    };
+    return this.#queue.run(range.length, false, get, undefined, artifactOf(key)).promise;
   }
 
   /**

@@ -3,6 +3,9 @@ import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { BlockFetcher, type FetchStatistics } from './block-fetcher.js';
 import { BlockReader } from './block-reader.js';
+import { CacheControl } from './cache-control.js';
+import { CacheHolds } from './cache-holds.js';
+import { CachePins } from './cache-pins.js';
 import { DiskBudget } from './disk-budget.js';
 import { DiskCache, type DiskCacheStatistics } from './disk-cache.js';
 import { FreeSpace } from './free-space.js';
@@ -41,6 +44,7 @@ export interface Content extends AsyncDisposable {
   readonly reader: ContentReader;
   readonly staging: Staging;
   readonly uploader: Uploader;
+  readonly cache: CacheControl;
   statistics(): ContentStatistics;
 }
 
@@ -51,7 +55,9 @@ export function createContent(options: ContentOptions): Content {
   const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory), options.cacheBytesMax);
   const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
   const memory = new MemoryCache(shares.blocks);
-  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites);
+  const holds = new CacheHolds();
+  const pins = new CachePins(join(stateDirectory, 'pins.json'), holds);
+  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds);
   const fetcher = new BlockFetcher(store, memory, disk, shares.fetches);
   const readAhead = new ReadAheadBudget(shares.blocks / 2);
   const localObjects = new LocalObjects(disk, store);
@@ -70,6 +76,7 @@ export function createContent(options: ContentOptions): Content {
     reader,
     staging: keepingStaging(files, uploader, disk),
     uploader,
+    cache: new CacheControl({ fetcher, memory, disk, pins, objectKey }),
     statistics: () => ({
       memory: {
         blocks: memory.bytes,

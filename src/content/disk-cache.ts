@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { BlockChecker } from './block-checker.js';
+import { CacheHolds } from './cache-holds.js';
 import type { DiskBudget } from './disk-budget.js';
 import {
   BlockTable,
@@ -73,6 +74,8 @@ export class DiskCache implements AsyncDisposable {
   /** In order of use: the first is the oldest. */
   #entries = new Map<string, Entry>();
   readonly #removals = new Map<string, Promise<void>>();
+  readonly #holds: CacheHolds;
+  readonly #scanned: Promise<void>;
   readonly #writes: WriteBehind;
   readonly #work = new Set<Promise<void>>();
   readonly #checker = new BlockChecker();
@@ -83,8 +86,10 @@ export class DiskCache implements AsyncDisposable {
     this.#counts.hitBytes += bytes;
   };
 
-  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number) {
+  /** Only staged files push out what is in `holds`. */
+  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number, holds = new CacheHolds()) {
     this.#directory = directory;
+    this.#holds = holds;
     this.#budget = budget;
     this.#writes = new WriteBehind(pendingBytesMax);
     this.#files = new OpenFiles((file) => join(directory, file), limits.cacheOpenFilesMax);
@@ -93,7 +98,8 @@ export class DiskCache implements AsyncDisposable {
       () => this.#makeRoom(0, null),
       (bytes) => this.#reclaim(bytes),
     );
-    this.#track(this.#scan());
+    this.#scanned = this.#scan();
+    this.#track(this.#scanned);
   }
 
   statistics(): DiskCacheStatistics {
@@ -108,6 +114,37 @@ export class DiskCache implements AsyncDisposable {
   /** Memory of blocks that wait to be written. */
   get waitingBytes(): number {
     return this.#writes.bytes;
+  }
+
+  /** What it may hold now. */
+  get bytesMax(): number {
+    return this.#budget.cacheBytesMax;
+  }
+
+  /** What is here of objects that are held. */
+  get heldBytes(): number {
+    let sum = 0;
+    for (const name of this.#holds.names()) sum += this.#entries.get(name)?.bytes ?? 0;
+    return sum;
+  }
+
+  /** Keeps objects, by their names here, from being pushed out until what is answered is called. */
+  hold(names: readonly string[]): () => void {
+    return this.#holds.hold(names);
+  }
+
+  /** Removes objects by their names here, or all (null), but not those that are held. Answers how many bytes they had. */
+  async evict(names: readonly string[] | null): Promise<number> {
+    await this.#scanned.catch(() => {});
+    let bytes = 0;
+    for (const name of names ?? [...this.#entries.keys()]) {
+      const entry = this.#entries.get(name);
+      if (entry === undefined || this.#holds.has(name)) continue;
+      bytes += entry.bytes;
+      this.#evict(name);
+    }
+    await Promise.all(this.#removals.values());
+    return bytes;
   }
 
   /** What is cached of an object, empty when nothing is. */
@@ -246,6 +283,17 @@ export class DiskCache implements AsyncDisposable {
     this.#track(write.finally(() => this.#budget.endWrite(length)));
   }
 
+  /** The same as `store` for who waits until the bytes are here. False: there is no room. Rejects when writing fails. */
+  async keepNow(object: DiskObject, start: number, bytes: Buffer): Promise<boolean> {
+    const { length } = bytes;
+    if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) return false;
+    this.#budget.beginWrite(length);
+    const write = this.#write(object, start, bytes).finally(() => this.#budget.endWrite(length));
+    this.#track(write);
+    await write;
+    return !object.dead;
+  }
+
   /** Keeps a whole object that this mount has just sent. */
   keep(key: string, bytes: Buffer): void {
     const kept = this.open(key).then(async (object) => {
@@ -379,17 +427,21 @@ export class DiskCache implements AsyncDisposable {
     for (const [name, entry] of this.#entries) {
       if (this.#budget.cachedBytes + bytes <= max) return true;
       // What is only about to be written gives no room.
-      if (name !== keep && entry.bytes > 0) this.#evict(name);
+      if (name !== keep && entry.bytes > 0 && !this.#holds.has(name)) this.#evict(name);
     }
     return this.#budget.cachedBytes + bytes <= max;
   }
 
+  /** For staged files: what is held goes, too, but last. */
   #reclaim(bytes: number): void {
     let freed = 0;
-    for (const [name, entry] of this.#entries) {
-      if (freed >= bytes) return;
-      freed += entry.bytes;
-      this.#evict(name);
+    for (const held of [false, true]) {
+      for (const [name, entry] of this.#entries) {
+        if (freed >= bytes) return;
+        if (this.#holds.has(name) !== held) continue;
+        freed += entry.bytes;
+        this.#evict(name);
+      }
     }
   }
 

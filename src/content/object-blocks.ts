@@ -88,6 +88,11 @@ export class ObjectBlocks {
     });
   }
 
+  /** Each once. */
+  runs(): ReadonlySet<Run> {
+    return new Set(this.#runs.values());
+  }
+
   addLoad(load: Load): void {
     forEachBlock(load.start, load.end, (block) => this.#loads.set(block, load));
   }
@@ -152,6 +157,11 @@ export class MemoryCache {
 
   touch(run: Run): void {
     this.#runs.get(run);
+  }
+
+  /** Forgets the bytes of one object. */
+  drop(key: string): void {
+    for (const run of this.#objects.get(key)?.runs() ?? []) this.#runs.delete(run);
   }
 
   clear(): void {

@@ -8,6 +8,8 @@ import type {
   ArtifactList,
   ArtifactStatus,
   ArtifactSummary,
+  CacheCoverage,
+  CacheStatus,
   CommitProgress,
   CommitResult,
   DaemonStats,
@@ -19,6 +21,8 @@ import type {
   FileList,
   Resolved,
   Version,
+  WarmProgress,
+  WarmResult,
   WriteProgress,
 } from './schemas.js';
 
@@ -122,6 +126,22 @@ export class ControlClient implements Disposable {
     });
   remove = (artifact: string, path: string, recursive = false) =>
     this.#call<object>('DELETE', route(artifact, 'files'), { query: { path, recursive } });
+
+  cache = () => this.#call<CacheStatus>('GET', '/v1/cache');
+  evictAll = () => this.#call<{ bytes: number }>('POST', '/v1/cache/evict');
+  coverage = (artifact: string, ref: string, path: string) =>
+    this.#call<CacheCoverage>('GET', route(artifact, 'cache'), { query: { ref, path } });
+  warm = (
+    artifact: string,
+    query: { ref: string; path: string; from?: string | undefined },
+    options: LongCallOptions<WarmProgress> = {},
+  ) => this.#longCall<WarmResult, WarmProgress>('POST', route(artifact, 'warm'), { query }, options);
+  pin = (artifact: string, ref: string, path: string) =>
+    this.#call<CacheCoverage>('PUT', route(artifact, 'pin'), { query: { ref, path } });
+  unpin = (artifact: string, ref: string, path: string) =>
+    this.#call<{ unpinned: boolean }>('DELETE', route(artifact, 'pin'), { query: { ref, path } });
+  evict = (artifact: string, ref: string, path: string) =>
+    this.#call<{ bytes: number }>('POST', route(artifact, 'evict'), { query: { ref, path } });
 
   /** The file's bytes. The stream fails when the daemon could not send all of them. */
   async read(artifact: string, ref: string, path: string): Promise<Readable> {

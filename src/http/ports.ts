@@ -1,3 +1,4 @@
+import type { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
 import type { DaemonStats, DaemonStatus } from './schemas.js';
 
@@ -5,6 +6,8 @@ import type { DaemonStats, DaemonStatus } from './schemas.js';
 export interface ApiServices {
   /** Asked anew by each request: throws `Busy` before it is open. */
   readonly artifacts: Artifacts;
+  /** The same. */
+  readonly cache: CachedFiles;
   /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */
   refuse(changes: boolean): void;
   /** Resolves when programs on the mount see what was changed so far, or after a while. */

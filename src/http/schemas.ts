@@ -241,14 +241,50 @@ export const DaemonStats = object({
 });
 export type DaemonStats = Static<typeof DaemonStats>;
 
+const coverage = {
+  version: count('n of v<n>'),
+  files: count('files'),
+  bytes: bytes('all of them; what files share counts once'),
+  cachedBytes: bytes('of these, in the disk cache'),
+};
+
+export const CacheCoverage = object({ ...coverage, pinned: Type.Boolean() });
+export type CacheCoverage = Static<typeof CacheCoverage>;
+
+export const WarmProgress = object({ bytesDone: bytes('in the cache'), bytesTotal: bytes('of all files') });
+export type WarmProgress = Static<typeof WarmProgress>;
+
+export const WarmResult = object({
+  ...coverage,
+  cachedBytes: bytes('of these, in the disk cache before'),
+  fetchedBytes: bytes('from the store, in whole blocks'),
+});
+export type WarmResult = Static<typeof WarmResult>;
+
+export const CacheStatus = object({
+  objects: count('objects of which something is cached'),
+  bytes: bytes('on the disk'),
+  bytesMax: bytes('allowed now: the option cache-size, or what staged files and the disk leave'),
+  pinnedBytes: bytes('pinned, or being warmed'),
+  memoryHitBytes: bytes('read since the start from memory'),
+  diskHitBytes: bytes('read since the start from the disk cache'),
+  fetchedBytes: bytes('fetched since the start from the store'),
+  gets: count('requests for these'),
+  pins: Type.Array(object({ artifact: Type.String(), version: count('n of v<n>'), path: Type.String() })),
+});
+export type CacheStatus = Static<typeof CacheStatus>;
+
 /** The lines of an application/x-ndjson answer: one `started`, any number of `progress`, one `result` or `error`. */
 export const Event = Type.Union([
   object({
     event: Type.Literal('started'),
     operation: Type.String({ description: 'for DELETE /v1/operations/{operation}' }),
   }),
-  object({ event: Type.Literal('progress'), progress: Type.Union([CommitProgress, WriteProgress]) }),
-  object({ event: Type.Literal('result'), result: Type.Union([CommitResult, FileInfo]) }),
+  object({
+    event: Type.Literal('progress'),
+    progress: Type.Union([CommitProgress, WriteProgress, WarmProgress]),
+  }),
+  object({ event: Type.Literal('result'), result: Type.Union([CommitResult, FileInfo, WarmResult]) }),
   object({ event: Type.Literal('error'), error: ErrorBody }),
 ]);
 export type Event = Static<typeof Event>;

@@ -7,6 +7,7 @@ import { fromFastify } from './fastify-errors.js';
 import { Operations } from './operations.js';
 import type { ApiServices } from './ports.js';
 import { artifactRoutes } from './routes/artifacts.js';
+import { cacheRoutes } from './routes/cache.js';
 import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
 import { versionRoutes } from './routes/versions.js';
@@ -78,6 +79,11 @@ export async function createApiServer(
     artifactRoutes(scope, services);
     versionRoutes(scope, services, operations);
     fileRoutes(scope, services, operations);
+  });
+  // Changes nothing that anybody sees, so it works also where nothing can be written.
+  server.register(async (scope: Server) => {
+    scope.addHook('onRequest', async () => services.refuse(false));
+    cacheRoutes(scope, services, operations);
   });
   await server.ready();
   return {

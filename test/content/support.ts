@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
 import { BlockFetcher } from '../../src/content/block-fetcher.js';
 import { BlockReader } from '../../src/content/block-reader.js';
+import type { CacheHolds } from '../../src/content/cache-holds.js';
 import { DiskBudget } from '../../src/content/disk-budget.js';
 import { DiskCache } from '../../src/content/disk-cache.js';
 import type { ExtentMap } from '../../src/content/extent-map.js';
@@ -117,6 +118,7 @@ export class WatchedStore extends MemoryStore {
 export interface ReadingOptions {
   readonly memoryBytes?: number;
   readonly diskBytes?: number;
+  readonly holds?: CacheHolds;
 }
 
 /** The read path alone, wired as createContent wires it. */
@@ -124,7 +126,7 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const budget = new DiskBudget(options.diskBytes ?? 2 ** 40);
   const staging = new StagingFiles(join(directory, 'staging'), budget);
   const memory = new MemoryCache(options.memoryBytes ?? 256 << 20);
-  const disk = new DiskCache(join(directory, 'cache'), budget, 256 << 20);
+  const disk = new DiskCache(join(directory, 'cache'), budget, 256 << 20, options.holds);
   const fetcher = new BlockFetcher(store, memory, disk, 64 << 20);
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
   const localObjects = new LocalObjects(disk, store);

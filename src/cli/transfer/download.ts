@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ControlClient } from '../../http/client.js';
 import type { FileInfo } from '../../http/schemas.js';
 import { ArtifactError } from '../../model/errors.js';
-import { forEachOf } from './pool.js';
+import { forEachOf } from '../../util/for-each-of.js';
 
 export interface DownloadSource {
   readonly client: ControlClient;

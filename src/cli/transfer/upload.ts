@@ -3,7 +3,7 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ControlClient, FileAttributes } from '../../http/client.js';
 import { ArtifactError } from '../../model/errors.js';
-import { forEachOf } from './pool.js';
+import { forEachOf } from '../../util/for-each-of.js';
 
 export interface UploadTarget {
   readonly client: ControlClient;

@@ -1,4 +1,5 @@
 import type { Verb } from '../verb.js';
+import { cache } from './cache.js';
 import { cat } from './cat.js';
 import { commit } from './commit.js';
 import { create } from './create.js';
@@ -15,6 +16,7 @@ import { show } from './show.js';
 import { stats } from './stats.js';
 import { status } from './status.js';
 import { unmount } from './unmount.js';
+import { warm } from './warm.js';
 
 /** In the order of the help. */
 export const verbs: readonly Verb[] = [
@@ -34,4 +36,6 @@ export const verbs: readonly Verb[] = [
   put,
   get,
   cat,
+  warm,
+  cache,
 ];
