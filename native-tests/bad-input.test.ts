@@ -91,6 +91,16 @@ describe('a mount point left behind by a dead daemon', () => {
     await m.mount();
     expect(readFileSync(m.path('x/f'), 'utf8')).toBe('kept');
   });
+
+  test('is recovered although the kernel still shows its directory', async () => {
+    const m = make().machine();
+    await m.mount();
+    statSync(m.mnt);
+    await m.kill('SIGKILL', false);
+    expect(statSync(m.mnt).isDirectory()).toBe(true);
+    await m.mount();
+    mkdirSync(m.path('x'));
+  });
 });
 
 describe('a torn or foreign object in the store', () => {

@@ -164,11 +164,11 @@ export class Machine {
     daemon.stderr.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
     let exited: number | string | null = null;
     daemon.on('exit', (code, signal) => (exited = signal ?? code ?? 'gone'));
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 120_000;
     // A mount that a dead daemon left behind looks mounted, too: only the new daemon's word counts.
     while (!this.#output.includes('"msg":"ready"')) {
       if (exited !== null) throw new Error(`mount ended (${exited}): ${this.#output}`);
-      if (Date.now() > deadline) throw new Error(`not mounted after 30 s: ${this.#output}`);
+      if (Date.now() > deadline) throw new Error(`not mounted after 120 s: ${this.#output}`);
       await sleep(10);
     }
   }

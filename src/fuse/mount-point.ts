@@ -1,4 +1,4 @@
-import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
@@ -65,13 +65,16 @@ async function removeDeadMount(path: string): Promise<boolean> {
   return true;
 }
 
-/** Whether a daemon answers for the mount. One that is silent for too long counts as alive: it is not ours to remove. */
+/**
+ * Whether a daemon answers for the mount. One that is silent for too long counts as alive: it is not ours to remove. It
+ * is asked what the kernel never answers by itself: attributes of the root it goes on showing when the daemon is dead.
+ */
 async function isAlive(path: string): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<boolean>((done) => {
     timer = setTimeout(() => done(true), limits.mountAnswerMsMax);
   });
-  const answer = lstat(path).then(
+  const answer = statfs(path).then(
     () => true,
     (error: unknown) => errorCode(error) !== 'ENOTCONN' && errorCode(error) !== 'ECONNABORTED',
   );

@@ -1,0 +1,157 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ask, stateOf } from './api.js';
+import type { Side } from './side.js';
+
+const everyMs = 3_000;
+/** Of a daemon's life that counts as warming up. */
+const warmUpShare = 0.25;
+
+export interface Stats {
+  readonly memory: {
+    readonly residentBytes: number;
+    readonly heapBytes: number;
+    readonly externalBytes: number;
+  };
+  readonly requests: { readonly pending: number; readonly givenUp: number; readonly oldestPendingMs: number };
+  readonly loopDelay: { readonly p99Ms: number; readonly maxMs: number };
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+interface Sample {
+  readonly pid: number;
+  readonly seconds: number;
+  readonly resident: number;
+  readonly heap: number;
+  readonly external: number;
+  readonly descriptors: number;
+}
+
+export interface Growth {
+  /** How long the daemon that lived longest did, without its warm-up. */
+  readonly seconds: number;
+  readonly residentMax: number;
+  readonly residentPerHour: number;
+  readonly heapPerHour: number;
+  readonly externalPerHour: number;
+  readonly descriptorsFirst: number;
+  readonly descriptorsLast: number;
+}
+
+/** Looks at a daemon's memory and descriptors again and again. */
+export class Measure {
+  readonly samples: Sample[] = [];
+  readonly #side: Side;
+
+  constructor(side: Side) {
+    this.#side = side;
+  }
+
+  async run(over: () => boolean): Promise<void> {
+    while (!over()) {
+      await this.look().catch(() => undefined); // it is being killed just now
+      await sleep(everyMs);
+    }
+  }
+
+  async look(): Promise<void> {
+    const { machine } = this.#side;
+    const { pid } = machine;
+    const { memory } = await ask<Stats>(machine, '/v1/stats');
+    this.samples.push({
+      pid,
+      seconds: performance.now() / 1000,
+      resident: memory.residentBytes,
+      heap: memory.heapBytes,
+      external: memory.externalBytes,
+      descriptors: descriptorsOf(pid).length,
+    });
+  }
+
+  growth(): Growth | undefined {
+    const lives = new Map<number, Sample[]>();
+    for (const sample of this.samples) lives.set(sample.pid, [...(lives.get(sample.pid) ?? []), sample]);
+    const longest = [...lives.values()].sort((a, b) => b.length - a.length)[0] ?? [];
+    const warm = longest.slice(Math.floor(longest.length * warmUpShare));
+    const [first, last] = [warm[0], warm.at(-1)];
+    if (first === undefined || last === undefined || warm.length < 4) return undefined;
+    return {
+      seconds: last.seconds - first.seconds,
+      residentMax: Math.max(...this.samples.map(({ resident }) => resident)),
+      residentPerHour: slopePerHour(warm, ({ resident }) => resident),
+      heapPerHour: slopePerHour(warm, ({ heap }) => heap),
+      externalPerHour: slopePerHour(warm, ({ external }) => external),
+      descriptorsFirst: first.descriptors,
+      descriptorsLast: last.descriptors,
+    };
+  }
+}
+
+/** Of the straight line that fits best. */
+function slopePerHour(samples: readonly Sample[], of: (sample: Sample) => number): number {
+  const n = samples.length;
+  const x = samples.reduce((sum, { seconds }) => sum + seconds, 0) / n;
+  const y = samples.reduce((sum, sample) => sum + of(sample), 0) / n;
+  let above = 0;
+  let below = 0;
+  for (const sample of samples) {
+    above += (sample.seconds - x) * (of(sample) - y);
+    below += (sample.seconds - x) ** 2;
+  }
+  return below === 0 ? 0 : (above / below) * 3600;
+}
+
+export function descriptorsOf(pid: number): string[] {
+  const directory = `/proc/${pid}/fd`;
+  return readdirSync(directory).flatMap((name) => {
+    try {
+      return [readlinkSync(`${directory}/${name}`)];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
+
+/** What a daemon without work still holds, in words; waits until it is nothing, for a while. */
+export async function leftovers(side: Side, artifact: string, waitMs = 60_000): Promise<string[]> {
+  const deadline = Date.now() + waitMs;
+  for (;;) {
+    const found = await look(side, artifact);
+    if (found.length === 0 || Date.now() > deadline) return found;
+    await sleep(500);
+  }
+}
+
+async function look(side: Side, artifact: string): Promise<string[]> {
+  const { machine, top } = side;
+  const stats = await ask<Stats>(machine, '/v1/stats');
+  const status = await ask<{ uploads: Record<string, number | string | null>; staged: string[] }>(
+    machine,
+    '/v1/status',
+  );
+  const of = await ask<{ stagedCount: number; bytesToUpload: number }>(
+    machine,
+    `/v1/artifacts/${artifact}/status`,
+  );
+  const files = stagingFiles(stateOf(machine));
+  const descriptors = descriptorsOf(machine.pid).filter((path) => /\/staging\/|\(deleted\)/.test(path));
+  const figures: [string, number][] = [
+    ['requests that wait', stats.requests.pending],
+    ['requests given up and not over', stats.requests.givenUp],
+    ['GETs under way', stats.counters['store.getsActive'] ?? 0],
+    ['bytes to upload in the queue', Number(status.uploads['backlogBytes'])],
+    ['parts under way', Number(status.uploads['activeParts'])],
+    ['staged paths', of.stagedCount],
+    ['bytes to upload', of.bytesToUpload],
+    ['artifacts with something staged', status.staged.length],
+    [`staging files (${files.slice(0, 5).join(', ')})`, files.length],
+    [`descriptors of files that are gone (${descriptors.slice(0, 5).join(', ')})`, descriptors.length],
+  ];
+  return figures.filter(([, n]) => n !== 0).map(([what, n]) => `machine ${top}: ${n} ${what}`);
+}
+
+function stagingFiles(state: string): string[] {
+  return readdirSync(`${state}/staging`, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name);
+}
