@@ -15,7 +15,7 @@ import type { CollectionLog } from './collection-log.js';
 import { Committer } from './commit/committer.js';
 import { CommitPlan } from './commit/plan.js';
 import { openFiles } from './commit/seal.js';
-import { applied, type DiffResult, diff, walkAll } from './diff.js';
+import { applied, type DiffResult, diff, diffOfChanges, diffTrees, walkAll } from './diff.js';
 import { dropStage, followLog, removeDropped } from './drop-stage.js';
 import type { Artifact, ArtifactStatus, CommitOptions, CommitResult, Invalidation } from './ports.js';
 import { stagedSummary } from './status.js';
@@ -213,13 +213,14 @@ export class WorkspaceArtifact implements Artifact {
     to: number | 'stage',
     limit: number = limits.statusPathsMax,
   ): Promise<DiffResult> {
-    const left = walkAll(await this.#treeOf(from));
-    if (to === 'stage') await this.settleBriefly();
-    if (to !== 'stage') return diff(left, walkAll(await this.#treeOf(to)), limit);
+    const left = await this.#treeOf(from);
+    if (to !== 'stage') return diffTrees(left, await this.#treeOf(to), limit);
+    await this.settleBriefly();
     return this.#withSnapshot(async (view) => {
       const plan = await CommitPlan.make(view);
       const changes = await plan.changes(await pretendUploaded(plan));
-      return diff(left, applied(walkAll(view.base), changes), limit);
+      if (left?.ref.sha256 === view.base?.ref.sha256) return diffOfChanges(changes, limit);
+      return diff(walkAll(left), applied(walkAll(view.base), changes), limit);
     });
   }
 

@@ -1,5 +1,5 @@
 import type { VersionTree } from '../catalog/ports.js';
-import { compareEntries, type Entry, joinPath } from '../model/entry.js';
+import { compareEntries, type Entry, entryPath } from '../model/entry.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { isSameThing } from '../workspace/entry-compare.js';
 import type { ChangeSummary } from '../workspace/records.js';
@@ -19,13 +19,7 @@ export type Side = AsyncIterable<Entry>;
  * of which nothing but times changed.
  */
 export async function diff(from: Side, to: Side, limit: number): Promise<DiffResult> {
-  const changes: StagedPath[] = [];
-  const summary = { added: 0, changed: 0, removed: 0 };
-  const emit = (change: 'added' | 'changed' | 'removed', entry: Entry) => {
-    summary[change]++;
-    if (changes.length < limit)
-      changes.push({ path: joinPath(entry.dir, entry.name), change, kind: entry.kind, size: entry.size });
-  };
+  const found = new Differences(limit);
   const left = from[Symbol.asyncIterator]();
   const right = to[Symbol.asyncIterator]();
   const turn = new LoopTurn();
@@ -33,14 +27,48 @@ export async function diff(from: Side, to: Side, limit: number): Promise<DiffRes
   let b = await right.next();
   while (!(a.done && b.done)) {
     const order = a.done ? 1 : b.done ? -1 : compareEntries(a.value, b.value);
-    if (order < 0 && !a.done) emit('removed', a.value);
-    else if (order > 0 && !b.done) emit('added', b.value);
-    else if (!a.done && !b.done && !isSameThing(a.value, b.value)) emit('changed', b.value);
+    found.add(order > 0 || a.done ? null : a.value, order < 0 || b.done ? null : b.value);
     if (order <= 0) a = await left.next();
     if (order >= 0) b = await right.next();
     if (turn.isOver) await turn.next();
   }
-  return { changes, summary };
+  return found;
+}
+
+/** The same of two versions: what they share is not looked at. */
+export function diffTrees(
+  from: VersionTree | null,
+  to: VersionTree | null,
+  limit: number,
+): Promise<DiffResult> {
+  if (from === null || to === null) return diff(walkAll(from), walkAll(to), limit);
+  return diff(from.walkUnlike(to), to.walkUnlike(from), limit);
+}
+
+/** The same for what a stage changes of its base. */
+export async function diffOfChanges(changes: readonly PathChange[], limit: number): Promise<DiffResult> {
+  const found = new Differences(limit);
+  await new LoopTurn().each(changes, ({ before, after }) => found.add(before, after));
+  return found;
+}
+
+class Differences implements DiffResult {
+  readonly changes: StagedPath[] = [];
+  readonly summary = { added: 0, changed: 0, removed: 0 };
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  add(before: Entry | null, after: Entry | null): void {
+    const entry = after ?? before;
+    if (entry === null || (before !== null && after !== null && isSameThing(before, after))) return;
+    const change = before === null ? 'added' : after === null ? 'removed' : 'changed';
+    this.summary[change]++;
+    if (this.changes.length < this.#limit)
+      this.changes.push({ path: entryPath(entry), change, kind: entry.kind, size: entry.size });
+  }
 }
 
 export const walkAll = (tree: VersionTree | null): Side => (tree === null ? nothing() : tree.walk(''));

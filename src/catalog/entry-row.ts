@@ -31,6 +31,7 @@ export function encodeEntry(entry: Entry): string {
 
 export function decodeEntry(dir: string, name: string, body: string): Entry {
   const row = JSON.parse(body) as Row;
+  const mtime = { s: row[7], ns: row[8] };
   const entry: Writable<Entry> = {
     dir,
     name,
@@ -41,8 +42,8 @@ export function decodeEntry(dir: string, name: string, body: string): Entry {
     gid: row[4],
     nlink: row[5],
     size: row[6],
-    mtime: { s: row[7], ns: row[8] },
-    ctime: { s: row[9], ns: row[10] },
+    mtime,
+    ctime: row[9] === mtime.s && row[10] === mtime.ns ? mtime : { s: row[9], ns: row[10] },
   };
   if (row[11] !== 0) entry.extents = unflatten(row[11]);
   if (row[12] !== 0) entry.sha256 = row[12];
@@ -64,10 +65,16 @@ function flatten(extents: readonly Extent[]): FlatExtents {
   return flat;
 }
 
+/** Equal names are held once. */
+let lastObject: string | null = null;
+
 function unflatten(flat: FlatExtents): Extent[] {
   const [object, offset, length] = flat as [string | null, number, number];
-  // Most files have one: an array that grows has room for 17.
-  if (flat.length === 3) return [{ object, offset, length }];
+  // Most files have one (an array that grows has room for 17), in the same pack as the file before.
+  if (flat.length === 3) {
+    if (object !== lastObject) lastObject = object;
+    return [{ object: lastObject, offset, length }];
+  }
   const extents: Extent[] = [];
   for (let i = 0; i < flat.length; i += 3) {
     extents.push({

@@ -61,4 +61,6 @@ export interface VersionTree {
   list(dir: string, after: string | null, limit: number): MaybePromise<Entry[]>;
   /** Every entry below `dir` (all of it for ''), in tree order. */
   walk(dir: string): AsyncIterable<Entry>;
+  /** The entries that `other` may not have like this, in tree order: all but those of ranges that both have. */
+  walkUnlike(other: VersionTree): AsyncIterable<Entry>;
 }

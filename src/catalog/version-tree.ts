@@ -60,12 +60,18 @@ export class CatalogTree implements VersionTree {
 
   async *walk(dir: string): AsyncGenerator<Entry, void> {
     if (dir === '') {
-      yield* this.#walkInterval({ from: '', to: null });
+      yield* this.#walkInterval(everything);
       return;
     }
     // Between a directory and its sub-directories lie its siblings with a character below '/': a, a-b, a.c, a/b.
     yield* this.#walkInterval({ from: dir, to: `${dir}\0` });
     yield* this.#walkInterval({ from: `${dir}/`, to: `${dir}${afterSlash}` });
+  }
+
+  async *walkUnlike(other: VersionTree): AsyncGenerator<Entry, void> {
+    const shared = new Set(other instanceof CatalogTree ? other.#ranges.map(({ sha256 }) => sha256) : []);
+    for (const [at, range] of this.#ranges.entries())
+      if (!shared.has(range.sha256)) yield* this.#walkRange(at, range, everything);
   }
 
   async *#walkInterval(interval: DirectoryInterval): AsyncGenerator<Entry, void> {
@@ -74,17 +80,21 @@ export class CatalogTree implements VersionTree {
       const range = this.#ranges[at];
       if (range === undefined) return;
       if (interval.to !== null && compareNames(range.first.dir, interval.to) >= 0) return;
-      let after: Entry | null = null;
-      for (;;) {
-        const rows: Entry[] = await this.#read(at, range, (id) =>
-          this.#store.reader.scan(id, interval, after, walkPageEntries),
-        );
-        yield* rows;
-        // Rows of loaded ranges come without waiting, so a long walk would let nobody else have the event loop.
-        await nextTurn();
-        if (rows.length < walkPageEntries) break;
-        after = rows.at(-1) ?? null;
-      }
+      yield* this.#walkRange(at, range, interval);
+    }
+  }
+
+  async *#walkRange(at: number, range: RangeRef, interval: DirectoryInterval): AsyncGenerator<Entry, void> {
+    let after: Entry | null = null;
+    for (;;) {
+      const rows: Entry[] = await this.#read(at, range, (id) =>
+        this.#store.reader.scan(id, interval, after, walkPageEntries),
+      );
+      yield* rows;
+      // Rows of loaded ranges come without waiting, so a long walk would let nobody else have the event loop.
+      await nextTurn();
+      if (rows.length < walkPageEntries) break;
+      after = rows.at(-1) ?? null;
     }
   }
 
@@ -124,6 +134,8 @@ export class CatalogTree implements VersionTree {
     return low;
   }
 }
+
+const everything: DirectoryInterval = { from: '', to: null };
 
 interface Key {
   readonly dir: string;

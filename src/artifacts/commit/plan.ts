@@ -20,8 +20,45 @@ export interface StageView {
   readonly base: VersionTree | null;
 }
 
-/** What the working view has in one place: a staged inode, or an entry of the base that is elsewhere there. */
-type After = { readonly row: InodeRow } | { readonly entry: Entry };
+/**
+ * What the working view has in one place: a staged inode, or an entry of the base that is elsewhere there (the entry
+ * itself); or nothing, where the base has `gone`.
+ */
+type After = StagedInode | Entry | Gone;
+
+interface StagedInode {
+  /** Its first path if it has several. */
+  readonly path: string;
+  readonly row: InodeRow;
+  readonly map: ExtentMap | null;
+}
+
+class Gone {
+  readonly gone: Entry;
+
+  constructor(gone: Entry) {
+    this.gone = gone;
+  }
+}
+
+/** An entry of the base under another path. The entry that is published is made when it is asked for: there may be many. */
+class Moved implements PathChange {
+  readonly dir: string;
+  readonly name: string;
+  readonly before: Entry | null;
+  readonly #entry: Entry;
+
+  constructor(dir: string, name: string, before: Entry | null, entry: Entry) {
+    this.dir = dir;
+    this.name = name;
+    this.before = before;
+    this.#entry = entry;
+  }
+
+  get after(): Entry {
+    return { ...this.#entry, dir: this.dir, name: this.name };
+  }
+}
 
 /**
  * The difference between the base version and a state of the stage, path by path.
@@ -32,10 +69,11 @@ type After = { readonly row: InodeRow } | { readonly entry: Entry };
  */
 export class CommitPlan {
   readonly #view: StageView;
-  /** By path; null: nothing is there. A path that is missing here is as in the base. */
-  readonly #after = new Map<string, After | null>();
-  /** Path of each staged inode, its first one if it has several. */
-  readonly #staged = new Map<Ino, { path: string; row: InodeRow; map: ExtentMap | null }>();
+  /** By path. A path that is missing here is as in the base. */
+  readonly #after = new Map<string, After>();
+  readonly #staged = new Map<Ino, StagedInode>();
+  /** The directory last looked for in the base, and whether it is there. */
+  #lastDir = { dir: '', isThere: true };
   /** Staged directories that show a directory of the base: its path -> their path. */
   readonly #shown = new Map<string, string>();
   /** Staged files with several names in the base: some of their names may not be staged. */
@@ -93,12 +131,12 @@ export class CommitPlan {
     for (const [path, after] of this.#after) {
       if (path === '') continue;
       const { dir, name } = splitPath(path);
-      const before = (await this.#before(path)) ?? null;
-      const entry = after === null ? null : this.#entry(after, dir, name, uploads);
+      const change =
+        after instanceof Gone
+          ? { dir, name, before: after.gone, after: null }
+          : changeTo(after, dir, name, (await this.#before(path)) ?? null, uploads);
+      if (change !== undefined) changes.push(change);
       if (this.#turn.isOver) await this.#turn.next();
-      if (before === null && entry === null) continue;
-      if (before !== null && entry !== null && isSameEntry(before, entry)) continue;
-      changes.push({ dir, name, before, after: entry });
     }
     return this.#turn.sorted(changes, compareEntries);
   }
@@ -146,7 +184,8 @@ export class CommitPlan {
       if (row === undefined) throw new ArtifactError('Corrupt', `stage.db: no inode ${ino} for ${childPath}`);
       if (!isListed && row?.base !== childPath) await this.#removeBelow(childPath);
       if (row === null) {
-        if (!this.#after.has(childPath)) this.#after.set(childPath, null);
+        const before = await this.#before(childPath);
+        if (before !== undefined) this.#goes(childPath, before);
         continue;
       }
       this.#meet(childPath, row);
@@ -156,11 +195,20 @@ export class CommitPlan {
   }
 
   #meet(path: string, row: InodeRow): void {
-    this.#after.set(path, { row });
-    if (this.#staged.has(row.ino)) return;
+    const known = this.#staged.get(row.ino);
+    if (known !== undefined) {
+      this.#after.set(path, known);
+      return;
+    }
     const map = row.kind === 'file' ? this.#view.inodes.extents(this.#view.s, row) : null;
-    this.#staged.set(row.ino, { path, row, map });
+    const staged = { path, row, map };
+    this.#after.set(path, staged);
+    this.#staged.set(row.ino, staged);
     if (row.kind === 'dir' && row.base !== null) this.#shown.set(row.base, path);
+  }
+
+  #goes(path: string, before: Entry): void {
+    if (!this.#after.has(path)) this.#after.set(path, new Gone(before));
   }
 
   /** What the base has at and below `path` is not there, as far as nothing else says so. */
@@ -169,8 +217,7 @@ export class CommitPlan {
     const entry = await this.#before(path);
     if (base === null || entry?.kind !== 'dir') return;
     for await (const below of base.walk(path)) {
-      const belowPath = joinPath(below.dir, below.name);
-      if (!this.#after.has(belowPath)) this.#after.set(belowPath, null);
+      this.#goes(joinPath(below.dir, below.name), below);
       if (this.#turn.isOver) await this.#turn.next();
     }
   }
@@ -203,7 +250,7 @@ export class CommitPlan {
   #meetEntry(path: string, entry: Entry): void {
     const row = this.#hardLinked.get(entry.ino);
     if (row !== undefined) this.#meet(path, row);
-    else this.#after.set(path, { entry });
+    else this.#after.set(path, entry);
   }
 
   /** Names of staged files that are not staged themselves are only found by looking through the whole base. */
@@ -246,15 +293,31 @@ export class CommitPlan {
     const { base } = this.#view;
     if (base === null || path === '') return base?.root;
     const { dir, name } = splitPath(path);
-    return base.lookup(dir, name);
+    // Many names of one new directory: none of them is looked for.
+    if (dir !== this.#lastDir.dir) {
+      const { dir: above, name: last } = splitPath(dir);
+      const isThere = dir === '' || (await base.lookup(above, last))?.kind === 'dir';
+      this.#lastDir = { dir, isThere };
+    }
+    return this.#lastDir.isThere ? base.lookup(dir, name) : undefined;
   }
+}
 
-  #entry(after: After, dir: string, name: string, uploads: ReadonlyMap<Ino, UploadResult>): Entry {
-    if ('entry' in after) return { ...after.entry, dir, name };
-    const { row } = after;
-    const map = this.#staged.get(row.ino)?.map ?? null;
-    return entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
+/** undefined: what is there is what was there. */
+function changeTo(
+  after: StagedInode | Entry,
+  dir: string,
+  name: string,
+  before: Entry | null,
+  uploads: ReadonlyMap<Ino, UploadResult>,
+): PathChange | undefined {
+  if (!('row' in after)) {
+    if (before !== null && isSameEntry(before, after)) return undefined;
+    return new Moved(dir, name, before, after);
   }
+  const { row, map } = after;
+  const entry = entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
+  return before !== null && isSameEntry(before, entry) ? undefined : { dir, name, before, after: entry };
 }
 
 const listPage = 1000;
