@@ -1,39 +1,20 @@
 import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
-import { limits } from '../../model/limits.js';
-import {
-  type ConnectionLimits,
-  ConnectionStale,
-  type GetAnswer,
-  GetConnection,
-  type GetRequest,
-  LengthUnknown,
-  type Origin,
-  type TlsSession,
-} from './get-connection.js';
-import type { AnswerHead } from './http-head.js';
+import { type GetAnswer, LengthUnknown } from './get-connection.js';
+import type { BodySink, GetPools } from './get-pools.js';
+import { encodedPart, originOf, type SignedRequest } from './signed-get.js';
 
-/** Where the body of a GET goes. Given to `send` beside the signal; the SDK hands it on to the request handler. */
-export interface BodySink {
-  accept(head: AnswerHead, length: number): Buffer | null;
-  received(bytes: number): void;
-  /** Set when the body went into the memory that `accept` gave; else it is to be read from the answer. */
-  taken: boolean;
-}
-
-interface HandlerRequest {
+interface HandlerRequest extends SignedRequest {
   readonly method: string;
-  readonly protocol: string;
-  readonly hostname: string;
-  readonly port?: number;
-  readonly path: string;
   readonly query?: Record<string, string | string[] | null>;
-  readonly headers: Record<string, string>;
 }
 
+/** `sink` and `onRequest` are given to `send` beside the signal; the SDK hands them on. */
 interface HandlerOptions {
   readonly abortSignal?: AbortSignal;
   readonly sink?: BodySink;
+  /** Told of the request as it is sent. */
+  readonly onRequest?: (request: SignedRequest) => void;
 }
 
 interface HandlerAnswer {
@@ -50,158 +31,39 @@ interface RequestHandler {
   destroy?(): void;
 }
 
-/** Puts a `GetHandler` in the place of the handler that the client has. */
-export function useGetHandler({ config }: S3Client, connectionLimits: ConnectionLimits): void {
-  config.requestHandler = new GetHandler(
-    config.requestHandler,
-    connectionLimits,
-  ) as typeof config.requestHandler;
-}
-
-/** An idle connection older than this may be gone without notice: firewalls forget, services close. */
-const idleMsKept = 20_000;
-
-/**
- * The SDK's request handler, but GETs with a sink go over connections of our own, which read into the memory where the
- * bytes are wanted: a quarter of the processor time, or less (doc/BENCHMARKS.md). The SDK still makes, signs and
- * understands each request.
- */
+/** The SDK's request handler, but GETs with a sink go over connections of our own. */
 class GetHandler implements RequestHandler {
   readonly #other: RequestHandler;
-  readonly #limits: ConnectionLimits;
-  readonly #pools = new Map<string, Pool>();
-  /** The service sends bodies whose length it does not say. */
-  #unfit = false;
+  readonly #pools: GetPools;
 
-  constructor(other: RequestHandler, connectionLimits: ConnectionLimits) {
+  constructor(other: RequestHandler, pools: GetPools) {
     this.#other = other;
-    this.#limits = connectionLimits;
+    this.#pools = pools;
   }
 
   async handle(request: HandlerRequest, options: HandlerOptions = {}): Promise<HandlerAnswer> {
-    const { sink, abortSignal: signal, ...rest } = options;
+    const { sink, onRequest, abortSignal: signal, ...rest } = options;
     const passed = signal === undefined ? rest : { ...rest, abortSignal: signal };
-    if (sink === undefined || request.method !== 'GET' || this.#unfit)
+    if (sink === undefined || request.method !== 'GET' || this.#pools.unfit)
       return this.#other.handle(request, passed);
+    onRequest?.(request);
     try {
-      return answerOf(await this.#get(request, sink, signal), sink);
+      return answerOf(await this.#pools.get(originOf(request), requestText(request), sink, signal), sink);
     } catch (error) {
       if (!(error instanceof LengthUnknown)) throw error;
-      this.#unfit = true;
       return this.#other.handle(request, passed);
     }
   }
 
   destroy(): void {
-    for (const pool of this.#pools.values()) pool.destroy();
+    this.#pools.destroy();
     this.#other.destroy?.();
-  }
-
-  async #get(request: HandlerRequest, sink: BodySink, signal: AbortSignal | undefined): Promise<GetAnswer> {
-    const pool = this.#pool(request);
-    const get: GetRequest = {
-      text: requestText(request),
-      accept: (head, length) => sink.accept(head, length),
-      received: (bytes) => sink.received(bytes),
-      signal,
-    };
-    for (;;) {
-      try {
-        return await pool.get(get);
-      } catch (error) {
-        // Each such try uses up one idle connection; a new one is never stale.
-        if (!(error instanceof ConnectionStale)) throw error;
-      }
-    }
-  }
-
-  #pool({ protocol, hostname, port }: HandlerRequest): Pool {
-    const secure = protocol === 'https:';
-    const origin = { secure, host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port ?? (secure ? 443 : 80) };
-    const name = `${protocol}//${origin.host}:${origin.port}`;
-    const pool = this.#pools.get(name) ?? new Pool(origin, this.#limits);
-    this.#pools.set(name, pool);
-    return pool;
   }
 }
 
-/** The connections to one server. */
-class Pool {
-  readonly #origin: Origin;
-  readonly #limits: ConnectionLimits;
-  readonly #session: TlsSession = { value: undefined };
-  readonly #all = new Set<GetConnection>();
-  /** The one used last comes last, and is used first. */
-  #idle: GetConnection[] = [];
-  readonly #waiting = new Set<() => void>();
-  #busy = 0;
-
-  constructor(origin: Origin, connectionLimits: ConnectionLimits) {
-    this.#origin = origin;
-    this.#limits = connectionLimits;
-  }
-
-  async get(request: GetRequest): Promise<GetAnswer> {
-    while (this.#busy >= this.#limits.socketsMax) await this.#turn(request.signal);
-    this.#busy++;
-    try {
-      const connection = this.#take();
-      const answer = await connection.get(request);
-      if (connection.usable) this.#keep(connection);
-      return answer;
-    } finally {
-      this.#busy--;
-      for (const next of this.#waiting) {
-        next();
-        break;
-      }
-    }
-  }
-
-  destroy(): void {
-    for (const connection of this.#all) connection.destroy();
-  }
-
-  /** Until a connection may be free, or the signal fires. */
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        signal?.removeEventListener('abort', giveUp);
-        this.#waiting.delete(next);
-      };
-      const next = (): void => {
-        leave();
-        resolve();
-      };
-      const giveUp = (): void => {
-        leave();
-        reject(signal?.reason);
-      };
-      this.#waiting.add(next);
-      if (signal?.aborted === true) giveUp();
-      else signal?.addEventListener('abort', giveUp, { once: true });
-    });
-  }
-
-  #take(): GetConnection {
-    const oldest = performance.now() - idleMsKept;
-    for (let found = this.#idle.pop(); found !== undefined; found = this.#idle.pop()) {
-      if (found.usable && found.idleSince > oldest) return found;
-      found.destroy();
-    }
-    const connection = new GetConnection(this.#origin, this.#limits, this.#session);
-    this.#all.add(connection);
-    connection.onClosed = () => {
-      this.#all.delete(connection);
-      this.#idle = this.#idle.filter((other) => other !== connection);
-    };
-    return connection;
-  }
-
-  #keep(connection: GetConnection): void {
-    this.#idle.push(connection);
-    if (this.#idle.length > limits.storeRequestsMax) this.#idle.shift()?.destroy();
-  }
+/** Puts a handler that uses `pools` in the place of the one that the client has; they end with the client. */
+export function useGetPools({ config }: S3Client, pools: GetPools): void {
+  config.requestHandler = new GetHandler(config.requestHandler, pools) as typeof config.requestHandler;
 }
 
 function answerOf({ head, body }: GetAnswer, sink: BodySink): HandlerAnswer {
@@ -220,7 +82,7 @@ function answerOf({ head, body }: GetAnswer, sink: BodySink): HandlerAnswer {
 function requestText({ path, query = {}, headers }: HandlerRequest): string {
   const pairs = Object.entries(query).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one) =>
-      one === null ? encoded(name) : `${encoded(name)}=${encoded(one)}`,
+      one === null ? encodedPart(name) : `${encodedPart(name)}=${encodedPart(one)}`,
     ),
   );
   let text = `GET ${path}${pairs.length === 0 ? '' : `?${pairs.join('&')}`} HTTP/1.1\r\n`;
@@ -230,6 +92,3 @@ function requestText({ path, query = {}, headers }: HandlerRequest): string {
   }
   return `${text}\r\n`;
 }
-
-const encoded = (text: string): string =>
-  encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);

@@ -9,25 +9,31 @@ import {
 } from '@aws-sdk/client-s3';
 import { limits } from '../../model/limits.js';
 import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
-import { useGetHandler } from './get-handler.js';
+import { useGetPools } from './get-handler.js';
+import { GetPools } from './get-pools.js';
 import { ChunkStream, sha256Hex } from './s3-body.js';
 import { classify, describeFailure, leanError } from './s3-errors.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
 /**
  * An SDK client that sends bodies as they are: with a length and a hash in plain headers, never in chunks with a trailer.
- * `signsBodies` is asked for each request: whether the SHA-256 of its body is signed. Nothing is sent twice.
+ * `signsBodies` is asked for each request: whether the SHA-256 of its body is signed. Nothing is sent twice. The `pools` are its
+ * connections for GETs, and end with it.
  */
-export function createS3Client(options: S3Options, signsBodies: () => boolean): S3Client {
+export function createS3Client(
+  options: S3Options,
+  signsBodies: () => boolean,
+): { client: S3Client; pools: GetPools } {
   // The SDK's notice on Node versions is for those who choose the SDK's version, not for users of this program.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const client = new S3Client(clientConfig(options));
-  useGetHandler(client, {
+  const pools = new GetPools({
     connectMsMax: options.connectMsMax ?? s3Defaults.connectMsMax,
     idleMsMax: options.idleMsMax ?? s3Defaults.idleMsMax,
     socketsMax: options.socketsMax ?? s3Defaults.socketsMax,
   });
-  return withMiddleware(client, signsBodies);
+  useGetPools(client, pools);
+  return { client: withMiddleware(client, signsBodies), pools };
 }
 
 /**
@@ -125,15 +131,21 @@ function clientConfig(options: S3Options): S3ClientConfig {
   };
 }
 
-/** A GET that asks for the checksum in a header by hand: the SDK would check it in a stream of its own on the way. */
-export function getWithChecksum(input: GetObjectCommandInput): GetObjectCommand {
+/** Asked for by hand: the SDK would check the checksum in a stream of its own on the way. */
+export const checksumMode = { 'x-amz-checksum-mode': 'ENABLED' };
+
+/** A GET with headers of our own. */
+export function getCommand(
+  input: GetObjectCommandInput,
+  headers: Readonly<Record<string, string>>,
+): GetObjectCommand {
   const command = new GetObjectCommand(input);
   command.middlewareStack.add(
     (next) => (args) => {
-      if (isRequest(args.request)) args.request.headers['x-amz-checksum-mode'] = 'ENABLED';
+      if (isRequest(args.request)) Object.assign(args.request.headers, headers);
       return next(args);
     },
-    { step: 'build', name: 'artifactfsChecksumMode' },
+    { step: 'build', name: 'artifactfsGetHeaders' },
   );
   return command;
 }

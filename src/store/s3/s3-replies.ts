@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream';
-import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { ArtifactError } from '../../model/errors.js';
 import { pastTheEnd, wrongLength } from '../keys.js';
 import type { ByteRange, CallOptions, GetOptions, ObjectInfo, PartInfo } from '../object-store.js';
-import type { BodySink } from './get-handler.js';
+import type { BodySink } from './get-pools.js';
 import type { AnswerHead } from './http-head.js';
 import { collect, crc32Base64 } from './s3-body.js';
+import type { GetReply } from './s3-get.js';
 
 /** What S3 says, in the words of the port. */
 
@@ -14,8 +14,6 @@ export const rangeHeader = ({ offset, length }: ByteRange): string =>
 
 export const abortOf = (options: CallOptions | undefined) =>
   options?.signal === undefined ? {} : { abortSignal: options.signal };
-
-export const sinkOf = (sink: BodySink, options: CallOptions | undefined) => ({ sink, ...abortOf(options) });
 
 export const etagOf = (etag: string | undefined): string =>
   required(etag, 'an ETag').replace(/^"(.*)"$/, '$1');
@@ -82,15 +80,11 @@ export class RangeSink implements BodySink {
 }
 
 /** A whole object, checked against the CRC32 that the service kept, where it did. */
-export async function wholeBody(
-  key: string,
-  answer: GetObjectCommandOutput,
-  sink: WholeSink,
-): Promise<Buffer> {
+export async function wholeBody(key: string, answer: GetReply, sink: WholeSink): Promise<Buffer> {
   const bytes = sink.taken
     ? sink.bytes
-    : await collect(key, bodyOf(answer), Buffer.allocUnsafeSlow(required(answer.ContentLength, 'a length')));
-  const { ChecksumCRC32: wanted, ChecksumType: type } = answer;
+    : await collect(key, bodyOf(answer), Buffer.allocUnsafeSlow(required(answer.length, 'a length')));
+  const { crc32: wanted, crc32Type: type } = answer;
   if (
     wanted !== undefined &&
     type !== 'COMPOSITE' &&
@@ -104,7 +98,7 @@ export async function wholeBody(
 /** Exactly the range that was asked for: a service that sends another is not believed. */
 export async function rangeBody(
   key: string,
-  answer: GetObjectCommandOutput,
+  answer: GetReply,
   range: ByteRange,
   sink: RangeSink,
 ): Promise<Buffer> {
@@ -118,8 +112,8 @@ export async function rangeBody(
   return collect(key, body, sink.bytes);
 }
 
-function rangeProblem(key: string, answer: GetObjectCommandOutput, range: ByteRange): ArtifactError | null {
-  const { ContentRange: sent, ContentLength: length } = answer;
+function rangeProblem(key: string, answer: GetReply, range: ByteRange): ArtifactError | null {
+  const { range: sent, length } = answer;
   const first = firstByte(sent);
   const total = sent === undefined ? length : Number(/\/(\d+)$/.exec(sent)?.[1] ?? Number.NaN);
   if (total !== undefined && total < range.offset + range.length) return pastTheEnd(key, range);
@@ -133,7 +127,7 @@ function rangeProblem(key: string, answer: GetObjectCommandOutput, range: ByteRa
 const firstByte = (contentRange: string | undefined): number =>
   contentRange === undefined ? 0 : Number(/^bytes (\d+)-/.exec(contentRange)?.[1] ?? Number.NaN);
 
-function bodyOf(answer: GetObjectCommandOutput): Readable {
-  if (answer.Body instanceof Readable) return answer.Body;
+function bodyOf(answer: GetReply): Readable {
+  if (answer.body instanceof Readable) return answer.body;
   throw new ArtifactError('StoreUnavailable', 'the S3 answer is without a body');
 }

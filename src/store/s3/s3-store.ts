@@ -45,9 +45,10 @@ import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
 import { requestBody } from './s3-body.js';
 import { verifiesCrc32 } from './s3-checksums.js';
-import { createRepeatingClient, createS3Client, getWithChecksum } from './s3-client.js';
+import { checksumMode, createRepeatingClient, createS3Client } from './s3-client.js';
 import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
+import { ObjectGets } from './s3-get.js';
 import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
 import { StreamUpload } from './s3-put-stream.js';
 import {
@@ -59,7 +60,6 @@ import {
   rangeBody,
   rangeHeader,
   required,
-  sinkOf,
   WholeSink,
   wholeBody,
 } from './s3-replies.js';
@@ -74,6 +74,7 @@ export class S3Store implements ObjectStore {
   readonly #prefix: string;
   readonly #where: string;
   readonly #client: S3Client;
+  readonly #gets: ObjectGets;
   readonly #repeatingClient: S3Client;
   readonly #policy: S3Options['checksums'];
   readonly #tamperProof: boolean;
@@ -90,7 +91,9 @@ export class S3Store implements ObjectStore {
     this.#crc32 = this.#policy === 'crc32';
     this.#tamperProof = isTamperProof(options.endpoint);
     const signsBodies = () => !(this.#crc32 && this.#tamperProof);
-    this.#client = createS3Client(options, signsBodies);
+    const { client, pools } = createS3Client(options, signsBodies);
+    this.#client = client;
+    this.#gets = new ObjectGets(client, pools);
     this.#repeatingClient = createRepeatingClient(this.#client, options, signsBodies);
   }
 
@@ -352,7 +355,7 @@ export class S3Store implements ObjectStore {
 
   async #getAll(key: string, target: Target, options: GetOptions | undefined): Promise<Buffer> {
     const sink = new WholeSink();
-    return wholeBody(key, await this.#client.send(getWithChecksum(target), sinkOf(sink, options)), sink);
+    return wholeBody(key, await this.#gets.get(target, checksumMode, sink, options?.signal), sink);
   }
 
   async #getRange(
@@ -363,9 +366,9 @@ export class S3Store implements ObjectStore {
   ): Promise<Buffer> {
     checkRange(key, range);
     const sink = new RangeSink(range, options);
-    const command = new GetObjectCommand({ ...target, Range: rangeHeader(range) });
     try {
-      return await rangeBody(key, await this.#client.send(command, sinkOf(sink, options)), range, sink);
+      const reply = await this.#gets.get(target, { range: rangeHeader(range) }, sink, options?.signal);
+      return await rangeBody(key, reply, range, sink);
     } catch (error) {
       if (describeFailure(error).status === 416) throw pastTheEnd(key, range, error);
       throw error;
