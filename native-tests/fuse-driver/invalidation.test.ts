@@ -1,4 +1,7 @@
 // What the kernel believes for ever, until it is told.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { MemoryNode } from '../../test/support/memory-file-system.js';
 import { Place } from './support.js';
@@ -143,4 +146,30 @@ test('an invalidation that waits for a lock of a slow request holds up nothing e
   goOn();
   await drain1;
   expect((await creator.outcome).code).toBe(0);
+});
+
+test('the kernel forgets nodes when it is asked to, but no directory that somebody works in', async () => {
+  const { kernel, drain } = notifier();
+  await place.sh('mkdir d; echo 1 > idle; stat idle');
+  const [idle, directory] = [node('idle'), node('d')];
+  expect(idle.lookups).toBeGreaterThan(0);
+  const worker = spawn('sh', ['-c', 'echo; read line; stat -c %F .; pwd -P'], {
+    cwd: join(place.mountPoint, 'd'),
+  });
+  const output = worker.stdout.toArray();
+  try {
+    kernel.prune?.([
+      { id: idle.id, parent: 1, name: 'idle', isDirectory: false },
+      { id: directory.id, parent: 1, name: 'd', isDirectory: true },
+    ]);
+    await drain();
+    // FORGET comes when the kernel finds the time for it.
+    for (let i = 0; i < 200 && idle.lookups > 0; i++) await setTimeout(50);
+    expect(idle.lookups).toBe(0);
+    expect(directory.lookups).toBeGreaterThan(0);
+  } finally {
+    worker.stdin.end('go\n');
+  }
+  expect(Buffer.concat(await output).toString()).toBe(`\ndirectory\n${join(place.mountPoint, 'd')}\n`);
+  expect(await place.sh('cat idle')).toBe('1');
 });

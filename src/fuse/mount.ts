@@ -9,7 +9,7 @@ import { type CheckedMountOptions, checkMountOptions, type MountOptions } from '
 import { prepareMountPoint } from './mount-point.js';
 import type { MountedFileSystem } from './mounted-file-system.js';
 import { loadNative } from './native.js';
-import { epochMinorMin, initFlag, initFlag2 } from './protocol/flags.js';
+import { epochMinorMin, initFlag, initFlag2, pruneMinorMin } from './protocol/flags.js';
 import { opcodeName } from './protocol/opcodes.js';
 
 import { type UnmountOptions, unmountPath } from './unmount.js';
@@ -55,6 +55,7 @@ export async function mountFileSystem(
     connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
     const writeBack = new WriteBack(path, (node) => fileSystem.pathOf?.(node), connection.notifier);
     connection.notifier.writeBack = (nodes) => writeBack.run(nodes);
+    if (minor >= pruneMinorMin) connection.notifier.usePrune();
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
     const readAheadBytes = await tuneKernel(path, checked.readAheadBytes);
     return mounted(driver, connection, { path, recovered, minor, readAheadBytes });

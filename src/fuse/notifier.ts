@@ -1,10 +1,13 @@
-import type { KernelLocalFiles, KernelNotifier, NodeId } from '../vfs/file-system.js';
+import type { KernelLocalFiles, KernelNotifier, NodeId, PrunableNode } from '../vfs/file-system.js';
 import type { Passthrough } from './passthrough.js';
 import {
   invalidateEntryMessage,
   invalidateEveryEntryMessage,
   invalidateInodeMessage,
+  pruneMessage,
 } from './protocol/notify.js';
+
+const nodesPrunedAtOnce = 512;
 
 /** Sends complete messages to the kernel, off the event loop; answers 0 or -errno. They must not change meanwhile. */
 export type SendNotifications = (messages: Buffer) => Promise<number>;
@@ -22,6 +25,7 @@ export class Notifier implements KernelNotifier {
   writeBack: ((nodes: readonly NodeId[]) => Promise<void>) | undefined;
   #passthrough: Passthrough | undefined;
   #expireOnly = false;
+  #canPrune = false;
   #waiting: Buffer[] = [];
   #sending: Promise<void> | undefined;
 
@@ -51,6 +55,22 @@ export class Notifier implements KernelNotifier {
 
   invalidateEntry(parent: NodeId, name: string): void {
     this.#add(invalidateEntryMessage(parent, name, this.#expireOnly));
+  }
+
+  /** The kernel forgets nodes by itself, where nothing uses them. */
+  usePrune(): void {
+    this.#canPrune = true;
+  }
+
+  prune(nodes: readonly PrunableNode[]): void {
+    if (this.#canPrune) {
+      for (let from = 0; from < nodes.length; from += nodesPrunedAtOnce)
+        this.#add(pruneMessage(nodes.slice(from, from + nodesPrunedAtOnce).map(({ id }) => id)));
+      return;
+    }
+    // Cut off, a name takes with it what nobody uses; a directory might be somebody's current one.
+    for (const { parent, name, isDirectory } of nodes)
+      if (!isDirectory) this.#add(invalidateEntryMessage(parent, name, false));
   }
 
   invalidateInode(node: NodeId, offset: number, length: number): void {

@@ -23,6 +23,7 @@ import {
 } from './file-system.js';
 import { checkName } from './names.js';
 import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
+import { NodePruner } from './node-pruner.js';
 import { NodeRecall } from './node-recall.js';
 import { NodeTable } from './node-table.js';
 import type { Views } from './views.js';
@@ -37,7 +38,8 @@ export class ArtifactFileSystem implements FileSystem {
   readonly #views: Views;
   readonly #nodes: NodeTable;
   readonly #recall: NodeRecall;
-  readonly #files = new Map<number, FileHandle>();
+  readonly #pruner: NodePruner;
+  readonly #files = new Map<number, OpenFile>();
   readonly #directories = new Map<number, OpenDirectory>();
   readonly #acls = new AclQuestions();
   readonly #clock: Clock;
@@ -45,9 +47,16 @@ export class ArtifactFileSystem implements FileSystem {
   #nextHandle = 1;
   #statistics: { value: FileSystemStatistics; timeMs: number } | null = null;
 
-  constructor(views: Views, clock: Clock, space: () => MaybePromise<SpaceStatistics>) {
+  /** `nodesMax`: how many the kernel may know before it is asked to forget some. */
+  constructor(
+    views: Views,
+    clock: Clock,
+    space: () => MaybePromise<SpaceStatistics>,
+    nodesMax: number = limits.kernelNodesMax,
+  ) {
     this.#views = views;
     this.#nodes = new NodeTable(views.rootOf(views.artifacts.root));
+    this.#pruner = new NodePruner(this.#nodes, views.notices, nodesMax);
     this.#recall = new NodeRecall(this.#nodes);
     views.accesses.pathOf = (id) => this.pathOf(id);
     this.#clock = clock;
@@ -167,7 +176,8 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   open(context: RequestContext, id: NodeId, flags: number, killPrivileges = false): MaybePromise<OpenReply> {
-    return chain(this.#nodes.get(id).open(context, flags, killPrivileges), (handle) => this.#opened(handle));
+    const node = this.#nodes.get(id);
+    return chain(node.open(context, flags, killPrivileges), (handle) => this.#opened(node, handle));
   }
 
   create(
@@ -182,7 +192,7 @@ export class ArtifactFileSystem implements FileSystem {
     checkName(name);
     return chain(parent.create(context, name, mode, flags, killPrivileges), ({ node, handle }) => ({
       ...this.#enter(parent, name, node),
-      open: this.#opened(handle),
+      open: this.#opened(node, handle),
     }));
   }
 
@@ -193,7 +203,7 @@ export class ArtifactFileSystem implements FileSystem {
     flags: number,
   ): MaybePromise<NodeEntry & { open: OpenReply }> {
     const created = this.#nodes.get(parentId).createUnnamed(context, mode, flags);
-    return chain(created, ({ node, handle }) => ({ ...this.#known(node), open: this.#opened(handle) }));
+    return chain(created, ({ node, handle }) => ({ ...this.#known(node), open: this.#opened(node, handle) }));
   }
 
   allocate(context: RequestContext, handle: number, range: AllocateRange): MaybePromise<void> {
@@ -257,8 +267,9 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   release(handle: number): void {
-    const file = this.#file(handle);
+    const { node, file } = this.#openFile(handle);
     this.#files.delete(handle);
+    node.opens--;
     file.release();
   }
 
@@ -389,6 +400,7 @@ export class ArtifactFileSystem implements FileSystem {
     this.#nodes.remember(node);
     this.#views.missing.forget(parent, name);
     node.seenAt(parent, name);
+    this.#pruner.check();
     return this.#entryOf(node);
   }
 
@@ -409,16 +421,21 @@ export class ArtifactFileSystem implements FileSystem {
     };
   }
 
-  #opened(file: FileHandle): OpenReply {
+  #opened(node: Node, file: FileHandle): OpenReply {
     const handle = this.#nextHandle++;
-    this.#files.set(handle, file);
+    this.#files.set(handle, { node, file });
+    node.opens++;
     return { handle, ...file.reply };
   }
 
   #file(handle: number): FileHandle {
-    const file = this.#files.get(handle);
-    if (file === undefined) throw new ArtifactError('BadHandle', `no open file ${handle}`);
-    return file;
+    return this.#openFile(handle).file;
+  }
+
+  #openFile(handle: number): OpenFile {
+    const open = this.#files.get(handle);
+    if (open === undefined) throw new ArtifactError('BadHandle', `no open file ${handle}`);
+    return open;
   }
 
   #directory(handle: number): OpenDirectory {
@@ -426,6 +443,11 @@ export class ArtifactFileSystem implements FileSystem {
     if (directory === undefined) throw new ArtifactError('BadHandle', `no open directory ${handle}`);
     return directory;
   }
+}
+
+interface OpenFile {
+  readonly node: Node;
+  readonly file: FileHandle;
 }
 
 /** One error for all: it is thrown too often for stack traces. */

@@ -16,11 +16,13 @@ export interface FileSystemOptions {
   /** Texts of `.artifactfs/`. */
   readonly texts: WorkspaceTexts;
   readonly clock?: Clock;
+  /** How many nodes the kernel may know before it is asked to forget some; default `limits.kernelNodesMax`. */
+  readonly nodesMax?: number;
 }
 
 /** What a user sees in the mount. `artifacts` stays the caller's; one file system serves one kernel connection. */
 export function createFileSystem(options: FileSystemOptions): ArtifactFileSystem {
   const clock = options.clock ?? systemClock;
   const views = new Views(options.artifacts, clock, options.texts);
-  return new ArtifactFileSystem(views, clock, options.statistics);
+  return new ArtifactFileSystem(views, clock, options.statistics, options.nodesMax);
 }

@@ -149,6 +149,14 @@ export interface KernelLocalFiles {
   close(id: number): void;
 }
 
+/** A node that the kernel may forget, by the name it saw last. */
+export interface PrunableNode {
+  readonly id: NodeId;
+  readonly parent: NodeId;
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
 /**
  * Lets the file system tell the kernel that something it cached is no longer true. Never called inside a request,
  * but other requests may be under way: the kernel waits for their locks, so a driver sends these from a thread that
@@ -162,6 +170,11 @@ export interface KernelNotifier {
   invalidateEntry(parent: NodeId, name: string): void;
   /** offset < 0: attributes only; length 0: to the end. */
   invalidateInode(node: NodeId, offset: number, length: number): void;
+  /**
+   * The kernel forgets those of these nodes that nobody uses. None of them is open. Directories only where the kernel
+   * itself sees to it that they are not in use (7.45).
+   */
+  prune?(nodes: readonly PrunableNode[]): void;
   /** Every name of the mount must be asked for again. Only where the kernel can be told so in one word (7.44). */
   readonly invalidateEveryEntry?: (() => void) | undefined;
   /**

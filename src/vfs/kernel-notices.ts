@@ -1,5 +1,5 @@
 import { LoopTurn } from '../util/loop-turn.js';
-import type { KernelLocalFiles, KernelNotifier } from './file-system.js';
+import type { KernelLocalFiles, KernelNotifier, PrunableNode } from './file-system.js';
 import type { Node } from './node.js';
 
 /**
@@ -74,6 +74,11 @@ export class KernelNotices {
       }
       return false;
     });
+  }
+
+  /** Only from `later`: the kernel may forget those of these nodes that nobody uses. */
+  pruneNow(nodes: readonly PrunableNode[]): void {
+    if (nodes.length > 0) this.#notifier?.prune?.(nodes);
   }
 
   /** Only from `later` and `each`. */

@@ -55,6 +55,19 @@ export class NodeTable {
     node.onForgotten();
   }
 
+  /** Those known longest, at most `count`; next time others come first. */
+  *oldest(count: number): Iterable<Node> {
+    let left = Math.min(count, this.#nodes.size - 1);
+    for (const [id, node] of this.#nodes) {
+      if (left <= 0) return;
+      this.#nodes.delete(id);
+      this.#nodes.set(id, node);
+      if (id === rootNodeId) continue;
+      left--;
+      yield node;
+    }
+  }
+
   /** Throws when an invariant is broken; for tests. */
   checkInvariants(): void {
     for (const [id, node] of this.#nodes) {

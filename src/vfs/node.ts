@@ -79,6 +79,8 @@ export abstract class Node {
   /** 0 while the kernel does not know the node. No other file ever has it. */
   id: NodeId = 0;
   lookups = 0;
+  /** Handles of the file. */
+  opens = 0;
   /** The name the kernel saw last; null before the first. Apart: an object for each file would be as large again. */
   #parent: Node | null = null;
   #name = '';

@@ -67,6 +67,8 @@ export const xattrFlag = { create: 1 << 0, replace: 1 << 1 } as const;
 export const xattrExtraFlag = { clearSetgid: 1 << 0 } as const;
 export const invalidateFlag = { expireOnly: 1 << 0 } as const;
 
-export const notifyCode = { invalidateInode: 2, invalidateEntry: 3, nextEpoch: 8 } as const;
+export const notifyCode = { invalidateInode: 2, invalidateEntry: 3, nextEpoch: 8, prune: 9 } as const;
 /** The kernel has epochs from this minor version on. */
 export const epochMinorMin = 44;
+/** The kernel can be asked to forget nodes from this minor version on. */
+export const pruneMinorMin = 45;

@@ -39,6 +39,17 @@ export function invalidateEveryEntryMessage(): Buffer {
   return fields.bytes;
 }
 
+/** The kernel forgets those that it has no use for. */
+export function pruneMessage(nodes: readonly NodeId[]): Buffer {
+  const fields = new Fields(replyHeaderBytes + 16 + nodes.length * 8);
+  header(fields, notifyCode.prune);
+  fields.u32(replyBody, nodes.length);
+  fields.u32(replyBody + 1, 0);
+  fields.u64(replyBody + 2, 0);
+  for (const [i, node] of nodes.entries()) fields.u64(replyBody + 4 + i * 2, node);
+  return fields.bytes;
+}
+
 function header(fields: Fields, code: number): void {
   fields.u32(0, fields.bytes.length);
   fields.u32(1, code);
