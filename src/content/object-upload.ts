@@ -1,25 +1,19 @@
-import { crc32 } from 'node:zlib';
 import { ArtifactError, isCode } from '../model/errors.js';
-import { limits } from '../model/limits.js';
-import type { ObjectStore, PartInfo } from '../store/object-store.js';
+import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
-import type { MaybePromise } from '../util/maybe-promise.js';
+import { type ByteSource, PartBody, type PartBuffers } from './part-body.js';
 import { partAt, partLength, partStart } from './part-plan.js';
 import type { JournaledPart, UploadJournal, UploadTarget } from './ports.js';
+import { type SentPart, SentParts } from './sent-parts.js';
 import type { TransferQueue } from './transfer-queue.js';
 
-const { blockBytes, getBytesMax: chunkBytes } = limits;
 /** One for a part that is not in the store as we believe, one for parts that the store will not leave out. */
 const completeTriesMax = 3;
-
-/** Where an object's bytes are read from, at most `getBytesMax` at a time. Must answer all that is asked. */
-export interface ByteSource {
-  read(offset: number, length: number): MaybePromise<Buffer>;
-}
 
 export interface ObjectUploadParts {
   readonly store: ObjectStore;
   readonly queue: TransferQueue;
+  readonly buffers: PartBuffers;
   /** null: nothing is remembered of it; a crash leaves its parts to the store's own cleaning. */
   readonly journal: UploadJournal | null;
 }
@@ -32,15 +26,6 @@ export interface ObjectUploadInit {
   readonly key: string;
   readonly partBytes: number;
   readonly source: ByteSource;
-}
-
-interface SentPart {
-  info: PartInfo;
-  readonly crc32: string;
-  /** CRC32 of each cache block; null for a part of an earlier process that was not read since. */
-  blockCrcs: readonly number[] | null;
-  /** False: sent by an earlier process; its checksum is compared with the local bytes before it counts. */
-  trusted: boolean;
 }
 
 /**
@@ -58,10 +43,9 @@ export class ObjectUpload {
   #creating: Promise<string> | null = null;
   #unlisted = false;
   #listing: Promise<void> | null = null;
-  readonly #sent = new Map<number, SentPart>();
+  readonly #sent: SentParts;
   /** Parts under way; one whose bytes changed meanwhile is `stale` and will not count. */
   readonly #active = new Map<number, { stale: boolean; done: Promise<void> }>();
-  #sentBytes = 0;
   #completedSize: number | null = null;
   #abandoned = false;
 
@@ -72,6 +56,7 @@ export class ObjectUpload {
     this.key = init.key;
     this.partBytes = init.partBytes;
     this.#source = init.source;
+    this.#sent = new SentParts(init.target.file, parts.journal);
   }
 
   get uploadId(): string | null {
@@ -85,7 +70,7 @@ export class ObjectUpload {
 
   /** Bytes that are in the store and still true. */
   get sentBytes(): number {
-    return this.#sentBytes;
+    return this.#sent.bytes;
   }
 
   isSent(part: number): boolean {
@@ -100,9 +85,7 @@ export class ObjectUpload {
     this.#uploadId = uploadId;
     this.#completedSize = completedSize;
     this.#unlisted = completedSize === null;
-    for (const { part, size, etag, crc32: checksum } of parts) {
-      this.#keep({ info: { part, size, etag }, crc32: checksum ?? '', blockCrcs: null, trusted: false });
-    }
+    for (const part of parts) this.#sent.restore(part);
   }
 
   /** Asks the store which parts of an earlier process it has. `NotFound`: it has forgotten the upload. */
@@ -126,7 +109,7 @@ export class ObjectUpload {
     for (let part = partAt(offset, this.partBytes); part <= last; part++) {
       const active = this.#active.get(part);
       if (active !== undefined) active.stale = true;
-      if (this.#sent.has(part)) this.#drop(part);
+      this.#sent.drop(part);
     }
     return true;
   }
@@ -168,15 +151,9 @@ export class ObjectUpload {
     this.#completedSize = size;
   }
 
-  /** CRC32 of each cache block of the finished object; null when this process has not read all of it. */
-  blockCrcs(): number[] | null {
-    const crcs: number[] = [];
-    for (let part = 1; part <= this.#sent.size; part++) {
-      const known = this.#sent.get(part)?.blockCrcs;
-      if (!known) return null;
-      for (const crc of known) crcs.push(crc);
-    }
-    return crcs;
+  /** CRC32 of each cached piece of the finished object; null when this process has not read all of it. */
+  checks(): number[] | null {
+    return this.#sent.checks();
   }
 
   /** Resolves when no part is under way. */
@@ -210,43 +187,35 @@ export class ObjectUpload {
     signal?.throwIfAborted();
     await this.listed();
     const uploadId = await this.#create();
-    const { body, checksum, blockCrcs } = await this.#load(part, length);
-    if (entry.stale) return;
-    const info = await this.#parts.store.uploadPart(this.key, uploadId, part, body, signal && { signal });
+    const body = await this.#load(part, length);
+    if (entry.stale) return body.release(this.#parts.buffers);
+    const info = await this.#parts.store.uploadPart(this.key, uploadId, part, body.chunks, {
+      crc32: body.crc32,
+      ...(signal && { signal }),
+    });
+    body.release(this.#parts.buffers);
     crashPoint('upload-part-sent');
     if (entry.stale || this.#abandoned) return;
-    this.#keep({ info, crc32: checksum, blockCrcs, trusted: true });
-    this.#journalPart(info, checksum);
+    this.#sent.add(info, body.crc32, body.checks);
     crashPoint('upload-part-journaled');
   }
 
-  /** Reads a part's bytes, with the checksum of the whole and of each cache block. */
-  async #load(part: number, length: number) {
-    const start = partStart(part, this.partBytes);
-    const body: Buffer[] = [];
-    const blockCrcs: number[] = [];
-    let checksum = 0;
-    for (let done = 0; done < length; done += chunkBytes) {
-      const chunk = await this.#source.read(start + done, Math.min(chunkBytes, length - done));
-      checksum = crc32(chunk, checksum);
-      for (let at = 0; at < chunk.length; at += blockBytes) {
-        blockCrcs.push(crc32(chunk.subarray(at, at + blockBytes)));
-      }
-      body.push(chunk);
-    }
-    return { body, checksum: base64Crc(checksum), blockCrcs };
+  #load(part: number, length: number): Promise<PartBody> {
+    return PartBody.read(this.#source, partStart(part, this.partBytes), length, this.#parts.buffers);
   }
 
   async #putWhole(size: number, signal?: AbortSignal): Promise<void> {
     await this.#parts.queue.run(size, true, async () => {
-      const { body, checksum, blockCrcs } = await this.#load(1, size);
-      const { etag } = await this.#parts.store.put(this.key, body, signal && { signal });
+      const body = await this.#load(1, size);
+      const { etag } = await this.#parts.store.put(this.key, body.chunks, {
+        crc32: body.crc32,
+        ...(signal && { signal }),
+      });
+      body.release(this.#parts.buffers);
       crashPoint('upload-object-put');
-      for (const part of [...this.#sent.keys()]) this.#drop(part);
-      const info = { part: 1, size, etag };
-      this.#keep({ info, crc32: checksum, blockCrcs, trusted: true });
+      this.#sent.dropAfter(0);
       if (this.#uploadId === null) this.#journalUpload('');
-      this.#journalPart(info, checksum);
+      this.#sent.add({ part: 1, size, etag }, body.crc32, body.checks);
     }).promise;
     const id = this.#uploadId;
     if (id === null) return;
@@ -260,7 +229,7 @@ export class ObjectUpload {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const last = partAt(size - 1, this.partBytes);
-    for (const part of [...this.#sent.keys()]) if (part > last) this.#drop(part);
+    this.#sent.dropAfter(last);
     for (let tries = 1; ; tries++) {
       await this.#sendMissing(size, last, signal, onBytes);
       const uploadId = await this.#create();
@@ -289,16 +258,11 @@ export class ObjectUpload {
     await this.#parts.store.abortMultipart(this.key, uploadId, signal && { signal });
     crashPoint('upload-parts-refused');
     this.#uploadId = null;
-    for (const part of [...this.#sent.keys()]) this.#drop(part);
+    this.#sent.dropAfter(0);
   }
 
   async #complete(uploadId: string, last: number, signal?: AbortSignal): Promise<void> {
-    const list: PartInfo[] = [];
-    for (let part = 1; part <= last; part++) {
-      const sent = this.#sent.get(part);
-      if (sent === undefined) throw new ArtifactError('Internal', `part ${part} of ${this.key} was not sent`);
-      list.push(sent.info);
-    }
+    const list = this.#sent.list(this.key, last);
     await this.#parts.store.completeMultipart(this.key, uploadId, list, signal && { signal });
   }
 
@@ -321,7 +285,7 @@ export class ObjectUpload {
           sent.trusted = true;
           return;
         }
-        if (sent !== undefined) this.#drop(part);
+        this.#sent.drop(part);
         await this.sendPart(part, length, true, signal);
         onBytes(length);
       };
@@ -341,9 +305,10 @@ export class ObjectUpload {
   async #isTrue(sent: SentPart, length: number): Promise<boolean> {
     if (sent.info.size !== length) return false;
     const check = this.#parts.queue.run(length, true, () => this.#load(sent.info.part, length));
-    const { checksum, blockCrcs } = await check.promise;
-    sent.blockCrcs = blockCrcs;
-    return checksum === sent.crc32;
+    const body = await check.promise;
+    body.release(this.#parts.buffers);
+    sent.checks = body.checks;
+    return body.crc32 === sent.crc32;
   }
 
   /** The object is in the store, and its bytes are the local ones. */
@@ -352,7 +317,7 @@ export class ObjectUpload {
       if (!sent.trusted && !(await this.#isTrue(sent, sent.info.size))) return false;
       sent.trusted = true;
     }
-    if (this.#sentBytes !== size) return false;
+    if (this.#sent.bytes !== size) return false;
     try {
       return (await this.#parts.store.head(this.key, signal && { signal })).size === size;
     } catch (error) {
@@ -362,15 +327,7 @@ export class ObjectUpload {
   }
 
   async #reconcile(uploadId: string, signal?: AbortSignal): Promise<void> {
-    const stored = await this.#parts.store.listParts(this.key, uploadId, signal && { signal });
-    const byNumber = new Map(stored.map((info) => [info.part, info]));
-    for (const [part, sent] of [...this.#sent]) {
-      const { info } = sent;
-      const there = byNumber.get(part);
-      if (there?.etag !== info.etag || there.size !== info.size) this.#drop(part);
-      // The store's own record: it must be handed back with the checksum the store keeps.
-      else sent.info = there;
-    }
+    this.#sent.compareWith(await this.#parts.store.listParts(this.key, uploadId, signal && { signal }));
   }
 
   /** Several parts wait for it, so no caller's signal may end it. */
@@ -395,34 +352,8 @@ export class ObjectUpload {
     return new ArtifactError('Interrupted', `upload of ${this.target.path} was given up`);
   }
 
-  #keep(sent: SentPart): void {
-    const before = this.#sent.get(sent.info.part);
-    this.#sentBytes += sent.info.size - (before?.info.size ?? 0);
-    this.#sent.set(sent.info.part, sent);
-  }
-
-  #drop(part: number): void {
-    const sent = this.#sent.get(part);
-    if (sent === undefined) return;
-    this.#sent.delete(part);
-    this.#sentBytes -= sent.info.size;
-    this.#parts.journal?.dropPart(this.target.file, part);
-  }
-
   #journalUpload(uploadId: string): void {
     const { object, partBytes, target } = this;
     this.#parts.journal?.saveUpload({ ...target, object, uploadId, partBytes });
   }
-
-  #journalPart(info: PartInfo, checksum: string): void {
-    const { part, size, etag } = info;
-    this.#parts.journal?.savePart(this.target.file, { part, size, etag, crc32: checksum });
-  }
-}
-
-/** As S3 writes it: four bytes, big-endian, base64. */
-function base64Crc(crc: number): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(crc >>> 0);
-  return bytes.toString('base64');
 }

@@ -39,20 +39,19 @@ export class PackWriter {
     return this.#entries.length === 0;
   }
 
-  /** Reads the plan's bytes into the pack. Answers at once when its pieces are small. */
-  async add(plan: UploadPlan, staging: StagingFiles): Promise<void> {
+  /**
+   * Reads the plan's bytes into the pack. Answers at once when its pieces are small. `known`: the bytes, when some of them
+   * had to be fetched first.
+   */
+  async add(plan: UploadPlan, staging: StagingFiles, known?: Buffer): Promise<void> {
     const target = this.#buffer.subarray(this.#end, this.#end + plan.bytes);
-    let done = 0;
-    for (const { file, offset, length } of plan.local()) {
-      const reading = staging.readInto(file, offset, target.subarray(done, done + length));
-      if (reading !== undefined) await reading;
-      done += length;
-    }
+    if (known === undefined) await readLocal(plan, staging, target);
+    else known.copy(target);
     const sha256 = createHash('sha256').update(target).digest('hex');
-    const known = plan.wholeIsLocal ? sha256 : null;
+    const whole = plan.wholeIsSent ? sha256 : null;
     const { base } = plan.request;
-    if (known !== null && base?.sha256 === known && base.size === plan.request.size) {
-      this.files.push({ plan, sha256: known, offset: null });
+    if (whole !== null && base?.sha256 === whole && base.size === plan.request.size) {
+      this.files.push({ plan, sha256: whole, offset: null });
       return;
     }
     let at = this.#bySha256.get(sha256);
@@ -62,7 +61,7 @@ export class PackWriter {
       this.#entries.push({ sha256, offset: at, length: plan.bytes });
       this.#end += plan.bytes;
     }
-    this.files.push({ plan, sha256: known, offset: at });
+    this.files.push({ plan, sha256: whole, offset: at });
   }
 
   /** The finished pack. Nothing may be added after it. */
@@ -70,6 +69,15 @@ export class PackWriter {
     const footer = encodePackFooter(this.#entries, this.#end);
     footer.copy(this.#buffer, this.#end);
     return this.#buffer.subarray(0, this.#end + footer.length);
+  }
+}
+
+async function readLocal(plan: UploadPlan, staging: StagingFiles, target: Buffer): Promise<void> {
+  let done = 0;
+  for (const { file, offset, length } of plan.local()) {
+    const reading = staging.readInto(file, offset, target.subarray(done, done + length));
+    if (reading !== undefined) await reading;
+    done += length;
   }
 }
 

@@ -6,6 +6,7 @@ import type { WholeObject } from './disk-cache.js';
 import { Frontier } from './frontier.js';
 import type { HashPool } from './hash-pool.js';
 import { ObjectUpload } from './object-upload.js';
+import type { PartBuffers } from './part-body.js';
 import { partBase } from './part-plan.js';
 import type { UploaderStatus, UploadJournal, UploadTarget } from './ports.js';
 import type { StagingFiles } from './staging.js';
@@ -27,6 +28,7 @@ export interface StreamUploadsParts {
   readonly journal: UploadJournal;
   readonly hashes: HashPool;
   readonly queue: TransferQueue;
+  readonly buffers: PartBuffers;
 }
 
 /**
@@ -192,7 +194,7 @@ export class StreamUploads implements AsyncDisposable {
   #objectUpload(from: UploadTarget, object: string, partBytes: number): ObjectUpload {
     const { artifactId, stageId, file, path } = from;
     const { staging, keys } = this.#parts;
-    const source = { read: (offset: number, length: number) => staging.read(file, offset, length) };
+    const source = { readInto: (offset: number, target: Buffer) => staging.readInto(file, offset, target) };
     const key = keys.objectKey(artifactId, object);
     return new ObjectUpload(this.#parts, {
       target: { artifactId, stageId, file, path },
@@ -227,11 +229,15 @@ export class StreamUploads implements AsyncDisposable {
 
   /**
    * Sending reads, checksums and hashes the same bytes again, on the disk and the cores that the writer needs. Most
-   * files are written in a moment, so that their upload may wait until then; long writes are followed at a walk.
+   * files are written in a moment, so that their upload may wait until then, and many are gone again after it. Long writes
+   * are followed by a few connections, and by more where those are slower than the writer.
    */
   #partsMax(): number {
     if (performance.now() - this.#writtenMs >= limits.uploadQuietMsMin) return limits.uploadPartsMax;
-    return this.status().backlogBytes < limits.uploadBacklogBytesMax ? 0 : limits.uploadPartsWhileWritten;
+    const more =
+      (this.status().backlogBytes - limits.uploadBacklogBytesMin) / limits.uploadBacklogBytesPerPart;
+    if (more < 0) return 0;
+    return Math.min(limits.uploadPartsMax, limits.uploadPartsWhileWritten + Math.floor(more));
   }
 
   #pumpLater(): void {

@@ -1,8 +1,10 @@
 import { splitPath } from '../model/entry.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { ObjectUpload } from './object-upload.js';
+import type { PartBuffers } from './part-body.js';
 import { partBase } from './part-plan.js';
 import type { ContentReader, UploadJournal, UploadResult } from './ports.js';
+import { sentSource } from './sent-source.js';
 import type { ContentKeys, StreamUploads } from './stream-uploads.js';
 import type { TransferQueue } from './transfer-queue.js';
 import type { UploadPlan } from './upload-plan.js';
@@ -18,6 +20,7 @@ export interface UploadAttemptsParts {
   readonly journal: UploadJournal;
   readonly reader: ContentReader;
   readonly queue: TransferQueue;
+  readonly buffers: PartBuffers;
   readonly streams: StreamUploads;
 }
 
@@ -67,11 +70,7 @@ export class UploadAttempts {
     const file = plan.local()[0]?.file ?? -1;
     // The journal has one row for a file; without one, a crash leaves the parts to the store's own cleaning.
     const taken = file < 0 || streams.has(file) || this.#hasPieces(file);
-    const sent = plan.sent();
-    const source = reader.open(owner.artifactId, {
-      size: () => plan.bytes,
-      pieces: (offset, length) => sent.pieces(offset, length),
-    });
+    const source = sentSource(reader, owner.artifactId, plan);
     const upload = new ObjectUpload(
       { ...this.#parts, journal: taken ? null : journal },
       {

@@ -13,6 +13,10 @@ export interface LocalPiece {
 /**
  * What has to be sent for one file, and what its extents are then. There may be a million of them at a time, so what
  * can be worked out again from the request is not kept.
+ *
+ * Sent are the staged pieces, and of what is in the store already the small pieces beside them: without that a file to
+ * which each version adds a line would have as many pieces as versions. A piece is sent again when it is below a block, or
+ * not longer than what is sent beside it, so that each byte of a file that grows is sent again a few times at most.
  */
 export class UploadPlan {
   readonly request: UploadRequest;
@@ -22,6 +26,8 @@ export class UploadPlan {
   readonly bytes: number;
   /** The file's bytes are the pieces of `local` and nothing else. */
   readonly wholeIsLocal: boolean;
+  /** Some of what is sent is in the store already, and read from there. */
+  readonly sendsStored: boolean;
   /** Too many pieces: everything but the largest holes is sent, what is in the store already as well. */
   readonly #rewritten: boolean;
 
@@ -31,9 +37,15 @@ export class UploadPlan {
     const localBytes = localPieces(pieces).reduce((sum, { length }) => sum + length, 0);
     this.#rewritten = hasTooManyExtents(pieces, request.size);
     this.wholeIsLocal = localBytes === request.size;
-    this.bytes = this.#rewritten ? runBytes(dataRuns(pieces, request.size)) : localBytes;
+    this.bytes = runBytes(this.#runsOf(pieces));
+    this.sendsStored = this.bytes > localBytes;
     if (this.#rewritten) this.kind = 'object';
-    else this.kind = localBytes === 0 ? 'nothing' : localBytes < limits.packFileBytesMax ? 'pack' : 'object';
+    else this.kind = localBytes === 0 ? 'nothing' : this.bytes < limits.packFileBytesMax ? 'pack' : 'object';
+  }
+
+  /** All bytes of the file are sent, one after another. */
+  get wholeIsSent(): boolean {
+    return this.bytes === this.request.size;
   }
 
   /** The staged pieces of the file, in order. */
@@ -53,22 +65,15 @@ export class UploadPlan {
     return `${this.request.size} ${JSON.stringify(this.#map())}`;
   }
 
-  /** Where the bytes to send come from, by their place in what is sent. */
+  /** Where the bytes to send come from, by their place in what is sent. Gaps are zeros. */
   sent(): ExtentMap {
     const map = this.#map();
     const sent = new ExtentMap();
     let end = 0;
-    if (this.#rewritten) {
-      for (const { start, length } of this.#runs()) {
-        for (const piece of map.pieces(start, length)) {
-          sent.set(end + piece.start - start, piece.length, piece.source);
-        }
-        end += length;
+    for (const { start, length } of this.#runs()) {
+      for (const piece of map.pieces(start, length)) {
+        sent.set(end + piece.start - start, piece.length, piece.source);
       }
-      return sent;
-    }
-    for (const { file, offset, length } of this.local()) {
-      sent.set(end, length, { type: 'local', file, offset });
       end += length;
     }
     return sent;
@@ -76,24 +81,16 @@ export class UploadPlan {
 
   /** The file's extents when the bytes were sent to `object` from `at` on. */
   extentsAt(object: string, at: number): Extent[] {
-    const { size } = this.request;
-    let next = at;
-    const taken = (length: number): Extent => {
-      const extent = { object, offset: next, length };
-      next += length;
-      return extent;
-    };
-    if (!this.#rewritten) {
-      return this.#map().toEntryExtents(size, (_file, _offset, length) => [taken(length)]);
-    }
+    const map = this.#map();
     const extents: Extent[] = [];
+    let next = at;
     let done = 0;
-    for (const { start, length } of this.#runs()) {
-      pushExtent(extents, { object: null, offset: 0, length: start - done });
-      pushExtent(extents, taken(length));
+    for (const { start, length } of [...this.#runs(), { start: this.request.size, length: 0 }]) {
+      pushStored(extents, map, done, start);
+      pushExtent(extents, { object, offset: next, length });
+      next += length;
       done = start + length;
     }
-    pushExtent(extents, { object: null, offset: 0, length: size - done });
     return extents;
   }
 
@@ -102,16 +99,72 @@ export class UploadPlan {
   }
 
   #runs(): Run[] {
-    return dataRuns(this.#map().pieces(0, this.request.size), this.request.size);
+    return this.#runsOf(this.#map().pieces(0, this.request.size));
+  }
+
+  #runsOf(pieces: readonly MapExtent[]): Run[] {
+    return this.#rewritten ? dataRuns(pieces, this.request.size) : stagedRuns(pieces);
   }
 }
 
+/** A range of the file. */
 interface Run {
   readonly start: number;
   readonly length: number;
 }
 
 const runBytes = (runs: readonly Run[]) => runs.reduce((sum, { length }) => sum + length, 0);
+
+/** What lies between two runs: holes, and pieces in the store. */
+function pushStored(extents: Extent[], map: ExtentMap, from: number, to: number): void {
+  let at = from;
+  for (const { start, length, source } of map.pieces(from, to - from)) {
+    pushExtent(extents, { object: null, offset: 0, length: start - at });
+    if (source.type === 'object')
+      pushExtent(extents, { object: source.object, offset: source.offset, length });
+    at = start + length;
+  }
+  pushExtent(extents, { object: null, offset: 0, length: to - at });
+}
+
+/** The staged pieces, joined where they touch, with the small pieces beside them that are sent again. */
+function stagedRuns(pieces: readonly MapExtent[]): Run[] {
+  const runs: Run[] = [];
+  for (let i = 0; i < pieces.length; i++) {
+    const piece = pieces[i];
+    if (piece?.source.type !== 'local') continue;
+    let { start } = piece;
+    let end = start + piece.length;
+    const before = runs.at(-1);
+    const from = before === undefined ? 0 : before.start + before.length;
+    for (let j = i - 1; j >= 0; j--) {
+      const left = pieces[j];
+      if (
+        left === undefined ||
+        left.start < from ||
+        !joins(left, left.start + left.length === start, end - start)
+      )
+        break;
+      start = left.start;
+    }
+    for (; i + 1 < pieces.length; i++) {
+      const right = pieces[i + 1];
+      if (right === undefined || !joins(right, right.start === end, end - start)) break;
+      end += right.length;
+    }
+    if (before !== undefined && start === from)
+      runs[runs.length - 1] = { start: before.start, length: end - before.start };
+    else runs.push({ start, length: end - start });
+  }
+  return runs;
+}
+
+/** Whether a piece is sent with `bytes` beside it. */
+function joins({ length, source }: MapExtent, touches: boolean, bytes: number): boolean {
+  if (!touches) return false;
+  if (source.type === 'local' || length <= limits.blockBytes) return true;
+  return length <= bytes && length + bytes <= limits.joinedBytesMax;
+}
 
 /**
  * The file between its largest holes: at most half as many runs as a file may have extents. Large holes stay, so that a

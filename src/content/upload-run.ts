@@ -6,10 +6,13 @@ import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { Semaphore } from '../util/semaphore.js';
+import { composeParts } from './compose-plan.js';
+import { compose } from './composed-upload.js';
 import type { HashPool } from './hash-pool.js';
-import type { ObjectUpload } from './object-upload.js';
 import { type PackedFile, PackWriter, packedExtents } from './pack-writer.js';
-import type { UploadJournal, UploadProgress, UploadRequest, UploadResult } from './ports.js';
+import type { PartBuffers } from './part-body.js';
+import type { ContentReader, UploadJournal, UploadProgress, UploadRequest, UploadResult } from './ports.js';
+import { FetchedAhead, sentSource } from './sent-source.js';
 import type { StagingFiles } from './staging.js';
 import type { ContentKeys, StreamUploads } from './stream-uploads.js';
 import type { StreamedFile } from './streamed-file.js';
@@ -23,7 +26,9 @@ export interface RunParts {
   readonly staging: StagingFiles;
   readonly journal: UploadJournal;
   readonly hashes: HashPool;
+  readonly reader: ContentReader;
   readonly queue: TransferQueue;
+  readonly buffers: PartBuffers;
   readonly streams: StreamUploads;
   readonly attempts: UploadAttempts;
   /** A pack is in the store: its bytes may be cached. */
@@ -121,6 +126,8 @@ export class UploadRun {
     let pack: PackWriter | null = null;
     let files = plans.length;
     let bytes = plans.reduce((sum, plan) => sum + plan.bytes, 0);
+    const { reader } = this.#parts;
+    const fetched = new FetchedAhead(reader, this.#owner.artifactId, plans);
     const turn = new LoopTurn();
     for (const plan of plans) {
       if (turn.isOver) await turn.next();
@@ -134,7 +141,8 @@ export class UploadRun {
           pack = null;
         }
         pack ??= new PackWriter(files, Math.max(bytes, plan.bytes));
-        await pack.add(plan, this.#parts.staging);
+        const known = plan.sendsStored ? await fetched.take(plan) : undefined;
+        await pack.add(plan, this.#parts.staging, known);
       }
       files--;
       bytes -= plan.bytes;
@@ -189,8 +197,8 @@ export class UploadRun {
     }
     const hashing = plan.wholeIsLocal ? this.#hash(plan.local()) : Promise.resolve(null);
     if (comparable && (await hashing) === base.sha256) return resultOf(plan, base.extents, base.sha256);
-    const [upload, sha256] = await both(this.#sendPieces(plan), hashing);
-    return resultOf(plan, plan.extentsAt(upload.object, 0), sha256);
+    const [object, sha256] = await both(this.#sendPieces(plan), hashing);
+    return resultOf(plan, plan.extentsAt(object, 0), sha256);
   }
 
   async #sendStreamed(plan: UploadPlan, streamed: StreamedFile, comparable: boolean): Promise<UploadResult> {
@@ -215,17 +223,48 @@ export class UploadRun {
     return resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256);
   }
 
-  async #sendPieces(plan: UploadPlan): Promise<ObjectUpload> {
+  /** Answers the object's name. */
+  async #sendPieces(plan: UploadPlan): Promise<string> {
+    const composed = plan.sendsStored ? await this.#compose(plan) : null;
+    if (composed !== null) return composed;
     for (let attempt = 1; ; attempt++) {
-      const upload = await this.#parts.attempts.pieces(this.#owner, plan);
+      const upload = this.#parts.attempts.pieces(this.#owner, plan);
       try {
         await upload.finish(plan.bytes, this.#signal, (bytes) => this.#count(plan, bytes));
         this.#parts.attempts.forgetPieces(this.#owner, plan);
-        return upload;
+        return upload.object;
       } catch (error) {
         if (attempt > 1 || !isCode(error, 'NotFound', 'Stale')) throw error;
         this.#parts.attempts.forgetPieces(this.#owner, plan);
       }
+    }
+  }
+
+  /** As an object that the store puts together itself, as far as it has the bytes; null when it cannot. */
+  async #compose(plan: UploadPlan): Promise<string | null> {
+    const { journal, keys, reader } = this.#parts;
+    const { artifactId, stageId } = this.#owner;
+    const parts = composeParts([...plan.sent()], plan.bytes);
+    if (!parts.some(({ copy }) => copy !== null)) return null;
+    const object = keys.dataObject(
+      stageId,
+      journal.nextObjectNumber(stageId),
+      splitPath(plan.request.path).name,
+    );
+    const composition = {
+      key: keys.objectKey(artifactId, object),
+      size: plan.bytes,
+      parts,
+      keyOf: (from: string) => keys.objectKey(artifactId, from),
+      source: sentSource(reader, artifactId, plan),
+    };
+    try {
+      await compose(this.#parts, composition, this.#signal, (bytes) => this.#count(plan, bytes));
+      return object;
+    } catch (error) {
+      if (!isCode(error, 'Unsupported')) throw error;
+      this.#partial.delete(plan);
+      return null;
     }
   }
 

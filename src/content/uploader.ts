@@ -3,6 +3,7 @@ import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { WholeObject } from './disk-cache.js';
 import { HashPool } from './hash-pool.js';
+import { PartBuffers } from './part-body.js';
 import type {
   ContentReader,
   Uploader,
@@ -36,6 +37,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
   readonly #parts: ContentUploaderParts;
   readonly #hashes = new HashPool();
   readonly #queue: TransferQueue;
+  readonly #buffers = new PartBuffers();
   readonly #streams: StreamUploads;
   readonly #attempts: UploadAttempts;
   readonly #closing = new AbortController();
@@ -44,7 +46,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
   constructor(parts: ContentUploaderParts) {
     this.#parts = parts;
     this.#queue = new TransferQueue(limits.uploadPartsMax, parts.memoryBytesMax);
-    const shared = { ...parts, hashes: this.#hashes, queue: this.#queue };
+    const shared = { ...parts, hashes: this.#hashes, queue: this.#queue, buffers: this.#buffers };
     this.#streams = new StreamUploads(shared);
     this.#attempts = new UploadAttempts({ ...shared, streams: this.#streams });
   }
@@ -68,7 +70,12 @@ export class ContentUploader implements Uploader, AsyncDisposable {
   ): Promise<UploadResult[]> {
     const closing = this.#closing.signal;
     const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
-    const shared = { hashes: this.#hashes, queue: this.#queue, streams: this.#streams };
+    const shared = {
+      hashes: this.#hashes,
+      queue: this.#queue,
+      buffers: this.#buffers,
+      streams: this.#streams,
+    };
     const parts = { ...this.#parts, ...shared, attempts: this.#attempts };
     const run = new UploadRun(parts, { artifactId, stageId }, requests, { ...options, signal }).run();
     this.#runs.add(run);
@@ -88,9 +95,9 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     this.#streams.resume();
   }
 
-  /** Memory for parts and packs on their way. */
+  /** Memory for parts and packs on their way, and buffers kept for the next ones. */
   get memoryBytes(): number {
-    return this.#queue.activeBytes;
+    return this.#queue.activeBytes + this.#buffers.idleBytes;
   }
 
   status(): UploaderStatus {
@@ -108,5 +115,6 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     await Promise.allSettled(this.#runs);
     await this.#streams[Symbol.asyncDispose]();
     await this.#hashes[Symbol.asyncDispose]();
+    this.#buffers.clear();
   }
 }

@@ -40,6 +40,12 @@ export const limits = {
   readStreamsMax: 4, // sequential readers told apart in one open file
   readJumpBytesMax: 1 << 20, // requests of one stream may overtake each other by this much
   fetchesMax: 24, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
+  walksMax: 8, // readers of files in turn, told apart in one version
+  walkStepsMin: 2, // so many followed the first before any is fetched ahead,
+  walkNearFiles: 16, // each at most so many files after the one before
+  walkOvertakenMax: 64, // files that may still come when later ones were read
+  walkFilesAtOnce: 64, // looked up
+  walkFilesMax: 2_048, // known ahead of what is read
   packGets: 8, // a pack taken whole comes in about so many pieces
   packEntriesUntilWhole: 3, // so many files of a pack wanted: the rest will be, too
   packObjectBytesMax: 64 << 20, // a larger object named as a pack is not taken whole
@@ -57,17 +63,32 @@ export const limits = {
   // uploading
   packEntriesMax: 20_000,
   packsInFlightMax: 2,
+  packReadsAhead: 16, // files of a pack of which something is read from the store first
+  joinedBytesMax: 8 << 20, // of a changed file that are sent again to have fewer pieces
+  copiedPieceBytesMin: 8 << 20, // of a file that is put together anew: smaller ones are sent
+  copiedPartBytesTarget: 128 << 20,
   loopHoldMsMax: 4, // how long one job may keep the event loop
   uploadFilesMax: 16, // large files sent at a time
   uploadPartsMax: 8, // in flight at a time
-  uploadPartsWhileWritten: 2, // of them in the background while somebody writes,
-  uploadQuietMsMin: 250, // which is over when nobody has for so long;
-  uploadBacklogBytesMax: 256 << 20, // none before so much waits
+  uploadQuietMsMin: 250, // somebody writes until nobody has for so long; meanwhile
+  uploadBacklogBytesMin: 64 << 20, // nothing is sent in the background until so much waits,
+  uploadPartsWhileWritten: 2, // then so many parts at a time,
+  uploadBacklogBytesPerPart: 32 << 20, // and one more for each so many bytes that wait besides
+  partBufferBytes: 1 << 20, // a part is read into so large pieces
+  partBuffersIdleMsMax: 5_000, // for which they are kept when nothing is sent
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
   hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are
   // requests to the store
   storeAttemptsMax: 5,
+  storeGetAttemptsMax: 8, // of GETs: a service that throttles may refuse many,
+  storeGetProgressBytes: 64 << 10, // and one that brought so much has all its attempts again
+  storeFirstByteMsMax: 20_000, // of an answer to a GET,
+  storeStallMsMax: 10_000, // and between two pieces of its body
+  hedgeMsStart: 1_000, // a GET without an answer is sent again after so long, until it is known what is usual,
+  hedgeMsMin: 25, // not sooner than this,
+  hedgeShareMax: 0.03, // and so many of all at most:
+  hedgeCreditMax: 6, // this many at once, when there were none for long
   storeRetryDelayMsMin: 50,
   storeRetryDelayMsMax: 5_000,
   storeRequestsMax: 32,
@@ -100,6 +121,7 @@ export const limits = {
   diskHeadroomBytesMin: 2 << 20,
   diskHeadroomBytesMax: 64 << 20,
   freeSpaceAgeMsMax: 250,
+  rowsBytes: 16 << 10, // what one change of names or attributes adds to stage.db and its log, as a rule
   // the working view
   inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
   extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time
