@@ -105,6 +105,7 @@ function keepingStaging(files: StagingFiles, uploader: ContentUploader, disk: Di
   return {
     write: (file, offset, data) => files.write(file, offset, data),
     read: (file, offset, length) => files.read(file, offset, length),
+    admitRows: () => files.admitRows(),
     sync: (file) => files.sync(file),
     files: () => files.files(),
     usedBytes: () => files.usedBytes(),

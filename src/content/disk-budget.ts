@@ -1,5 +1,8 @@
 import { ArtifactError } from '../model/errors.js';
+import { limits } from '../model/limits.js';
 import type { FreeSpace } from './free-space.js';
+
+const fullHint = 'free space under the state directory, or commit and discard what is staged';
 
 /**
  * One allowance for everything this mount keeps on the local disk. Staged bytes are the user's and come first: they
@@ -67,8 +70,29 @@ export class DiskBudget {
     this.#space?.forget();
     if (bytes <= this.#spareBytes) return;
     throw new ArtifactError('NoSpace', 'the local disk is full', {
-      hint: 'free space under the state directory, or commit and discard what is staged',
+      hint: fullHint,
     });
+  }
+
+  /**
+   * Throws `NoSpace` when so little is left that the databases take the rest only for what frees some. Who asks is about to
+   * add a few rows to them.
+   */
+  admitRows(): void {
+    const { rowsBytes } = limits;
+    this.beginWrite(rowsBytes);
+    this.endWrite(rowsBytes);
+    const reserve = -(this.#space?.headroomBytes ?? 0) / 2;
+    if (this.#spareBytes >= reserve) return;
+    this.#space?.forget();
+    if (this.#spareBytes >= reserve) return;
+    throw new ArtifactError(
+      'NoSpace',
+      'the local disk is full; what is left is for removing files and committing',
+      {
+        hint: fullHint,
+      },
+    );
   }
 
   /** From before `bytes` are written until `endWrite`, nobody else is promised the same room. */

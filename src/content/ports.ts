@@ -63,6 +63,8 @@ export interface Staging {
   /** `file` is a number that was never used before (the stage database hands them out). */
   write(file: number, offset: number, data: Uint8Array): MaybePromise<void>;
   read(file: number, offset: number, length: number): MaybePromise<Buffer>;
+  /** Throws `NoSpace` when the disk has no room for more rows in stage.db but those that free some. */
+  admitRows(): void;
   /** On stable storage when it resolves. `NotFound` when it was removed. */
   sync(file: number): Promise<void>;
   remove(file: number): void;

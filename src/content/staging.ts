@@ -63,6 +63,10 @@ export class StagingFiles implements Staging, Disposable {
     return join(this.directory, String(file));
   }
 
+  admitRows(): void {
+    this.#budget.admitRows();
+  }
+
   usedBytes(): number {
     return this.#budget.stagedBytes;
   }

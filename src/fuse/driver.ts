@@ -338,6 +338,8 @@ export class Driver implements Session {
     const error = toArtifactError(thrown);
     const errno = errnoOfCode[error.code];
     if (codesToReport.has(error.code)) this.#report(request, errno, error);
+    // The errno does not say which disk is full, nor what helps.
+    if (error.code === 'NoSpace') this.fileSystem.noteFailure?.(request.nodeId, error);
     this.#send(request, errno);
   }
 

@@ -68,6 +68,19 @@ describe('DiskBudget on a disk', () => {
     budget.admitOnDisk(20 * MiB);
   });
 
+  test('rows of the databases are refused later than staged bytes, and only for what is so now', () => {
+    const { disk, budget } = budgetOn(15 * MiB);
+    expect(() => budget.admitOnDisk(1)).toThrow(noSpace);
+    budget.admitRows();
+    disk.freeBytes = 10 * MiB;
+    const many = () => {
+      for (let i = 0; i < 1000; i++) budget.admitRows();
+    };
+    expect(many).toThrow(noSpace);
+    disk.freeBytes = 15 * MiB;
+    budget.admitRows();
+  });
+
   test('reclaims as much as others took from the headroom besides what is wanted', async () => {
     const { disk, budget } = budgetOn(500 * MiB);
     const asked: number[] = [];

@@ -112,6 +112,15 @@ export class StageDatabase implements Disposable {
     return this.#nextSync;
   }
 
+  /** Moves the log into the database, so that it begins anew and needs no more of a full disk. */
+  emptyLog(): void {
+    try {
+      this.db.pragma('wal_checkpoint(PASSIVE)');
+    } catch {
+      // Not even for that there is room: whoever tries to write next is told.
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#checkpointer[Symbol.dispose]();
     this.#durable.close();

@@ -31,11 +31,13 @@ export function setAttributes(
     apply(core, content, node, changes, null);
     return;
   }
-  core.change((change) => {
+  const body = (change: Change): void => {
     if (changes.size === undefined) change.touch(node);
     else change.touchContent(node);
     apply(core, content, node, changes, change);
-  });
+  };
+  if (changes.size !== undefined && changes.size < node.size) core.changeToFree(body);
+  else core.change(body);
 }
 
 function apply(

@@ -93,7 +93,7 @@ export function rmdir(core: TreeCore, parent: Node, name: string): MaybePromise<
 }
 
 function removeName(core: TreeCore, parent: Node, name: string, node: Node): void {
-  core.change((change) => {
+  core.changeToFree((change) => {
     change.touch(parent);
     change.unlink(node, parent, name);
     change.removeName(parent, name);

@@ -1,7 +1,7 @@
 import type { VersionTree } from '../../catalog/ports.js';
 import type { ContentReader, Staging, Uploader } from '../../content/ports.js';
 import { type Clock, type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
-import { ArtifactError } from '../../model/errors.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { isPromise, type MaybePromise } from '../../util/maybe-promise.js';
 import { transaction } from '../../util/sqlite.js';
@@ -66,8 +66,24 @@ export class TreeCore implements ChangeHost {
     this.table.add(this.root);
   }
 
-  /** Runs `body` as one transaction over stage.db and the nodes in memory. */
+  /** Runs `body` as one transaction over stage.db and the nodes in memory. Throws `NoSpace` while the disk has room for what frees some. */
   change(body: (change: Change) => void): void {
+    this.staging.admitRows();
+    this.#change(body);
+  }
+
+  /** The same for a change that frees space: a full disk is what it is there for. */
+  changeToFree(body: (change: Change) => void): void {
+    try {
+      this.#change(body);
+    } catch (error) {
+      if (!isCode(error, 'NoSpace')) throw error;
+      this.db.emptyLog();
+      this.#change(body);
+    }
+  }
+
+  #change(body: (change: Change) => void): void {
     const change = new Change(this);
     try {
       transaction(this.db.db, () => {
