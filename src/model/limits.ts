@@ -122,7 +122,6 @@ export const limits = {
   diskHeadroomBytesMax: 64 << 20,
   freeSpaceAgeMsMax: 250,
   rowsBytes: 16 << 10, // what one change of names or attributes adds to stage.db and its log, as a rule
-  rowsBytes: 16 << 10, // what one change of names or attributes adds to stage.db and its log, as a rule
   // the working view
   inodesIdleMax: 20_000, // in memory per artifact though nobody holds them
   extentsInlineMax: 16, // a file with more logs its writes instead of storing its map each time

@@ -115,8 +115,8 @@ export interface GetOptions extends CallOptions {
   /** Only with a range, and of its length: the bytes are put there, and it is what is answered. */
   readonly into?: Buffer;
   /**
-   * The first so many bytes of the range are in `into`: they are right also when the call fails later, and only the others
-   * need be asked for again. Stores that have all bytes at once need not call it.
+   * So many bytes have come. Of a range, they are the first in `into`, and right also when the call fails later: only the
+   * others need be asked for again. Stores that have all bytes at once need not call it.
    */
   readonly onReceived?: (bytes: number) => void;
 }

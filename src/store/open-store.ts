@@ -4,6 +4,7 @@ import type { ObjectStore } from './object-store.js';
 import type { S3Options } from './s3/s3-options.js';
 import { S3Store } from './s3/s3-store.js';
 import { parseStoreUrl } from './store-url.js';
+import { type HedgeOptions, HedgeStore } from './wrap/hedge.js';
 import { LimitStore } from './wrap/limit.js';
 import { LogStore, type StoreLogger } from './wrap/log.js';
 import { type RetryOptions, RetryStore } from './wrap/retry.js';
@@ -13,6 +14,8 @@ export interface OpenStoreOptions {
   readonly create?: boolean;
   readonly s3?: S3Options;
   readonly retry?: RetryOptions;
+  /** Of an S3 store. */
+  readonly hedge?: HedgeOptions;
   /** Requests at a time. */
   readonly requestsMax?: number;
   /** Without it nothing is logged. */
@@ -29,7 +32,8 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   const store = await openBareStore(url, options);
   const wrapped = options.wrap?.(store) ?? store;
   const logged = options.logger === undefined ? wrapped : new LogStore(wrapped, options.logger);
-  const limited = new LimitStore(logged, options.requestsMax);
+  const hedged = store instanceof S3Store ? new HedgeStore(logged, options.hedge) : logged;
+  const limited = new LimitStore(hedged, options.requestsMax);
   return new RetryStore(limited, { ...options.retry, storeRepeatsParts: store instanceof S3Store });
 }
 

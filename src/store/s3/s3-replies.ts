@@ -46,13 +46,20 @@ export const partInfo = (
 export class WholeSink implements BodySink {
   taken = false;
   bytes: Buffer = Buffer.alloc(0);
+  readonly #onReceived: ((bytes: number) => void) | undefined;
+
+  constructor(options: GetOptions | undefined) {
+    this.#onReceived = options?.onReceived;
+  }
 
   accept(_head: AnswerHead, length: number): Buffer {
     this.bytes = Buffer.allocUnsafeSlow(length);
     return this.bytes;
   }
 
-  received(): void {}
+  received(bytes: number): void {
+    this.#onReceived?.(bytes);
+  }
 }
 
 /** Takes the body of a range, if it is what was asked for: else the answer is left to `rangeBody`, which says why. */

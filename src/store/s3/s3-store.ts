@@ -354,7 +354,7 @@ export class S3Store implements ObjectStore {
   }
 
   async #getAll(key: string, target: Target, options: GetOptions | undefined): Promise<Buffer> {
-    const sink = new WholeSink();
+    const sink = new WholeSink(options);
     return wholeBody(key, await this.#gets.get(target, checksumMode, sink, options?.signal), sink);
   }
 

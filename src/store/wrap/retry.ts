@@ -4,7 +4,15 @@ import { isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
 import { interrupted, throwIfAborted } from '../keys.js';
-import type { CallOptions, ObjectInfo, ObjectStore, ProgressOptions, PutResult } from '../object-store.js';
+import type {
+  ByteRange,
+  CallOptions,
+  GetOptions,
+  ObjectInfo,
+  ObjectStore,
+  ProgressOptions,
+  PutResult,
+} from '../object-store.js';
 import { putStreamByParts } from '../put-stream.js';
 import { type StoreCall, WrappedStore } from './wrapped-store.js';
 
@@ -22,6 +30,7 @@ export interface RetryOptions extends Backoff {
  */
 export class RetryStore extends WrappedStore {
   readonly #attemptsMax: number;
+  readonly #getAttemptsMax: number;
   readonly #backoff: Backoff;
   readonly #storeRepeatsParts: boolean;
   readonly #sleep: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
@@ -29,6 +38,7 @@ export class RetryStore extends WrappedStore {
   constructor(inner: ObjectStore, options: RetryOptions = {}) {
     super(inner);
     this.#attemptsMax = options.attemptsMax ?? limits.storeAttemptsMax;
+    this.#getAttemptsMax = options.attemptsMax ?? limits.storeGetAttemptsMax;
     this.#backoff = options;
     this.#storeRepeatsParts = options.storeRepeatsParts ?? false;
     this.#sleep = options.sleep ?? sleep;
@@ -41,6 +51,34 @@ export class RetryStore extends WrappedStore {
         return await run();
       } catch (error) {
         await this.#waitOrThrow(error, attempt, call.signal);
+      }
+    }
+  }
+
+  /**
+   * What came of a range before a failure is kept: only the rest is asked for again. An answer that is not what it must be
+   * (`Corrupt`) is not believed at once: it may have been damaged on its way.
+   */
+  override async get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
+    const into = range === undefined ? null : (options?.into ?? Buffer.allocUnsafeSlow(range.length));
+    let done = 0;
+    let damaged = 0;
+    for (let attempt = 1; ; attempt++) {
+      const from = done;
+      const onReceived = (bytes: number): void => {
+        done = from + bytes;
+        options?.onReceived?.(done);
+      };
+      try {
+        if (range === undefined || into === null) return await this.inner.get(key, undefined, options);
+        const rest = { offset: range.offset + from, length: range.length - from };
+        await this.inner.get(key, rest, { ...options, into: into.subarray(from), onReceived });
+        return into;
+      } catch (error) {
+        if (isCode(error, 'Corrupt') && damaged++ === 0) continue;
+        if (into !== null && done === into.length) return into;
+        if (done - from >= limits.storeGetProgressBytes) attempt = 1;
+        await this.#waitOrThrow(error, attempt, options?.signal, this.#getAttemptsMax);
       }
     }
   }
@@ -77,8 +115,13 @@ export class RetryStore extends WrappedStore {
     }
   }
 
-  async #waitOrThrow(error: unknown, attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!isCode(error, ...repeatableCodes) || attempt >= this.#attemptsMax) throw error;
+  async #waitOrThrow(
+    error: unknown,
+    attempt: number,
+    signal: AbortSignal | undefined,
+    attemptsMax = this.#attemptsMax,
+  ): Promise<void> {
+    if (!isCode(error, ...repeatableCodes) || attempt >= attemptsMax) throw error;
     throwIfAborted(signal);
     try {
       await this.#sleep(backoffMs(attempt, this.#backoff), signal);

@@ -15,6 +15,8 @@ const { values } = parseArgs({
     'mib-per-second': { type: 'string', default: '0' },
     'error-rate': { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
+    /** https; clients need NODE_TLS_REJECT_UNAUTHORIZED=0 */
+    tls: { type: 'boolean', default: false },
     /** Switched off, by name: --without trailers --without conditionalWrites */
     without: { type: 'string', multiple: true, default: [] },
     /** Ends the server with the process that started it. */
@@ -30,6 +32,7 @@ const server = await startS3Server({
   secretAccessKey: values['secret-key'],
   memoryBytesMax: Number(values['memory-mib']) * 2 ** 20,
   features: Object.fromEntries(values.without.map((name) => [name, false])) as Partial<Features>,
+  tls: values.tls,
   settings: {
     latencyMs: Number(values['latency-ms']),
     bytesPerSecond: Number(values['mib-per-second']) * 2 ** 20,

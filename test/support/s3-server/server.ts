@@ -7,6 +7,7 @@
  * From another one:   await spawnS3Server() in spawn.ts; control it by `control`, or by POST to /__control
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { BlobStorage } from './blob.js';
 import { Bucket } from './buckets.js';
@@ -14,6 +15,7 @@ import { Conduct } from './conduct.js';
 import type { Features } from './context.js';
 import { type ControlMessage, controlPath, obey, type ServerControl, type Settings } from './control.js';
 import { RequestRun } from './request-run.js';
+import { selfSigned } from './self-signed.js';
 import type { Credentials } from './sigv4.js';
 
 export interface S3ServerOptions extends Partial<Credentials> {
@@ -27,6 +29,8 @@ export interface S3ServerOptions extends Partial<Credentials> {
   readonly memoryBytesMax?: number;
   readonly features?: Partial<Features>;
   readonly settings?: Partial<Settings>;
+  /** Speaks https, with a certificate of its own making (openssl) that nobody trusts. Default no. */
+  readonly tls?: boolean;
 }
 
 export interface S3Server {
@@ -63,7 +67,10 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
     features: { ...allFeatures, ...options.features },
   };
 
-  const server = createServer({ keepAliveTimeout: 65_000, noDelay: true }, (request, response) => {
+  const settings = { keepAliveTimeout: 65_000, noDelay: true };
+  const secure = options.tls === true;
+  const server = secure ? createSecureServer({ ...settings, ...selfSigned() }) : createServer(settings);
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const run =
       request.url === controlPath
         ? runControl(conduct, request, response)
@@ -81,7 +88,7 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
   });
   const { port } = server.address() as AddressInfo;
   return {
-    endpoint: `http://${options.host ?? '127.0.0.1'}:${port}`,
+    endpoint: `${secure ? 'https' : 'http'}://${options.host ?? '127.0.0.1'}:${port}`,
     ...credentials,
     bucket,
     control: conduct,
