@@ -1,32 +1,67 @@
-import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+// What is compared.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
-const cli = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+import { Limits } from './limits.mjs';
+import { cli, isMounted, isRunning, run, until } from './tools.mjs';
 
 /**
- * What is compared. `directory` is where the jobs work while it is mounted. `share` is the part of the files a job
- * uses there: a file system that needs a request to the store for each file would take minutes for all of them.
+ * `directory` is where the jobs work while it is mounted. `share` is the part of the small files that a job uses there:
+ * a file system that needs requests to the store for each file would take minutes for all of them.
  *
  * @typedef {object} FileSystem
  * @property {string} name
  * @property {string} about
+ * @property {'local' | 'plain' | 'ours' | 'peer'} kind
  * @property {number} share
  * @property {string} directory
+ * @property {number} [rounds]  it takes part in; it is slow
  * @property {() => Promise<void>} mount
  * @property {() => Promise<void>} unmount
- * @property {() => Promise<void>} [publish]  makes what was written what everybody sees
+ * @property {() => Promise<void>} wipe  forgets every cache; while it is not mounted
+ * @property {() => Promise<{bytesUploaded?: number}>} publish  makes what was written what everybody sees
+ * @property {() => number | undefined} pid
+ * @property {() => Promise<{gets: number}>} [counters]
  */
 
-/** @returns {FileSystem[]} */
-export function fileSystems(work) {
-  const s3 = storeOfEnvironment();
-  const place = (name) => join(work, name);
-  return [local(place('local')), bindfs(place), artifactfs(place, s3), s3fs(place, s3), rclone(place, s3)];
+const nothing = async () => {};
+
+/**
+ * @param {string} work
+ * @param {import('./servers.mjs').Server} server
+ * @param {readonly string[]} names
+ * @returns {FileSystem[]}
+ */
+export function fileSystems(work, server, names) {
+  const place = (name) => join(work, `${server.name}-${name}`);
+  return names.map((name) => makers[name](place, server));
 }
+
+const makers = {
+  local,
+  bindfs: (place) => {
+    const [below, at] = [directoryAt(place('bindfs-below')), directoryAt(place('bindfs'))];
+    const wipe = nothing;
+    return peer(
+      {
+        name: 'bindfs',
+        about: 'the local file system through plain FUSE',
+        kind: 'plain',
+        share: 1,
+        at,
+        wipe,
+      },
+      'bindfs',
+      [...['-f', below, at]],
+    );
+  },
+  artifactfs: (place, server) => artifactfs(place('artifactfs'), server),
+  s3fs,
+  rclone,
+};
+
+const localName = (directory) => kinds.get(statfsSync(directory).type) ?? 'local';
 
 const kinds = new Map([
   [0xef53, 'ext4'],
@@ -35,129 +70,150 @@ const kinds = new Map([
   [0x01021994, 'tmpfs'],
 ]);
 
-function local(directory) {
-  mkdirSync(directory, { recursive: true });
-  const name = kinds.get(statfsSync(directory).type) ?? 'local';
-  const nothing = async () => {};
+function local(place) {
+  const directory = directoryAt(place('local'));
   return {
-    name,
-    about: 'the local file system below',
+    name: localName(directory),
+    about: 'the local file system',
+    kind: 'local',
     share: 1,
     directory,
     mount: nothing,
     unmount: nothing,
+    wipe: nothing,
+    publish: nothing,
+    pid: () => undefined,
   };
 }
 
-function bindfs(place) {
-  const [below, at] = [place('bindfs-below'), mountPoint(place('bindfs'))];
-  mkdirSync(below, { recursive: true });
-  return {
-    name: 'bindfs',
-    about: 'the same through plain FUSE',
-    share: 1,
-    directory: at,
-    mount: () => start('bindfs', [below, at], at),
-    unmount: () => stop(at),
-  };
-}
-
-function artifactfs(place, s3) {
-  const at = mountPoint(place('artifactfs'));
+/** `prefix` of the store; all local state is under `place`. */
+export function artifactfs(place, server, prefix = 'artifactfs') {
+  const [at, state] = [directoryAt(place), `${place}-state`];
   const env = {
-    XDG_STATE_HOME: place('state'),
-    AWS_ACCESS_KEY_ID: s3.accessKey,
-    AWS_SECRET_ACCESS_KEY: s3.secretKey,
-    ARTIFACTFS_ENDPOINT: s3.endpoint,
+    XDG_STATE_HOME: state,
+    AWS_ACCESS_KEY_ID: server.accessKey,
+    AWS_SECRET_ACCESS_KEY: server.secretKey,
+    ARTIFACTFS_ENDPOINT: server.endpoint,
     ARTIFACTFS_PATH_STYLE: 'true',
   };
-  const verb = (...words) => run(process.execPath, [cli, ...words], { env: { ...process.env, ...env } });
-  const directory = join(at, 'bench');
+  const verb = async (...words) =>
+    JSON.parse((await run(process.execPath, [cli, ...words, '--json'], { env })) || '{}');
+  let pid;
   return {
     name: 'artifactfs',
-    about: 'an artifact in a store on the S3 server',
+    about: 'an artifact, at default settings',
+    kind: 'ours',
     share: 1,
-    directory,
-    async mount() {
-      await verb('mount', '--store', `s3://${s3.bucket}/bench-${process.pid}`, at);
-      if (!existsSync(directory)) mkdirSync(directory);
-    },
-    unmount: async () => void (await verb('unmount', at)),
-    publish: async () => void (await verb('commit', directory, '-m', 'benchmark')),
-  };
-}
-
-function s3fs(place, s3) {
-  const at = mountPoint(place('s3fs'));
-  const password = place('s3fs-password');
-  writeFileSync(password, `${s3.accessKey}:${s3.secretKey}`, { mode: 0o600 });
-  const options = [`url=${s3.endpoint}`, 'use_path_request_style', `passwd_file=${password}`];
-  options.push(`use_cache=${place('s3fs-cache')}`);
-  return {
-    name: 's3fs',
-    about: 'with its cache',
-    share: 0.02,
     directory: at,
-    mount: () => start('s3fs', [s3.bucket, at, '-o', options.join(',')], at),
-    unmount: () => stop(at),
+    async mount() {
+      ({ pid } = await verb('mount', '--store', `s3://${server.bucket}/${prefix}`, at));
+    },
+    async unmount() {
+      if (isMounted(at)) await verb('unmount', at).catch(() => run('fusermount3', ['-uz', at]));
+      const daemon = pid;
+      pid = undefined;
+      if (daemon === undefined) return;
+      await until(() => !isRunning(daemon), 'the end of the daemon', 30).catch(() =>
+        process.kill(daemon, 'SIGKILL'),
+      );
+    },
+    wipe: async () => rmSync(state, { recursive: true, force: true }),
+    publish() {
+      return verb('commit', this.directory, '-m', 'benchmark');
+    },
+    pid: () => pid,
+    async counters() {
+      const { counters } = JSON.parse(await run('cat', [join(at, '.artifactfs/stats')]));
+      return { gets: counters['store.gets'] };
+    },
   };
 }
 
-function rclone(place, s3) {
-  const at = mountPoint(place('rclone'));
+function s3fs(place, server) {
+  const [at, cache, password] = [directoryAt(place('s3fs')), place('s3fs-cache'), place('s3fs-password')];
+  writeFileSync(password, `${server.accessKey}:${server.secretKey}`, { mode: 0o600 });
+  const options = [
+    `url=${server.endpoint}`,
+    'use_path_request_style',
+    `passwd_file=${password}`,
+    `use_cache=${cache}`,
+  ];
+  const wipe = async () => rmSync(cache, { recursive: true, force: true });
+  return peer(
+    { name: 's3fs', about: 'with its cache on disk', kind: 'peer', rounds: 2, share: 0.05, at, wipe },
+    's3fs',
+    [...['-f', server.bucket, at, '-o', options.join(',')]],
+  );
+}
+
+function rclone(place, server) {
+  const [at, cache] = [directoryAt(place('rclone')), place('rclone-cache')];
   const env = {
-    AWS_CA_BUNDLE: '', // it cannot take one, and the server here speaks plain HTTP
+    AWS_CA_BUNDLE: '', // it cannot take one, and the servers here speak plain HTTP
     RCLONE_CONFIG: place('rclone.conf'),
     RCLONE_CONFIG_STORE_TYPE: 's3',
     RCLONE_CONFIG_STORE_PROVIDER: 'Ceph',
-    RCLONE_CONFIG_STORE_ENDPOINT: s3.endpoint,
-    RCLONE_CONFIG_STORE_ACCESS_KEY_ID: s3.accessKey,
-    RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY: s3.secretKey,
+    RCLONE_CONFIG_STORE_ENDPOINT: server.endpoint,
+    RCLONE_CONFIG_STORE_ACCESS_KEY_ID: server.accessKey,
+    RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY: server.secretKey,
   };
-  const cache = ['--vfs-cache-mode', 'full', '--cache-dir', place('rclone-cache')];
+  const wipe = async () => rmSync(cache, { recursive: true, force: true });
+  const about = 'rclone mount, --vfs-cache-mode full, --vfs-write-back 0';
+  const words = ['mount', `store:${server.bucket}`, at, '--vfs-cache-mode', 'full', '--vfs-write-back', '0s'];
+  const system = peer(
+    { name: 'rclone', about, kind: 'peer', rounds: 2, share: 0.05, at, wipe },
+    'rclone',
+    [...[...words, '--cache-dir', cache]],
+    env,
+  );
+  // It uploads in the background and does not say when it is done: the bucket does.
+  const store = new Limits(server);
   return {
-    name: 'rclone',
-    about: 'rclone mount --vfs-cache-mode full',
-    share: 0.2,
+    ...system,
+    async publish() {
+      const prefix = this.directory.slice(at.length + 1);
+      const there = (await run('find', [this.directory, '-type', 'f', '-printf', '%s\n']))
+        .split('\n')
+        .slice(0, -1);
+      const bytes = there.reduce((sum, size) => sum + Number(size), 0);
+      await until(async () => {
+        const found = await store.count(`${prefix}/`);
+        return found.objects === there.length && found.bytes === bytes;
+      }, 'uploads of rclone');
+    },
+  };
+}
+
+/** A file system that is a program in the foreground, and ends when it is unmounted. */
+function peer({ at, ...about }, program, words, env = {}) {
+  let child;
+  return {
+    ...about,
     directory: at,
-    mount: () => start('rclone', ['mount', `store:${s3.bucket}`, at, '--daemon', ...cache], at, env),
-    unmount: () => stop(at),
+    async mount() {
+      child = spawn(program, words, { stdio: 'ignore', env: { ...process.env, ...env } });
+      child.on('error', () => {}); // seen as not mounted
+      await until(() => isMounted(at), `${program} at ${at}`, 20);
+    },
+    /** Waits while it is busy. */
+    async unmount() {
+      for (let tries = 0; isMounted(at); tries++)
+        await run('fusermount3', [tries < 50 ? '-u' : '-uz', at]).catch(() => sleep(200));
+      const ended = child;
+      child = undefined;
+      if (ended?.pid === undefined) return;
+      await until(
+        () => ended.exitCode !== null || ended.signalCode !== null,
+        `the end of ${program}`,
+        30,
+      ).catch(() => ended.kill('SIGKILL'));
+    },
+    publish: nothing,
+    pid: () => child?.pid,
   };
 }
 
-function storeOfEnvironment() {
-  const { ARTIFACTFS_TEST_S3_BUCKET: bucket = 'artifactfs-test' } = process.env;
-  return {
-    endpoint: process.env.ARTIFACTFS_TEST_S3_ENDPOINT,
-    accessKey: process.env.ARTIFACTFS_TEST_S3_ACCESS_KEY,
-    secretKey: process.env.ARTIFACTFS_TEST_S3_SECRET_KEY,
-    bucket,
-  };
-}
-
-function mountPoint(path) {
-  mkdirSync(path, { recursive: true });
+function directoryAt(path) {
+  if (!existsSync(path)) mkdirSync(path, { recursive: true });
   return path;
 }
-
-async function start(program, words, at, env = {}) {
-  await run(program, words, { env: { ...process.env, ...env } });
-  for (let tries = 0; !(await isMounted(at)); tries++) {
-    if (tries === 100) throw new Error(`${program} did not mount at ${at}`);
-    await sleep(50);
-  }
-}
-
-/** Waits while it is busy: rclone still writes back, bindfs closes files. */
-async function stop(at) {
-  for (let tries = 0; await isMounted(at); tries++) {
-    if (tries === 200) throw new Error(`${at} stays mounted`);
-    await run('fusermount3', ['-u', at]).catch(() => sleep(300));
-  }
-}
-
-const isMounted = (path) =>
-  run('mountpoint', ['-q', path]).then(
-    () => true,
-    () => false,
-  );

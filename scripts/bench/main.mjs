@@ -1,82 +1,119 @@
-// Called by scripts/bench/run, which sets up what this needs.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+// Called by scripts/bench/run, which sets up what this needs and takes away what it leaves.
+import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { curves } from './curves.mjs';
 import { fileSystems } from './file-systems.mjs';
-import { jobs, listings, longJobs } from './jobs.mjs';
-import { median, print, writeDocument } from './report.mjs';
+import { localJobs, makeSources, storeJobs } from './jobs.mjs';
+import { Limits } from './limits.mjs';
+import { Measurement } from './measure.mjs';
+import { saveBars } from './pictures.mjs';
+import { costTable, jobsTable, limitsText, writeSection } from './report.mjs';
+import { servers } from './servers.mjs';
+import { root, run } from './tools.mjs';
 
 const { values: options } = parseArgs({
   options: {
     work: { type: 'string' },
-    rounds: { type: 'string', default: '3' },
-    files: { type: 'string', default: '5000' },
-    many: { type: 'string', default: '100000' },
-    megabytes: { type: 'string', default: '512' },
-    on: { type: 'string' },
-    jobs: { type: 'string' },
+    peers: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
+    servers: { type: 'string', default: 'ceph,network' },
+    sections: { type: 'string', default: 'store,local,files,sizes' },
+    jobs: { type: 'string' },
+    on: { type: 'string' },
+    rounds: { type: 'string' },
+    files: { type: 'string' },
+    'files-max': { type: 'string' },
+    'gib-max': { type: 'string' },
   },
 });
 const { work } = options;
 if (work === undefined) throw new Error('run scripts/bench/run');
+const sections = options.sections.split(',');
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
 const sizes = {
   work,
-  files: Number(options.files),
-  megabytes: Number(options.megabytes),
-  many: Number(options.many),
+  files: Number(options.files ?? (options.quick ? 400 : 2000)),
+  megabytes: options.quick ? 128 : 512,
+  hugeGigabytes: 10,
+  localFiles: options.quick ? 1000 : 5000,
 };
-const rounds = Number(options.rounds);
-const chosen = (list, wanted) =>
-  wanted === undefined ? list : list.filter(({ name }) => wanted.split(',').includes(name));
+const filesMax = Number(options['files-max'] ?? (options.quick ? 10_000 : 1_000_000));
+const mebibytesMax = Number(options['gib-max'] ?? (options.quick ? 0.125 : 1)) * 1024;
+const chosen = (jobs) =>
+  options.jobs === undefined ? jobs : jobs.filter(({ name }) => options.jobs.split(',').includes(name));
+const machine = `${cpus().length} cores, Linux ${release().split('.').slice(0, 2).join('.')}, Node ${process.version}`;
+const day = new Date().toISOString().slice(0, 10);
 
-const systems = chosen(fileSystems(work), options.on);
-const rowsOf = chosen([...jobs, ...longJobs, ...listings], options.jobs);
-/** @type {Map<string, Map<string, number[]>>} */
-const figures = new Map(rowsOf.map((job) => [job.name, new Map()]));
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 
-async function time(job, context) {
-  const { system } = context;
-  try {
-    const figure = await job.run(context);
-    const row = figures.get(job.name);
-    row.set(system.name, [...(row.get(system.name) ?? []), figure]);
-    console.error(
-      `${system.name.padEnd(12)} ${job.title.padEnd(40)} ${figure.toFixed(figure < 10 ? 3 : 0)} ${job.unit}`,
-    );
-  } catch (error) {
-    console.error(
-      `${system.name.padEnd(12)} ${job.title.padEnd(40)} FAILED: ${String(error.stderr ?? error).trim()}`,
-    );
-  }
+const results = { machine, day, sizes, rounds };
+
+function keep(name, result, text) {
+  results[name] = result;
+  writeFileSync(`${root}build/bench/results.json`, `${JSON.stringify(results, null, 2)}\n`);
+  console.log(`\n${text}\n`);
+  if (options.write) writeSection(name, text);
 }
 
-// Round by round, one file system after the other: what else the machine does hits them all.
-for (let round = 0; round < rounds; round++) {
-  for (const system of systems) {
-    await system.mount();
-    const inside = `${system.directory}/round-${round}`;
-    mkdirSync(inside);
-    const context = { system: { ...system, directory: inside }, sizes };
-    const all = system.share < 1 ? jobs : [...jobs, ...longJobs, ...(round === 0 ? listings : [])];
-    for (const job of chosen(all, options.jobs)) await time(job, context);
-    rmSync(inside, { recursive: true, force: true });
-    await system.unmount();
-  }
+async function installed(names) {
+  const found = await Promise.all(
+    names.map((name) =>
+      run('which', [name]).then(
+        () => name,
+        () => null,
+      ),
+    ),
+  );
+  return found.filter((name) => name !== null);
 }
 
-const result = {
-  machine: `${cpus().length} cores, Linux ${release().split('.').slice(0, 2).join('.')}, Node ${process.version}`,
-  sizes,
-  rounds,
-  systems: systems.map(({ name, about }) => ({ name, about })),
-  rows: rowsOf.map(({ name, title, unit, better }) => ({
-    title,
-    unit,
-    better,
-    medians: Object.fromEntries([...figures.get(name)].map(([system, list]) => [system, median(list)])),
-  })),
-};
-writeFileSync('build/bench/results.json', `${JSON.stringify(result, null, 2)}\n`);
-print(result);
-if (options.write) writeDocument(result);
+async function compare(section, server, names, jobs) {
+  const limits = new Limits(server);
+  const wanted =
+    options.on === undefined ? names : names.filter((name) => options.on.split(',').includes(name));
+  const systems = fileSystems(work, server, wanted);
+  const measurement = new Measurement({ server, sizes, limits }, systems);
+  for (let round = 0; round < rounds; round++) await measurement.round(round, chosen(jobs));
+  await limits.remove();
+  limits.close();
+  const result = { ...measurement, systems, jobs, server };
+  if (measurement.figures.size === 0) return;
+  const text = [
+    `${day}, ${machine}. ${server.about}. Median of ${rounds} rounds; ${section === 'local' ? `${sizes.localFiles} small files` : `${sizes.files} small files of 4 KiB, one large file of ${sizes.megabytes} MiB, one huge file of ${sizes.hugeGigabytes} GiB`}.`,
+    `${systems.map(({ name, about }) => `${name}: ${about}`).join('; ')}.`,
+    ...(limitsText(jobs) === '' ? [] : [`Limits: ${limitsText(jobs)}.`]),
+    `\n${jobsTable(result)}\n`,
+    costTable(result),
+    `\n![speed against the limit](benchmarks-${section}.svg)`,
+  ].join('\n');
+  if (options.write) saveBars(`benchmarks-${section}`, result);
+  keep(section, { figures: plain(measurement.figures), costs: plain(measurement.costs) }, text);
+}
+
+const plain = (map) =>
+  Object.fromEntries([...map].map(([key, value]) => [key, value instanceof Map ? plain(value) : value]));
+
+makeSources(sizes);
+const peers = options.peers ? await installed(['s3fs', 'rclone']) : [];
+for (const [i, name] of options.servers.split(',').entries()) {
+  const server = await servers[name](work);
+  if (sections.includes('store')) await compare(name, server, ['local', 'artifactfs', ...peers], storeJobs);
+  if (i === 0 && sections.includes('local'))
+    await compare('local', server, ['local', ...(await installed(['bindfs'])), 'artifactfs'], localJobs);
+  if (i === 0)
+    await curves(
+      {
+        work,
+        server,
+        sections,
+        filesMax,
+        mebibytesMax,
+        write: options.write,
+        about: `${day}, ${machine}. ${server.about}.`,
+      },
+      keep,
+    );
+  await server.stop();
+}
