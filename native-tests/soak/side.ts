@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Machine } from '../support/world.js';
 import { ask } from './api.js';
@@ -102,6 +102,11 @@ export class Side implements Place {
     await this.machine.mount(...flags);
   }
 
+  /** Keeps what the daemon has said, beside its state. */
+  async keepLog(): Promise<void> {
+    await appendFile(`${this.machine.directory}/daemon.log`, this.machine.output);
+  }
+
   async begin(): Promise<void> {
     for (const worker of this.workers) await worker.begin();
   }
@@ -187,9 +192,13 @@ export class Side implements Place {
     } catch (error) {
       tell();
       if ((error as NodeJS.ErrnoException).code === 'ENODATA') versions.forget(window);
-      else this.excuse(error, began, `commit ${message}`);
+      else this.excuse(error, began, `commit ${message} (${await this.#lastError()})`);
       return false;
     }
+  }
+
+  async #lastError(): Promise<string> {
+    return readFile(`${this.root}/.artifact/last-error`, 'utf8').catch(String);
   }
 
   async #learn(): Promise<void> {
@@ -209,6 +218,7 @@ export class Side implements Place {
     this.#downs.push(down);
     try {
       await this.machine.kill('SIGKILL', false);
+      await this.keepLog();
       await this.#gate.empty();
       await this.#mountAgain();
     } finally {
@@ -222,6 +232,7 @@ export class Side implements Place {
     await this.alone(async () => {
       const { code, stderr } = await this.machine.unmount();
       if (code !== 0) throw new Error(`machine ${this.top}: unmount: ${stderr}`);
+      await this.keepLog();
       await this.#mountAgain();
     });
   }

@@ -289,7 +289,10 @@ export class Soak implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // What failed is evidence: states and logs stay, mounts and processes go.
-    for (const side of this.#sides) await side.machine.stop();
+    for (const side of this.#sides) {
+      await side.machine.stop();
+      await side.keepLog();
+    }
     await this.#store.close();
     if (this.#failures.length === 0) await this.#world[Symbol.asyncDispose]();
     else

@@ -354,6 +354,15 @@ describe('the probe', () => {
     expect(await listAll(probing, '')).toEqual([]);
   });
 
+  it('does not take one answer that was damaged on its way for a store that keeps nothing', async () => {
+    await using noisy = await startS3ServerUntilDisposed({ features: { checksums: false } });
+    await using probing = storeOn(noisy.server);
+    await noisy.server.control.addFault({ on: 'GetObject', times: 1, effect: { kind: 'corrupt' } });
+    expect(await probing.probe()).toMatchObject({ writable: true, createIfAbsent: true });
+    await noisy.server.control.addFault({ on: 'GetObject', effect: { kind: 'corrupt' } });
+    await expectCode('Corrupt', probing.probe());
+  });
+
   it('finds a service that lets two racers win', async () => {
     // Every create is carried out, but only one after the other is refused: the header is honoured too late.
     await using racy = await startS3ServerUntilDisposed({});
