@@ -356,7 +356,7 @@ describe('the probe', () => {
 
   it('does not take one answer that was damaged on its way for a store that keeps nothing', async () => {
     await using noisy = await startS3ServerUntilDisposed({ features: { checksums: false } });
-    await using probing = storeOn(noisy.server);
+    await using probing = storeOn(noisy.server, { idleMsMax: 20_000 });
     await noisy.server.control.addFault({ on: 'GetObject', times: 1, effect: { kind: 'corrupt' } });
     expect(await probing.probe()).toMatchObject({ writable: true, createIfAbsent: true });
     await noisy.server.control.addFault({ on: 'GetObject', effect: { kind: 'corrupt' } });
