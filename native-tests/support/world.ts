@@ -85,6 +85,8 @@ export class Machine {
   readonly store: string;
   readonly env: Record<string, string>;
   readonly #user: User | undefined;
+  /** Put before the command line of the daemon: a program that becomes what follows it. */
+  startedBy: readonly string[] = [];
   #daemon: ChildProcess | undefined;
   #output = '';
   #cli = cli;
@@ -149,15 +151,13 @@ export class Machine {
 
   /** Mounts with a daemon in the foreground, so that the test owns its process; resolves when usable. */
   async mount(...flags: string[]): Promise<void> {
-    const daemon = spawn(
-      process.execPath,
-      [this.#cli, 'mount', '--foreground', '--store', this.store, ...flags, this.mnt],
-      {
-        env: this.env,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        ...this.#identity(),
-      },
-    );
+    const command = [process.execPath, this.#cli, 'mount', '--foreground', '--store', this.store, ...flags];
+    const [program = process.execPath, ...args] = [...this.startedBy, ...command, this.mnt];
+    const daemon = spawn(program, args, {
+      env: this.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...this.#identity(),
+    });
     this.#daemon = daemon;
     this.#output = '';
     daemon.stdout.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
