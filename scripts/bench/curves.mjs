@@ -22,7 +22,7 @@ const fileLines = [
   { name: 'walkAgain', title: 'ls -lR of all, again', unit: 's' },
   { name: 'commitOne', drawn: true, title: 'commit of one changed file', unit: 's' },
   { name: 'rename', title: 'rename of the directory of all', unit: 'ms' },
-  { name: 'commitRename', drawn: true, title: 'its commit', unit: 's' },
+  { name: 'commitRename', drawn: true, title: 'commit of that', unit: 's' },
   { name: 'memory', title: 'resident memory, most', unit: 'MiB' },
 ];
 
