@@ -1,4 +1,4 @@
-import { Driver, type DriverOptions, type RequestFailure } from '../../src/fuse/driver.js';
+import { Driver, type DriverOptions, type RequestFailure, type Wire } from '../../src/fuse/driver.js';
 import { RequestMemory } from '../../src/fuse/protocol/request.js';
 import type { Attributes, FileSystem, NodeEntry } from '../../src/vfs/file-system.js';
 import { requests } from './protocol-bytes.js';
@@ -51,8 +51,8 @@ export class Recorder {
   /** What the kernel was told. */
   readonly told: string[] = [];
 
-  /** `options` false: not initialised. */
-  constructor(answers: Answers = {}, options: Partial<DriverOptions> | false = {}) {
+  /** `options` false: not initialised. `more`: what else the wire can do. */
+  constructor(answers: Answers = {}, options: Partial<DriverOptions> | false = {}, more: Partial<Wire> = {}) {
     this.driver = new Driver(this.#fileSystem(answers), {
       init: initOptions,
       isToldToEnd: () => undefined, // there is no such thread
@@ -64,6 +64,7 @@ export class Recorder {
         reply: (bytes) => this.#send(this.driver.replyMemory.subarray(0, bytes)),
         replyWith: (bytes, payload) =>
           this.#send(Buffer.concat([this.driver.replyMemory.subarray(0, bytes), payload])),
+        ...more,
       },
       {
         invalidateEntry: (parent, name) => this.told.push(`entry ${parent} ${name}`),
