@@ -4,8 +4,10 @@ import type { Environment } from '../config/directories.js';
 import type { Config } from '../config/options.js';
 import { prepareMountPoint } from '../fuse/mount-point.js';
 import type { MountedFileSystem } from '../fuse/mounted-file-system.js';
-import { createApiServer } from '../http/server.js';
+import { Operations } from '../http/operations.js';
+import { ApiSocket } from '../http/socket.js';
 import type { RootLogger } from '../log/logger.js';
+import { limits } from '../model/limits.js';
 import { memoryShares } from '../model/memory-shares.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { programVersion } from '../util/version.js';
@@ -94,18 +96,25 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
 
   const stop = deferred<string>();
   const control = new Control({ config, record, readOnly, log, onShutdown: () => stop.resolve('asked to') });
-  const api = closers.use(await createApiServer(control.services, programVersion));
-  await api.listen(state.socketPath);
+  const operations = new Operations();
+  const api = closers.use(
+    await ApiSocket.listen(state.socketPath, async () => {
+      const { createApiServer } = await import('../http/server.js');
+      return createApiServer(control.services, operations, programVersion);
+    }),
+  );
   const layers = closers.use(await openLayers({ config, workspace, state: state.path, log }));
   closers.defer(() => log.info({}, 'closing'));
   control.open(layers, { poll: !record.transient });
-  closers.defer(() => control.drain(api.operations, config.stopTimeout * 1000));
+  closers.defer(() => control.drain(operations, config.stopTimeout * 1000));
 
   if (mountPoint !== undefined)
     await mountAt(mountPoint, { config, readOnly, log, layers, control, state, closers, stop });
   if (!record.transient) {
     await register(options.env, record);
     registered = record;
+    const later = setTimeout(() => api.prepare(), limits.apiPrepareMs);
+    closers.defer(() => clearTimeout(later));
   }
   log.info({ store: config.store, mountPoint: mountPoint ?? null, state: state.path }, 'ready');
   return {

@@ -1,10 +1,9 @@
-import { chmod, rm } from 'node:fs/promises';
 import swagger from '@fastify/swagger';
 import { type FastifyError, fastify, type RouteOptions } from 'fastify';
 import { limits } from '../model/limits.js';
 import { errorBody, httpStatus } from './error-body.js';
 import { fromFastify } from './fastify-errors.js';
-import { Operations } from './operations.js';
+import type { Operations } from './operations.js';
 import type { ApiServices } from './ports.js';
 import { artifactRoutes } from './routes/artifacts.js';
 import { cacheRoutes } from './routes/cache.js';
@@ -12,16 +11,14 @@ import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
 import { versionRoutes } from './routes/versions.js';
 import { workspaceRoutes } from './routes/workspace.js';
+import type { RequestHandler } from './socket.js';
 import type { Server, TypeBoxProvider } from './typed-server.js';
 
-export interface ApiServer extends AsyncDisposable {
-  /** Serves on a Unix socket that only its owner may use. A socket file left by a dead daemon is replaced. */
-  listen(socketPath: string): Promise<void>;
+export interface ApiServer extends RequestHandler {
   /** The OpenAPI document. */
   document(): object;
   /** The routes alone, for tests without a socket. */
   readonly server: Server;
-  readonly operations: Operations;
 }
 
 /**
@@ -29,19 +26,15 @@ export interface ApiServer extends AsyncDisposable {
  */
 export async function createApiServer(
   services: ApiServices,
+  operations: Operations,
   version: string,
   onRoute?: (route: RouteOptions) => void,
 ): Promise<ApiServer> {
-  const operations = new Operations();
   const server: Server = fastify({
     logger: false,
     bodyLimit: limits.apiBodyBytesMax,
-    // A request of a stream (put - ART/path) may last for days; only its head has to come quickly.
-    requestTimeout: 0,
-    http: { headersTimeout: limits.apiHeadersMsMax, maxHeaderSize: limits.apiHeaderBytesMax },
     routerOptions: { maxParamLength: limits.apiHeaderBytesMax },
     exposeHeadRoutes: false,
-    forceCloseConnections: 'idle',
     return503OnClosing: true,
     // What is not in a schema is refused by name, and "12" stays text where text is wanted.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
@@ -88,29 +81,13 @@ export async function createApiServer(
   await server.ready();
   return {
     server,
-    operations,
     document: () => server.swagger(),
-    listen: (socketPath) => listen(server, socketPath),
+    handle: (request, response) => server.routing(request, response),
     [Symbol.asyncDispose]: async () => {
       operations.cancelAll();
-      // Answers under way are sent; who does not take them is not waited for.
-      const patience = setTimeout(() => server.server.closeAllConnections(), limits.apiCloseMsMax);
       await server.close();
-      clearTimeout(patience);
     },
   };
-}
-
-async function listen(server: Server, socketPath: string): Promise<void> {
-  await rm(socketPath, { force: true });
-  // Nobody may connect before the mode is set; the directory is private too, but may be the user's own choice.
-  const umask = process.umask(0o177);
-  try {
-    await server.listen({ path: socketPath });
-  } finally {
-    process.umask(umask);
-  }
-  await chmod(socketPath, 0o600);
 }
 
 function answerErrors(server: Server, { log }: ApiServices): void {

@@ -149,6 +149,7 @@ export const limits = {
   apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's
   apiHeadersMsMax: 10_000,
   apiCloseMsMax: 3_000,
+  apiPrepareMs: 1_000, // after the start, when programs that waited for the mount had their first turn
   apiListMax: 10_000, // items of one answer
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,

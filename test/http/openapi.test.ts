@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ControlClient } from '../../src/http/client.js';
+import { Operations } from '../../src/http/operations.js';
 import { createApiServer } from '../../src/http/server.js';
 import { startTestApp, type TestApp } from './support.js';
 
@@ -42,7 +43,7 @@ test('every route is in the document, with a summary, a tag, and answers', async
       throw new Error(`a route asked for ${String(name)} before it was called`);
     },
   });
-  const api = await createApiServer(services, '0', (route) => {
+  const api = await createApiServer(services, new Operations(), '0', (route) => {
     routes.push({ method: [route.method].flat()[0] ?? '', url: route.url, schema: route.schema });
   });
   const { paths } = api.document() as Document;

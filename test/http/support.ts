@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { type App, startApp } from '../../src/app/start.js';
 import { loadConfig } from '../../src/config/load.js';
 import { ControlClient } from '../../src/http/client.js';
+// Made ready for the first request, which would wait for it to be compiled.
+import '../../src/http/server.js';
 
 /** A real app on a file store in a directory of its own, and a client of it. */
 export interface TestApp extends AsyncDisposable {
