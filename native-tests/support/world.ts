@@ -72,8 +72,13 @@ export class World implements AsyncDisposable {
     return machine;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends all daemons. */
+  async stop(): Promise<void> {
     for (const machine of this.#machines) await machine.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
