@@ -87,7 +87,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
 }
 
 function countersOf(content: Content): Record<string, number> {
-  const { stagedBytes, disk, fetch } = content.statistics();
+  const { stagedBytes, disk, fetch, walks } = content.statistics();
   return {
     'content.stagedBytes': stagedBytes,
     'cache.memoryHitBytes': fetch.memoryHitBytes,
@@ -97,6 +97,8 @@ function countersOf(content: Content): Record<string, number> {
     'cache.badBlocks': disk.badBlocks,
     'cache.verifiedObjects': disk.verifiedObjects,
     'cache.writeErrors': disk.writeErrors,
+    'ahead.filesBytes': walks.aheadBytes,
+    'ahead.filesWastedBytes': walks.wastedBytes,
     'store.gets': fetch.gets,
     'store.getBytes': fetch.getBytes,
     'store.getsActive': fetch.active,

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Catalog, VersionInfo, VersionTree } from '../catalog/ports.js';
 import type { ContentReader, FileContent, FileReader, LocalObject, UploadResult } from '../content/ports.js';
+import type { WalkPlace } from '../content/walks.js';
 import { type Ino, joinPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
@@ -200,8 +201,8 @@ export class WorkspaceArtifact implements Artifact {
     return this.#parts.catalog.tree(this.id, version.tree);
   }
 
-  openVersionFile(content: FileContent): FileReader {
-    return this.#parts.reader.open(this.id, content);
+  openVersionFile(content: FileContent, place?: WalkPlace): FileReader {
+    return this.#parts.reader.open(this.id, content, place);
   }
 
   localObject(object: string, size: number): LocalObject {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { VersionInfo, VersionTree } from '../catalog/ports.js';
 import type { FileContent, FileReader, LocalObject } from '../content/ports.js';
+import type { WalkPlace } from '../content/walks.js';
 import type { Ino, Kind, Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { ChangeSummary, Input, Manifest } from '../workspace/records.js';
@@ -258,8 +259,8 @@ export interface Artifact {
   /** 'latest', 'v3', '3' or an alias. NotFound names what exists. */
   resolveVersion(name: string): VersionInfo;
   versionTree(version: VersionInfo): Promise<VersionTree>;
-  /** Reads a file of a version. */
-  openVersionFile(content: FileContent): FileReader;
+  /** Reads a file of a version. `place`: where it is in the version's tree, if those after it may be wanted, too. */
+  openVersionFile(content: FileContent, place?: WalkPlace): FileReader;
   /** One object with all bytes of a version's file, as a local file. */
   localObject(object: string, size: number): LocalObject;
   /** From null = empty; to 'stage' = the working view. In path order, at most `limit`. */

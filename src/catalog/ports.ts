@@ -59,6 +59,8 @@ export interface VersionTree {
   lookup(dir: string, name: string): MaybePromise<Entry | undefined>;
   /** Entries of one directory after `after` in name order, at most `limit`. Fewer than `limit` means the end. */
   list(dir: string, after: string | null, limit: number): MaybePromise<Entry[]>;
+  /** At most `limit` entries after `path` in tree order, of ranges that are loaded: fewer when it would have to wait. */
+  following(path: string, limit: number): readonly Entry[];
   /** Every entry below `dir` (all of it for ''), in tree order. */
   walk(dir: string): AsyncIterable<Entry>;
   /** The entries that `other` may not have like this, in tree order: all but those of ranges that both have. */

@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compareEntries, compareNames, type Entry } from '../model/entry.js';
+import { compareEntries, compareNames, type Entry, splitPath } from '../model/entry.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
 import type { TreeRef } from '../workspace/records.js';
 import type { Metarange, RangeRef } from '../workspace/trees.js';
@@ -58,6 +58,26 @@ export class CatalogTree implements VersionTree {
     return found;
   }
 
+  following(path: string, limit: number): readonly Entry[] {
+    const after = splitPath(path);
+    const found: Entry[] = [];
+    for (let at = this.#firstEndingAfter(after); found.length < limit; at++) {
+      const range = this.#ranges[at];
+      if (range === undefined) break;
+      if (!this.#store.has(range)) {
+        this.#store.prefetch(this.#artifactId, range);
+        break;
+      }
+      const from = compareEntries(range.first, after) > 0 ? null : after;
+      const rows = this.#read(at, range, (id) =>
+        this.#store.reader.scan(id, { from: '', to: null }, from, limit - found.length),
+      );
+      if (isPromise(rows)) break;
+      append(found, rows);
+    }
+    return found;
+  }
+
   async *walk(dir: string): AsyncGenerator<Entry, void> {
     if (dir === '') {
       yield* this.#walkInterval(everything);
@@ -86,13 +106,14 @@ export class CatalogTree implements VersionTree {
 
   async *#walkRange(at: number, range: RangeRef, interval: DirectoryInterval): AsyncGenerator<Entry, void> {
     let after: Entry | null = null;
+    const turn = new LoopTurn();
     for (;;) {
       const rows: Entry[] = await this.#read(at, range, (id) =>
         this.#store.reader.scan(id, interval, after, walkPageEntries),
       );
       yield* rows;
       // Rows of loaded ranges come without waiting, so a long walk would let nobody else have the event loop.
-      await nextTurn();
+      if (turn.isOver) await turn.next();
       if (rows.length < walkPageEntries) break;
       after = rows.at(-1) ?? null;
     }

@@ -1,6 +1,7 @@
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
 import {
   blockOf,
@@ -125,14 +126,17 @@ export class BlockFetcher {
     }
   }
 
-  /** Starts to fetch what of the range is not on this machine. Failures are left to the read that needs the bytes. */
-  ahead(blocks: ObjectBlocks, offset: number, length: number, getBytes: number): void {
+  /**
+   * Starts to fetch what of the range is not on this machine. Failures are left to the read that needs the bytes. `blocks`
+   * must be in use until it has returned or resolved.
+   */
+  ahead(blocks: ObjectBlocks, offset: number, length: number, getBytes: number): MaybePromise<void> {
     const start = () => {
       const end = Math.min(offset + length, blocks.end);
       if (end > offset) void this.#want(blocks, offset, end, getBytes, false);
     };
-    if (blocks.disk !== null && !blocks.disk.dead) start();
-    else this.#diskOf(blocks).then(start, () => {});
+    if (blocks.disk !== null && !blocks.disk.dead) return start();
+    return this.#diskOf(blocks).then(start, () => {});
   }
 
   /** What the disk cache has of the object: the same for all while somebody uses `blocks`. */

@@ -8,12 +8,14 @@ import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
 import type { ContentReader, FileContent, FileReader, LocalObject, LocalRange } from './ports.js';
 import { type ReadAheadBudget, Stream } from './read-ahead.js';
 import type { StagingFiles } from './staging.js';
+import type { WalkPlace, Walks } from './walks.js';
 
 export interface BlockReaderParts {
   readonly memory: MemoryCache;
   readonly fetcher: BlockFetcher;
   readonly staging: StagingFiles;
   readonly readAhead: ReadAheadBudget;
+  readonly walks: Walks;
   readonly localObjects: LocalObjects;
   /** Full key of an object that an extent names. */
   readonly objectKey: (artifactId: string, object: string) => string;
@@ -28,8 +30,8 @@ export class BlockReader implements ContentReader {
     this.#parts = parts;
   }
 
-  open(artifactId: string, content: FileContent): FileReader {
-    return new BlockFileReader(this.#parts, artifactId, content);
+  open(artifactId: string, content: FileContent, place?: WalkPlace): FileReader {
+    return new BlockFileReader(this.#parts, artifactId, content, place);
   }
 
   local(artifactId: string, object: string, size: number): LocalObject {
@@ -49,11 +51,19 @@ class BlockFileReader implements FileReader {
   /** The one used last comes last. */
   #streams: Stream[] = [];
   #closed = false;
+  /** Until the first read. */
+  #place: WalkPlace | undefined;
 
-  constructor(parts: BlockReaderParts, artifactId: string, content: FileContent) {
+  constructor(
+    parts: BlockReaderParts,
+    artifactId: string,
+    content: FileContent,
+    place: WalkPlace | undefined,
+  ) {
     this.#parts = parts;
     this.#artifactId = artifactId;
     this.#content = content;
+    this.#place = place;
   }
 
   read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Buffer> {
@@ -68,6 +78,7 @@ class BlockFileReader implements FileReader {
         ? this.#readPiece(only, signal)
         : this.#assemble(pieces, offset, end, signal);
     this.#follow(offset, end, size);
+    if (this.#place !== undefined) this.#begin(this.#place, size, answer instanceof Promise);
     return answer instanceof Promise && signal !== undefined ? abortable(answer, signal) : answer;
   }
 
@@ -84,7 +95,9 @@ class BlockFileReader implements FileReader {
         ? this.#parts.staging.local(source.file, source.offset, only.length)
         : this.#parts.fetcher.local(this.#blocks(source.object), source.offset, only.length);
     // What comes after it may have to be fetched.
-    if (range !== undefined) this.#follow(offset, end, size);
+    if (range === undefined) return undefined;
+    this.#follow(offset, end, size);
+    if (this.#place !== undefined) this.#begin(this.#place, size, false);
     return range;
   }
 
@@ -104,6 +117,12 @@ class BlockFileReader implements FileReader {
     if (cached !== undefined) return cached;
     this.#learn(blocks, piece, source);
     return this.#parts.fetcher.read(blocks, source.offset, length, signal);
+  }
+
+  /** After what is read itself was asked for: others come behind it. */
+  #begin(place: WalkPlace, size: number, isCold: boolean): void {
+    this.#place = undefined;
+    this.#parts.walks.began(this.#artifactId, place, size, isCold);
   }
 
   /** Several pieces, or holes: all parts start before any is waited for. */
@@ -157,7 +176,7 @@ class BlockFileReader implements FileReader {
       if (source.type !== 'object') continue;
       const blocks = this.#blocks(source.object);
       blocks.noteEnd(source.offset + count);
-      this.#parts.fetcher.ahead(blocks, source.offset, count, getBytes);
+      void this.#parts.fetcher.ahead(blocks, source.offset, count, getBytes);
     }
   }
 

@@ -16,6 +16,7 @@ import { ReadAheadBudget } from './read-ahead.js';
 import { StagingFiles } from './staging.js';
 import type { ContentKeys } from './stream-uploads.js';
 import { ContentUploader } from './uploader.js';
+import { type WalkStatistics, Walks } from './walks.js';
 
 export interface ContentOptions {
   readonly store: ObjectStore;
@@ -38,6 +39,7 @@ interface ContentStatistics {
   readonly diskBytesMax: number;
   readonly disk: DiskCacheStatistics;
   readonly fetch: FetchStatistics;
+  readonly walks: WalkStatistics;
 }
 
 export interface Content extends AsyncDisposable {
@@ -59,10 +61,19 @@ export function createContent(options: ContentOptions): Content {
   const pins = new CachePins(join(stateDirectory, 'pins.json'), holds);
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds);
   const fetcher = new BlockFetcher(store, memory, disk, shares.fetches);
-  const readAhead = new ReadAheadBudget(shares.blocks / 2);
+  const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4);
   const localObjects = new LocalObjects(disk, store);
   const { objectKey } = keys;
-  const reader = new BlockReader({ memory, fetcher, staging: files, readAhead, localObjects, objectKey });
+  const walks = new Walks({ fetcher, memory, readAhead, objectKey });
+  const reader = new BlockReader({
+    memory,
+    fetcher,
+    staging: files,
+    readAhead,
+    walks,
+    localObjects,
+    objectKey,
+  });
   const uploader = new ContentUploader({
     store,
     keys,
@@ -88,6 +99,7 @@ export function createContent(options: ContentOptions): Content {
       diskBytesMax: budget.bytesMax,
       disk: disk.statistics(),
       fetch: fetcher.statistics(),
+      walks: walks.statistics(),
     }),
     async [Symbol.asyncDispose]() {
       await uploader[Symbol.asyncDispose]();

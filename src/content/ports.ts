@@ -1,15 +1,16 @@
 import type { Extent } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { MapExtent } from './extent-map.js';
+import type { WalkPlace } from './walks.js';
 
 /** Reads bytes of published objects through memory cache, disk cache and store. One per daemon. */
 export interface ContentReader {
   /**
    * A reader for one open file: it keeps the read-ahead state of its streams. `pieces` is asked at each read, so a
    * staged file may change under it. Returns fewer bytes only at the end of the file. The buffer may be shared
-   * with the cache: the caller must not write to it.
+   * with the cache: the caller must not write to it. Where `place` is given, files that follow it may be fetched ahead.
    */
-  open(artifactId: string, content: FileContent): FileReader;
+  open(artifactId: string, content: FileContent, place?: WalkPlace): FileReader;
   /** `object` as an extent names it, as a local file if it has exactly `size` bytes. */
   local(artifactId: string, object: string, size: number): LocalObject;
 }

@@ -1,5 +1,13 @@
 import { limits } from '../model/limits.js';
 
+/** Who fetches ahead: a stream in a file, or a walk over files. */
+export interface AheadHolder {
+  /** Set by the budget. */
+  usedAt: number;
+  /** Gives back all that it holds of the budget. */
+  settle(budget: ReadAheadBudget): void;
+}
+
 /**
  * How much all streams of the daemon together may have fetched and not read yet: a part of the memory cache, so that
  * what was fetched ahead is still there when it is read.
@@ -7,7 +15,7 @@ import { limits } from '../model/limits.js';
 export class ReadAheadBudget {
   readonly bytesMax: number;
   /** In order of use: the first was read longest ago. */
-  readonly #streams = new Set<Stream>();
+  readonly #streams = new Set<AheadHolder>();
   #bytes = 0;
   #reads = 0;
 
@@ -20,14 +28,14 @@ export class ReadAheadBudget {
     return this.#bytes;
   }
 
-  used(stream: Stream): void {
+  used(stream: AheadHolder): void {
     this.#streams.delete(stream);
     this.#streams.add(stream);
     stream.usedAt = ++this.#reads;
   }
 
   /** False: not now. A stream nobody read for a while gives up what it has not used. */
-  take(stream: Stream, bytes: number): boolean {
+  take(stream: AheadHolder, bytes: number): boolean {
     for (const other of this.#streams) {
       if (this.#bytes + bytes <= this.bytesMax) break;
       if (other === stream || this.#reads - other.usedAt < limits.readStreamIdleReads) return false;
@@ -42,14 +50,14 @@ export class ReadAheadBudget {
     this.#bytes -= bytes;
   }
 
-  forget(stream: Stream): void {
+  forget(stream: AheadHolder): void {
     this.#streams.delete(stream);
     stream.settle(this);
   }
 }
 
 /** One sequential reader inside an open file: where it is, and how far ahead of it bytes were asked for. */
-export class Stream {
+export class Stream implements AheadHolder {
   /** Where the next read is expected. */
   next: number;
   usedAt = 0;

@@ -13,6 +13,7 @@ import { MemoryCache } from '../../src/content/object-blocks.js';
 import type { FileContent, JournaledPart, JournaledUpload, UploadJournal } from '../../src/content/ports.js';
 import { ReadAheadBudget } from '../../src/content/read-ahead.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { Walks } from '../../src/content/walks.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { Body, ByteRange, CallOptions, PartInfo, PutResult } from '../../src/store/object-store.js';
@@ -130,7 +131,8 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const fetcher = new BlockFetcher(store, memory, disk, 64 << 20);
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
   const localObjects = new LocalObjects(disk, store);
-  const reader = new BlockReader({ memory, fetcher, staging, readAhead, localObjects, objectKey });
+  const walks = new Walks({ fetcher, memory, readAhead, objectKey });
+  const reader = new BlockReader({ memory, fetcher, staging, readAhead, walks, localObjects, objectKey });
   return {
     budget,
     staging,
@@ -138,6 +140,7 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
     disk,
     fetcher,
     readAhead,
+    walks,
     localObjects,
     reader,
     async [Symbol.asyncDispose]() {

@@ -56,7 +56,9 @@ export class ContentOps {
       size: () => node.size,
       pieces: (offset, length) => node.map.pieces(offset, length),
     };
-    const reader = core.reader.open(core.stage.artifactId, content);
+    const place =
+      core.base === null || node.base === null ? undefined : { order: core.base, path: node.base };
+    const reader = core.reader.open(core.stage.artifactId, content, place);
     node.readers++;
     core.retain(node);
     let closed = false;

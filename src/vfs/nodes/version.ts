@@ -193,7 +193,10 @@ class VersionHandle implements FileHandle {
   }
 
   #open(): FileReader {
-    this.#reader ??= this.#owner.artifact.openVersionFile(entryContent(this.#entry));
+    this.#reader ??= this.#owner.artifact.openVersionFile(entryContent(this.#entry), {
+      order: this.#owner.tree,
+      path: entryPath(this.#entry),
+    });
     return this.#reader;
   }
 }
