@@ -236,3 +236,25 @@ test('names that others make, rename and remove are seen after a refresh, and li
   expect(await second.artifacts.find('renamed')).toBe(known);
   await close();
 });
+
+// Found by the soak: the sealed rows tell one path of a file, and a further name was taken for somebody else's.
+test('regression: a further name of a file may change while the commit that made it is put on top of others', async () => {
+  const { store, one, two, close } = await pair();
+  await two.put('y', 'y by two');
+  await two.commit();
+  for (const name of ['first', 'second', 'third']) {
+    if (name === 'first') await one.write(name, 'linked');
+    else await one.link('first', name);
+  }
+  await one.link('x', 'x again');
+  const release = store.hold();
+  const committing = one.commit();
+  await store.waiting();
+  for (const name of ['first', 'third', 'x again']) await one.unlink(name);
+  release();
+  expect((await committing).rebased).toBe(true);
+  await one.commit();
+  expect(await one.names()).toEqual(['d', 'second', 'x', 'y']);
+  expect((await one.get('second')).nlink).toBe(1);
+  await close();
+});

@@ -25,6 +25,8 @@ export async function lateConflicts(core: TreeCore, next: VersionTree, places: P
     if (sealedPaths.has(path)) continue;
     const before = was === null ? undefined : await at(core.base, was);
     const after = await at(next, path);
+    // So is a further name of a file of the commit, of which the sealed rows tell one path.
+    if (after !== undefined && after.kind !== 'dir' && places.row(after.ino) !== undefined) continue;
     if (!isUnchanged(before, after)) conflicts.add(path);
   }
   return [...conflicts].sort();
