@@ -46,7 +46,7 @@ export async function readAll(file: FileHandle, length: number, position: number
 }
 
 /** What is there now, as something that must stay. */
-export async function see(path: string): Promise<Frozen> {
+async function see(path: string): Promise<Frozen> {
   const stat = await lstat(path);
   if (stat.isDirectory()) return { kind: 'directory' };
   if (stat.isSymbolicLink()) return { kind: 'link', target: await readlink(path) };

@@ -7,7 +7,7 @@ const everyMs = 3_000;
 /** Of a daemon's life that counts as warming up. */
 const warmUpShare = 0.25;
 
-export interface Stats {
+interface Stats {
   readonly memory: {
     readonly residentBytes: number;
     readonly heapBytes: number;
@@ -101,7 +101,7 @@ function slopePerHour(samples: readonly Sample[], of: (sample: Sample) => number
   return below === 0 ? 0 : (above / below) * 3600;
 }
 
-export function descriptorsOf(pid: number): string[] {
+function descriptorsOf(pid: number): string[] {
   const directory = `/proc/${pid}/fd`;
   return readdirSync(directory).flatMap((name) => {
     try {

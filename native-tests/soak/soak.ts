@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../src/model/limits.js';
 import { testServer } from '../support/s3.js';
 import { World } from '../support/world.js';
 import { Mismatch } from './compare.js';
@@ -30,6 +31,8 @@ const afterEventMs = [2_000, 9_000] as const;
 /** In a run of this many seconds after the warm-up, memory that grows faster is a leak. */
 const judgedSecondsMin = 500;
 const residentPerHourMax = 120 << 20;
+/** What is kept open on purpose, and as many more. */
+const descriptorsMax = 2 * (limits.stagingOpenFilesMax + limits.cacheOpenFilesMax);
 
 const events = {
   commit: 10,
@@ -281,8 +284,8 @@ export class Soak implements AsyncDisposable {
     if (growth.seconds > judgedSecondsMin && growth.residentPerHour > residentPerHourMax) {
       this.#failures.push(`machine ${side.top}: memory grows: ${text}`);
     }
-    if (growth.descriptorsLast > growth.descriptorsFirst + 100) {
-      this.#failures.push(`machine ${side.top}: descriptors grow: ${text}`);
+    if (growth.descriptorsLast > descriptorsMax) {
+      this.#failures.push(`machine ${side.top}: too many open files: ${text}`);
     }
     return text;
   }
