@@ -15,6 +15,8 @@ export class DiskBudget {
   readonly #cacheLimitBytes: number;
   #staged = 0;
   #cached = 0;
+  /** Of files that the cache has removed and that somebody still reads. */
+  #left = 0;
   /** Of removals that the file system has not finished: not counted above any more, not free yet. */
   #leavingBytes = 0;
   readonly #leaving = new Set<Promise<void>>();
@@ -39,7 +41,8 @@ export class DiskBudget {
   /** What the cache may hold once all is removed that is being removed. */
   get cacheBytesMax(): number {
     const onDisk = this.#cached + this.#leavingBytes + this.#spareBytes;
-    return Math.max(0, Math.min(this.bytesMax - this.#staged, this.#cacheLimitBytes, onDisk));
+    const mine = Math.min(this.bytesMax - this.#staged, this.#cacheLimitBytes) - this.#left;
+    return Math.max(0, Math.min(mine, onDisk));
   }
 
   /** True when `reclaim` can free something. */
@@ -111,6 +114,12 @@ export class DiskBudget {
 
   addCached(bytes: number): void {
     this.#cached += bytes;
+    this.#changed(bytes);
+  }
+
+  /** `bytes` are on the disk though the cache has removed them; negative when they are gone at last. */
+  addLeft(bytes: number): void {
+    this.#left += bytes;
     this.#changed(bytes);
   }
 

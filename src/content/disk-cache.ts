@@ -33,6 +33,10 @@ export interface DiskObject {
   dead: boolean;
   /** INVARIANT: all blocks up to the object's size are here, and had their checksums since this daemon started. */
   verified: boolean;
+  /** Who reads the data file past us. */
+  readers: number;
+  /** Taken by the data file after it was removed, as long as it has readers. */
+  leftBytes: number;
 }
 
 /** An object whose bytes a local file has. */
@@ -158,7 +162,7 @@ export class DiskCache implements AsyncDisposable {
     // Somebody else may have opened it meanwhile; there must be one table per object.
     const entry = this.#entries.get(name);
     if (entry?.object) return entry.object;
-    const object: DiskObject = { key, name, table: table ?? new BlockTable(), dead: false, verified: false };
+    const object = newObject(key, name, table ?? new BlockTable());
     if (table === null) return object;
     if (entry !== undefined) entry.object = object;
     else this.#entries.set(name, { bytes: this.#added(table.bytes), object });
@@ -223,6 +227,19 @@ export class DiskCache implements AsyncDisposable {
     } catch {
       return undefined; // somebody removed it; the next read finds out
     }
+  }
+
+  /** Counts the room of the object's data file as taken, also after an eviction, until what is answered is called. */
+  holdData(key: string): () => void {
+    const object = this.opened(key);
+    if (object === undefined) return () => {};
+    object.readers++;
+    return () => {
+      object.readers--;
+      if (object.readers > 0 || object.leftBytes === 0) return;
+      this.#budget.addLeft(-object.leftBytes);
+      object.leftBytes = 0;
+    };
   }
 
   /** [offset, offset + length) for who reads and verifies it himself; undefined: not all of it is here. */
@@ -324,7 +341,7 @@ export class DiskCache implements AsyncDisposable {
     this.#retire(name);
     renameSync(path, join(this.#directory, `${name}.data`));
     const table = BlockTable.whole(size, checks);
-    const object: DiskObject = { key, name, table, dead: false, verified: false };
+    const object = newObject(key, name, table);
     this.#entries.set(name, { bytes: this.#added(size), object });
     const index = Buffer.concat([encodeHeader(key, size), table.encode(0, Math.ceil(size / blockBytes))]);
     const done = writeFile(join(this.#directory, `${name}.idx`), index, { mode: 0o600 });
@@ -426,8 +443,9 @@ export class DiskCache implements AsyncDisposable {
     const max = this.#budget.cacheBytesMax;
     for (const [name, entry] of this.#entries) {
       if (this.#budget.cachedBytes + bytes <= max) return true;
-      // What is only about to be written gives no room.
-      if (name !== keep && entry.bytes > 0 && !this.#holds.has(name)) this.#evict(name);
+      // What is only about to be written gives no room, nor does what somebody has open.
+      if (name === keep || entry.bytes === 0 || isRead(entry)) continue;
+      if (!this.#holds.has(name)) this.#evict(name);
     }
     return this.#budget.cachedBytes + bytes <= max;
   }
@@ -438,7 +456,7 @@ export class DiskCache implements AsyncDisposable {
     for (const held of [false, true]) {
       for (const [name, entry] of this.#entries) {
         if (freed >= bytes) return;
-        if (this.#holds.has(name) !== held) continue;
+        if (this.#holds.has(name) !== held || isRead(entry)) continue;
         freed += entry.bytes;
         this.#evict(name);
       }
@@ -467,6 +485,10 @@ export class DiskCache implements AsyncDisposable {
     this.#files.drop(`${name}.data`);
     this.#files.drop(`${name}.idx`);
     this.#added(-entry.bytes);
+    if (entry.object !== null && isRead(entry)) {
+      entry.object.leftBytes = entry.bytes;
+      this.#budget.addLeft(entry.bytes);
+    }
     return entry.bytes;
   }
 
@@ -500,5 +522,18 @@ export class DiskCache implements AsyncDisposable {
     this.#work.add(tracked);
   }
 }
+
+/** Somebody has the data file open past us: removing it would free nothing. */
+const isRead = (entry: Entry): boolean => entry.object !== null && entry.object.readers > 0;
+
+const newObject = (key: string, name: string, table: BlockTable): DiskObject => ({
+  key,
+  name,
+  table,
+  dead: false,
+  verified: false,
+  readers: 0,
+  leftBytes: 0,
+});
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

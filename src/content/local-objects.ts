@@ -18,7 +18,11 @@ export class LocalObjects {
   }
 
   of(key: string, size: number): LocalObject {
-    return { open: () => this.#open(key, size), verify: () => this.#verify(key, size) };
+    return {
+      open: () => this.#open(key, size),
+      hold: () => this.#disk.holdData(key),
+      verify: () => this.#verify(key, size),
+    };
   }
 
   /** Resolves when nothing is being verified. */

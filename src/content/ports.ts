@@ -23,6 +23,11 @@ export interface LocalObject {
    */
   open(): number | undefined;
   /**
+   * Right after `open`: somebody reads the file also when the descriptor is closed, until what is answered is called. Its room
+   * counts as taken until then, though the cache may have removed it.
+   */
+  hold(): () => void;
+  /**
    * Reads and verifies the file in the background, if all of the object is in the disk cache, so that `open` may find it later. What
    * is not as it was stored is dropped, and fetched again by who reads it. Failures are nobody's.
    */

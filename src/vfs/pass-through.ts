@@ -3,6 +3,13 @@ import type { LocalObject } from '../content/ports.js';
 import type { KernelLocalFiles } from './file-system.js';
 import type { KernelNotices } from './kernel-notices.js';
 
+interface Registered {
+  readonly kernel: KernelLocalFiles;
+  readonly id: number;
+  /** The kernel reads the local file no more. */
+  readonly release: () => void;
+}
+
 /**
  * Who reads the open handles of one file that never changes: we do, for the kernel's page cache, or the kernel by itself,
  * from a local file. It refuses a mixture, so the first handle decides for all that are open at the same time.
@@ -16,7 +23,7 @@ export class PassThrough {
   #handles = 0;
   #readBytes = 0;
   /** The kernel's word for the local file. Held while handles are open, and let go of with the last. */
-  #registered: { readonly kernel: KernelLocalFiles; readonly id: number } | undefined;
+  #registered: Registered | undefined;
 
   constructor(notices: KernelNotices, object: LocalObject, size: number) {
     this.#notices = notices;
@@ -40,11 +47,14 @@ export class PassThrough {
     this.#handles--;
     if (this.#handles > 0) return;
     if (this.#registered === undefined) this.#verify();
-    else this.#registered.kernel.close(this.#registered.id);
+    else {
+      this.#registered.kernel.close(this.#registered.id);
+      this.#registered.release();
+    }
     this.#registered = undefined;
   }
 
-  #register(): { kernel: KernelLocalFiles; id: number } | undefined {
+  #register(): Registered | undefined {
     const kernel = this.#notices.localFiles;
     if (kernel === undefined) return undefined;
     const descriptor = this.#object.open();
@@ -54,7 +64,7 @@ export class PassThrough {
     }
     const id = kernel.open(descriptor);
     closeSync(descriptor);
-    return id === undefined ? undefined : { kernel, id };
+    return id === undefined ? undefined : { kernel, id, release: this.#object.hold() };
   }
 
   /** Reading all of a file once more pays when most of it is read, and not for who looks at its beginning. */

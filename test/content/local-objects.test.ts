@@ -130,3 +130,27 @@ test('an evicted file is read on by who has it open, and opened by nobody else',
   expect(readFileSync(descriptor).equals(bytes)).toBe(true);
   closeSync(descriptor);
 });
+
+test('a file that somebody reads past us is not evicted for room, and counts until it is let go of', async () => {
+  const { store, bytes } = await storeWithObject();
+  await using side = readingSide(directory(), store, { diskBytes: 4 * MiB });
+  await cache(side);
+  const local = await verified(side);
+  const descriptor = local.open();
+  if (descriptor === undefined) throw new Error('not opened');
+  const release = local.hold();
+  const before = side.budget.cachedBytes;
+  side.disk.keep('a/other/object', noise(2 * limits.getBytesMin, 2));
+  await side.disk.settled();
+  expect(side.budget.cachedBytes).toBe(before);
+  // Removed all the same, when somebody asks for it: its room is not free before it is closed.
+  await side.disk.evict(null);
+  expect([side.budget.cachedBytes, side.budget.cacheBytesMax < 4 * MiB - size + 1]).toEqual([0, true]);
+  expect(readFileSync(descriptor).equals(bytes)).toBe(true);
+  closeSync(descriptor);
+  release();
+  expect(side.budget.cacheBytesMax).toBe(4 * MiB);
+  side.disk.keep('a/other/object', noise(2 * limits.getBytesMin, 2));
+  await side.disk.settled();
+  expect(side.budget.cachedBytes).toBe(2 * limits.getBytesMin);
+});
