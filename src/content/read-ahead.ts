@@ -80,14 +80,14 @@ export class Stream implements AheadHolder {
 
   /**
    * The read of [offset, end) belongs to this stream: answers the ranges to fetch ahead, nearest first. The window
-   * doubles with every read that moves on, but stays in proportion to what was read: a long read soon has many GETs
+   * grows fourfold with every read that moves on, but stays in proportion to what was read: a long read soon has many GETs
    * under way, and a short one wastes little.
    */
   advance(offset: number, end: number, fileSize: number, budget: ReadAheadBudget): [number, number][] {
     budget.used(this);
     if (end <= this.next) return [];
     this.#readBytes += end - Math.max(offset, this.next);
-    const wanted = Math.min(this.#window * 2, this.#readBytes * 4);
+    const wanted = Math.min(this.#window * 4, this.#readBytes * 4);
     this.#window = Math.min(Math.max(wanted, limits.readWindowBytesMin), limits.readWindowBytesMax);
     this.next = end;
     const passed = this.#taken - Math.min(this.#taken, Math.max(0, this.#frontier - end));

@@ -32,14 +32,14 @@ export const limits = {
   checkBytes: 32 << 10, // of a cached block, under one checksum: the least that is read of it
   // reading
   getBytesMax: 8 << 20, // one ranged GET
-  getBytesMin: 1 << 20, // a large window is not cut finer than this
+  getBytesMin: 768 << 10, // a large window is not cut finer than this: 20 ms away, at 90 MB/s each, 21 MiB in such pieces are 760 MB/s
   readWindowBytesMin: 1 << 20,
   readWindowBytesMax: 32 << 20,
-  readWindowGets: 16, // a full window is on its way in so many GETs at a time
+  readWindowGets: 44, // a window is cut into so many GETs
   readStreamIdleReads: 256, // reads of others after which a stream no longer holds read-ahead
   readStreamsMax: 4, // sequential readers told apart in one open file
   readJumpBytesMax: 1 << 20, // requests of one stream may overtake each other by this much
-  fetchesMax: 24, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
+  fetchesMax: 32, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
   walksMax: 8, // readers of files in turn, told apart in one version
   walkStepsMin: 2, // so many followed the first before any is fetched ahead,
   walkNearFiles: 16, // each at most so many files after the one before
@@ -91,7 +91,7 @@ export const limits = {
   hedgeCreditMax: 6, // this many at once, when there were none for long
   storeRetryDelayMsMin: 50,
   storeRetryDelayMsMax: 5_000,
-  storeRequestsMax: 32,
+  storeRequestsMax: 48,
   storeConnectMsMax: 5_000,
   storeIdleMsMax: 30_000,
   storeKeyBytesMax: 900,
@@ -112,7 +112,6 @@ export const limits = {
   catalogCacheBytesMax: 32 << 20,
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
-  catalogTurnMsMax: 8, // of the event loop, before other work gets its turn
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
