@@ -45,7 +45,7 @@ export class FileRange implements LocalRange {
 }
 
 /** Bytes at this offset of the file are not what their checksum says. */
-export interface Damage {
+interface Damage {
   readonly damagedAt: number;
 }
 
