@@ -2,19 +2,8 @@ import { type Entry, type Extent, entryPath } from '../model/entry.js';
 import { limits } from '../model/limits.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { MemoryCache } from './object-blocks.js';
+import type { FileOrder, WalkPlace } from './ports.js';
 import type { AheadHolder, ReadAheadBudget } from './read-ahead.js';
-
-/** Files in an order in which programs read many of them: that of a version's tree. */
-export interface FileOrder {
-  /** What comes after `path`, directories included, as far as it is known without waiting. */
-  following(path: string, limit: number): readonly Entry[];
-}
-
-/** One file among others. */
-export interface WalkPlace {
-  readonly order: FileOrder;
-  readonly path: string;
-}
 
 export interface WalkParts {
   readonly fetcher: BlockFetcher;
@@ -94,6 +83,7 @@ class Walk implements AheadHolder {
   readonly #upcoming = new Map<string, Upcoming>();
   /** The last path that was looked at. */
   #frontier: string;
+  #last: Upcoming | null = null;
   #hasEnded = false;
   #steps = 0;
   #readBytes = 0;
@@ -134,7 +124,7 @@ class Walk implements AheadHolder {
     this.#readBytes += size;
     this.#pass(path);
     if (this.#steps < limits.walkStepsMin) return;
-    const wanted = Math.max(limits.blockBytes, this.#readBytes * 4);
+    const wanted = Math.max(limits.getBytesMin, this.#readBytes * 4);
     const window = Math.min(limits.readWindowBytesMax, wanted);
     // Not at each step: what follows each other in a pack is asked for in one piece.
     if (this.#aheadBytes * 2 <= window) this.#ahead(window);
@@ -174,8 +164,9 @@ class Walk implements AheadHolder {
     if (this.#hasEnded || this.#upcoming.size >= limits.walkFilesMax) return;
     const found = this.#order.following(this.#frontier, count);
     for (const entry of found) {
-      if (entry.kind === 'file' && entry.size > 0)
-        this.#upcoming.set(entryPath(entry), { entry, aheadBytes: 0 });
+      if (entry.kind !== 'file' || entry.size === 0) continue;
+      this.#last = { entry, aheadBytes: 0 };
+      this.#upcoming.set(entryPath(entry), this.#last);
     }
     const last = found.at(-1);
     if (last === undefined) this.#hasEnded = true;
@@ -188,19 +179,23 @@ class Walk implements AheadHolder {
     const spans: Span[] = [];
     const ends = new Map<string, number>();
     let isFull = false;
+    // What is looked up meanwhile is visited, too.
     for (const upcoming of this.#upcoming.values()) {
-      noteEnds(ends, upcoming.entry.extents ?? []);
-      if (isFull || upcoming.aheadBytes > 0) continue;
-      const bytes = Math.min(upcoming.entry.size, fileBytesMax);
-      isFull = this.#aheadBytes + bytes > window || !this.#parts.readAhead.take(this, bytes);
-      if (isFull) continue;
-      upcoming.aheadBytes = bytes;
-      this.#aheadBytes += bytes;
-      this.#counts.aheadBytes += bytes;
-      addSpans(spans, upcoming.entry.extents ?? [], bytes);
+      const { entry } = upcoming;
+      noteEnds(ends, entry.extents ?? []);
+      if (!isFull && upcoming.aheadBytes === 0) {
+        const bytes = Math.min(entry.size, fileBytesMax);
+        isFull = this.#aheadBytes + bytes > window || !this.#parts.readAhead.take(this, bytes);
+        if (!isFull) {
+          upcoming.aheadBytes = bytes;
+          this.#aheadBytes += bytes;
+          this.#counts.aheadBytes += bytes;
+          addSpans(spans, entry.extents ?? [], bytes);
+        }
+      }
+      if (!isFull && upcoming === this.#last) this.#look();
     }
     for (const span of spans) this.#fetch(span, ends.get(span.object) ?? span.end);
-    if (!isFull) this.#look();
   }
 
   /** `knownEnd`: the object is at least so long, so that the last block comes in its full length. */

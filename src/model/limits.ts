@@ -44,7 +44,7 @@ export const limits = {
   walkStepsMin: 2, // so many followed the first before any is fetched ahead,
   walkNearFiles: 16, // each at most so many files after the one before
   walkOvertakenMax: 64, // files that may still come when later ones were read
-  walkFilesAtOnce: 64, // looked up
+  walkFilesAtOnce: 128, // looked up
   walkFilesMax: 2_048, // known ahead of what is read
   packGets: 8, // a pack taken whole comes in about so many pieces
   packEntriesUntilWhole: 3, // so many files of a pack wanted: the rest will be, too

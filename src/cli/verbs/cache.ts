@@ -40,7 +40,7 @@ export const cache: Verb = {
       });
     }
     await using target = await openTarget(context, path);
-    if (path === undefined) return whole(context, target, all);
+    if (path === undefined) return await whole(context, target, all);
     const run = { show: ofPath, pin, unpin, evict }[action];
     await run(context, target);
     return 0;
