@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compareNames, type Entry } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
+import { LoopTurn } from '../util/loop-turn.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { Mutex, Semaphore } from '../util/semaphore.js';
 import { type Database, transaction } from '../util/sqlite.js';
@@ -21,7 +21,7 @@ export interface LoadedRange {
 
 /**
  * The ranges of trees in catalog.db, fetched when they are wanted. Reads of loaded ranges are synchronous; writing
- * and removing rows is cut into turns of `catalogTurnMsMax`, so that requests are answered in between.
+ * and removing rows is cut into turns, so that requests are answered in between.
  *
  * INVARIANT: `#loaded` holds exactly the rows of `ranges` whose sha256 is not null, and their entries and directories
  * are complete. All other rows belong to the load that runs, or are being removed.
@@ -151,9 +151,10 @@ export class RangeStore {
     const id = Number(this.#sql.insertRange.run(entries.length).lastInsertRowid);
     try {
       const cursor: WriteCursor = { next: 0, directory: 0 };
+      const turn = new LoopTurn();
       while (cursor.next < entries.length) {
-        this.#writeTurn(id, ref, entries, cursor);
-        await nextTurn();
+        this.#writeTurn(id, ref, entries, cursor, turn);
+        await turn.next();
         this.#checkOpen();
       }
       const used = ++this.#clock;
@@ -167,13 +168,18 @@ export class RangeStore {
   }
 
   /** Writes entries in one transaction until the time of a turn is used up. */
-  #writeTurn(id: number, ref: RangeRef, entries: readonly Entry[], cursor: WriteCursor): void {
-    const until = performance.now() + limits.catalogTurnMsMax;
+  #writeTurn(
+    id: number,
+    ref: RangeRef,
+    entries: readonly Entry[],
+    cursor: WriteCursor,
+    turn: LoopTurn,
+  ): void {
     const base = id * directoriesPerRange;
     transaction(this.#db, () => {
       for (; cursor.next < entries.length; cursor.next++) {
         const entry = entries[cursor.next];
-        if (entry === undefined || (cursor.next % 32 === 31 && performance.now() > until)) break;
+        if (entry === undefined || (cursor.next % 32 === 31 && turn.isOver)) break;
         this.#checkOrder(ref, entries[cursor.next - 1], entry);
         if (entries[cursor.next - 1]?.dir !== entry.dir) {
           this.#sql.insertDirectory.run(id, entry.dir, ++cursor.directory);
@@ -206,10 +212,11 @@ export class RangeStore {
 
   async #remove(id: number): Promise<void> {
     const first = id * directoriesPerRange;
+    const turn = new LoopTurn();
     while (!this.#closed) {
       const removed = this.#sql.removeEntries.run(first, first + directoriesPerRange - 1).changes;
       if (removed === 0) break;
-      await nextTurn();
+      if (turn.isOver) await turn.next();
     }
     if (this.#closed) return;
     transaction(this.#db, () => {
@@ -260,8 +267,6 @@ function prepare(db: Database) {
     insertDirectory: db.prepare<[number, string, number]>('INSERT INTO directories VALUES (?, ?, ?)'),
     removeDirectories: db.prepare<[number]>('DELETE FROM directories WHERE range = ?'),
     insertEntry: db.prepare<[number, string, string]>('INSERT INTO entries VALUES (?, ?, ?)'),
-    removeEntries: db.prepare<[number, number]>(
-      'DELETE FROM entries WHERE bucket BETWEEN ? AND ? LIMIT 2000',
-    ),
+    removeEntries: db.prepare<[number, number]>('DELETE FROM entries WHERE bucket BETWEEN ? AND ? LIMIT 500'),
   };
 }

@@ -80,12 +80,12 @@ export class LogAppender {
       if (records !== null) return records;
     }
     const intent = new TrackedIntent(journal, { commitId, artifactId, stageId, baseSeq });
-    intent.prepare();
+    await intent.prepare();
     crashPoint('append-prepared');
     try {
       return await this.#append(request, decide, intent, options);
     } catch (error) {
-      throw intent.failed(error);
+      throw await intent.failed(error);
     }
   }
 
@@ -116,7 +116,7 @@ export class LogAppender {
       const mine = records.findIndex(({ record }) => record.commitId === commitId);
       if (mine >= 0) return records.slice(0, mine + 1);
     } catch (error) {
-      throw tracked.failed(error);
+      throw await tracked.failed(error);
     }
     journal.remove(commitId);
     return null;
@@ -147,11 +147,11 @@ export class LogAppender {
       const prev = head?.hash ?? '';
       const bytes = encodeRecord({ seq, prev, commitId, host, user, time: this.#timeAfter(head) }, body);
       crashPoint('append-decided');
-      intent.enterSlot(seq, bytes);
+      await intent.enterSlot(seq, bytes);
       crashPoint('append-slot-saved');
       const found = await this.#settle(artifactId, seq, bytes, commitId, options);
       if (found !== null) return [...since, decodeRecord(recordName(artifactId, seq), found, seq, prev)];
-      intent.prepare();
+      await intent.prepare();
       since.push(...(await readLog(store, artifactId, seq - 1, prev, options)));
     }
   }
@@ -239,24 +239,24 @@ class TrackedIntent {
   }
 
   /** Nothing of ours is in the log, nor can it arrive there any more. */
-  prepare(): void {
+  prepare(): Promise<void> {
     const { commitId, artifactId, stageId, baseSeq } = this.#intent;
-    this.#save({ commitId, artifactId, stageId, baseSeq, state: 'prepared' });
+    return this.#save({ commitId, artifactId, stageId, baseSeq, state: 'prepared' });
   }
 
-  /** From when this returns, `body` may be in slot `seq`. */
-  enterSlot(seq: number, body: Buffer): void {
-    this.#save({ ...this.#intent, state: 'slot', seq, body: body.toString() });
+  /** From when this resolves, `body` may be in slot `seq`. */
+  enterSlot(seq: number, body: Buffer): Promise<void> {
+    return this.#save({ ...this.#intent, state: 'slot', seq, body: body.toString() });
   }
 
   /** The error to throw: a failure once it is sure that our record is not in the log, else `OutcomeUnknown`. */
-  failed(error: unknown): unknown {
+  async failed(error: unknown): Promise<unknown> {
     const { artifactId, commitId, state, seq } = this.#intent;
     if (state === 'prepared') {
       this.#journal.remove(commitId);
       return error;
     }
-    if (state === 'slot') this.#save({ ...this.#intent, state: 'unknown' });
+    if (state === 'slot') await this.#save({ ...this.#intent, state: 'unknown' });
     return new ArtifactError(
       'OutcomeUnknown',
       `it is not known whether log record ${seq} of artifact ${artifactId} was written; it is being resolved`,
@@ -265,8 +265,8 @@ class TrackedIntent {
     );
   }
 
-  #save(intent: Intent): void {
-    this.#journal.save(intent);
+  async #save(intent: Intent): Promise<void> {
+    await this.#journal.save(intent);
     this.#intent = intent;
   }
 }

@@ -207,7 +207,8 @@ class FreshNumbers {
       const { ino } = change.after;
       const prefix = moved.get(Math.floor(ino / inosPerPrefix));
       if (prefix === undefined) return change;
-      return { ...change, after: { ...change.after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
+      const { dir, name, before, after } = change;
+      return { dir, name, before, after: { ...after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
     });
   }
 

@@ -1,5 +1,6 @@
 import type { Entry } from '../model/entry.js';
 import type { CallOptions } from '../store/object-store.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Input, Manifest, RecordBody, StoredRecord, TreeRef } from './records.js';
 import type { PathChange } from './trees.js';
 
@@ -23,7 +24,11 @@ export interface Intent {
 }
 
 export interface IntentJournal {
-  save(intent: Intent): void;
+  /**
+   * It survives the daemon when this returns. When it resolves, an intent in `slot` or `unknown` survives a loss of power,
+   * too, with everything stored before.
+   */
+  save(intent: Intent): MaybePromise<void>;
   pending(artifactId?: string): Intent[];
   remove(commitId: string): void;
 }

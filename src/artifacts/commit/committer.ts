@@ -172,10 +172,10 @@ export class Committer {
     const plan = await CommitPlan.make({ s: sealed.s, inodes, dirents, base: core.base });
     const root = plan.root();
     const requests = await plan.requests();
-    if (requests.length === 0 && root === undefined && sealed.manifest === null && sealed.base !== null) {
-      const changes = await plan.changes(new Map());
-      if (changes.length === 0) return null;
-    }
+    // Without bytes to send they are what they will be.
+    const unsent = requests.length === 0 ? await plan.changes(new Map()) : null;
+    const isSame = unsent?.length === 0 && root === undefined && sealed.manifest === null;
+    if (isSame && sealed.base !== null) return null;
     this.#step('planned');
     let bytesUploaded = 0;
     const results = await core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
@@ -188,7 +188,7 @@ export class Committer {
     this.#step('uploaded');
     const uploads = new Map<Ino, UploadResult>();
     await new LoopTurn().each(results, (result) => void uploads.set(result.ino, result));
-    const changes = await plan.changes(uploads);
+    const changes = unsent ?? (await plan.changes(uploads));
     await this.#saveSealed(sealed, plan, uploads);
     this.#step('saved');
     return { changes, root, bytesUploaded, localFiles: plan.localFiles() };
@@ -196,6 +196,7 @@ export class Committer {
 
   async #saveSealed(sealed: Seal, plan: CommitPlan, uploads: ReadonlyMap<Ino, UploadResult>): Promise<void> {
     const { db } = this.#parts.tree.core;
+    await db.deleteSealed(sealed.s);
     const rows = plan.sealed(uploads)[Symbol.iterator]();
     const turn = new LoopTurn();
     for (let next = rows.next(); !next.done; await turn.next()) {

@@ -20,11 +20,8 @@ export interface StageView {
   readonly base: VersionTree | null;
 }
 
-/**
- * What the working view has in one place: a staged inode, or an entry of the base that is elsewhere there (the entry
- * itself); or nothing, where the base has `gone`.
- */
-type After = StagedInode | Entry | Gone;
+/** What the working view has in one place: a staged inode, an entry of the base that is elsewhere there, or nothing. */
+type After = StagedInode | Moved | Gone;
 
 interface StagedInode {
   /** Its first path if it has several. */
@@ -33,30 +30,39 @@ interface StagedInode {
   readonly map: ExtentMap | null;
 }
 
-class Gone {
-  readonly gone: Entry;
+/** An entry of the base that is not there any more. */
+class Gone implements PathChange {
+  readonly before: Entry;
+  readonly after = null;
 
-  constructor(gone: Entry) {
-    this.gone = gone;
+  constructor(before: Entry) {
+    this.before = before;
+  }
+
+  get dir(): string {
+    return this.before.dir;
+  }
+  get name(): string {
+    return this.before.name;
   }
 }
 
-/** An entry of the base under another path. The entry that is published is made when it is asked for: there may be many. */
+/** An entry of the base in another directory. What is published is made when it is asked for: there may be many. */
 class Moved implements PathChange {
   readonly dir: string;
-  readonly name: string;
-  readonly before: Entry | null;
-  readonly #entry: Entry;
+  readonly entry: Entry;
+  before: Entry | null = null;
 
-  constructor(dir: string, name: string, before: Entry | null, entry: Entry) {
+  constructor(dir: string, entry: Entry) {
     this.dir = dir;
-    this.name = name;
-    this.before = before;
-    this.#entry = entry;
+    this.entry = entry;
   }
 
+  get name(): string {
+    return this.entry.name;
+  }
   get after(): Entry {
-    return { ...this.#entry, dir: this.dir, name: this.name };
+    return { ...this.entry, dir: this.dir };
   }
 }
 
@@ -125,20 +131,34 @@ export class CommitPlan {
     return (await this.#turn.sorted(places, compareEntries)).map(({ request }) => request);
   }
 
-  /** The changes in tree order, once all bytes are in the store. */
+  /** The changes in tree order, once all bytes are in the store. Only once: what they are made of is let go. */
   async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<PathChange[]> {
     const changes: PathChange[] = [];
     for (const [path, after] of this.#after) {
-      if (path === '') continue;
-      const { dir, name } = splitPath(path);
-      const change =
-        after instanceof Gone
-          ? { dir, name, before: after.gone, after: null }
-          : changeTo(after, dir, name, (await this.#before(path)) ?? null, uploads);
+      const change = path === '' ? undefined : await this.#change(path, after, uploads);
       if (change !== undefined) changes.push(change);
       if (this.#turn.isOver) await this.#turn.next();
     }
+    this.#after.clear();
     return this.#turn.sorted(changes, compareEntries);
+  }
+
+  /** undefined: what is there is what was there. */
+  async #change(
+    path: string,
+    after: After,
+    uploads: ReadonlyMap<Ino, UploadResult>,
+  ): Promise<PathChange | undefined> {
+    if (after instanceof Gone) return after;
+    const before = (await this.#before(path)) ?? null;
+    if (after instanceof Moved) {
+      after.before = before;
+      return before !== null && isSameEntry(before, after.entry) ? undefined : after;
+    }
+    const { row, map } = after;
+    const { dir, name } = splitPath(path);
+    const entry = entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
+    return before !== null && isSameEntry(before, entry) ? undefined : { dir, name, before, after: entry };
   }
 
   /** The artifact's own directory, when it is not as in the base. */
@@ -229,7 +249,7 @@ export class CommitPlan {
       const entries: Entry[] = await base.list(from, after, listPage);
       for (const entry of entries) {
         if (hidden.has(entry.name)) continue;
-        this.#meetEntry(joinPath(path, entry.name), entry);
+        this.#meetEntry(path, entry);
         // Nothing is staged in a directory that is not staged itself.
         if (entry.kind === 'dir')
           await this.#walkBase(base, joinPath(from, entry.name), joinPath(path, entry.name));
@@ -241,16 +261,20 @@ export class CommitPlan {
   }
 
   async #walkBase(base: VersionTree, from: string, path: string): Promise<void> {
+    let last = { from, to: path };
     for await (const entry of base.walk(from)) {
-      this.#meetEntry(joinPath(path + entry.dir.slice(from.length), entry.name), entry);
+      // One text for all that are in one directory.
+      if (entry.dir !== last.from) last = { from: entry.dir, to: path + entry.dir.slice(from.length) };
+      this.#meetEntry(last.to, entry);
       if (this.#turn.isOver) await this.#turn.next();
     }
   }
 
-  #meetEntry(path: string, entry: Entry): void {
+  #meetEntry(dir: string, entry: Entry): void {
+    const path = joinPath(dir, entry.name);
     const row = this.#hardLinked.get(entry.ino);
     if (row !== undefined) this.#meet(path, row);
-    else this.#after.set(path, entry);
+    else this.#after.set(path, new Moved(dir, entry));
   }
 
   /** Names of staged files that are not staged themselves are only found by looking through the whole base. */
@@ -301,23 +325,6 @@ export class CommitPlan {
     }
     return this.#lastDir.isThere ? base.lookup(dir, name) : undefined;
   }
-}
-
-/** undefined: what is there is what was there. */
-function changeTo(
-  after: StagedInode | Entry,
-  dir: string,
-  name: string,
-  before: Entry | null,
-  uploads: ReadonlyMap<Ino, UploadResult>,
-): PathChange | undefined {
-  if (!('row' in after)) {
-    if (before !== null && isSameEntry(before, after)) return undefined;
-    return new Moved(dir, name, before, after);
-  }
-  const { row, map } = after;
-  const entry = entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
-  return before !== null && isSameEntry(before, entry) ? undefined : { dir, name, before, after: entry };
 }
 
 const listPage = 1000;

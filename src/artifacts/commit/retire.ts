@@ -115,7 +115,7 @@ function retireRows(
         else moveRow(work, ino, staged, entries);
       }
       if (entries !== null) recountLinks(core, kept, entries);
-      db.forgetIntent(published.commitId);
+      db.intents.remove(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
       moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
     });

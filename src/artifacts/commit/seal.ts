@@ -48,7 +48,7 @@ export function seal(core: TreeCore): Seal | undefined {
   };
 }
 
-/** The commit did not take place: what was sealed is the stage again. */
+/** The commit did not take place: what was sealed is the stage again. Its rows in `sealed` go before the next commit's come. */
 export function unseal(core: TreeCore): void {
   const { stage, db } = core;
   const { row } = stage;
@@ -56,8 +56,7 @@ export function unseal(core: TreeCore): void {
   const state = stage.save();
   try {
     transaction(db.db, () => {
-      if (row.commitId !== null) db.forgetIntent(row.commitId);
-      db.sealed.deleteAll(row.s);
+      if (row.commitId !== null) db.intents.remove(row.commitId);
       stage.update({ sealed: null, commitId: null });
     });
   } catch (error) {

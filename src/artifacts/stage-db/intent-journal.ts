@@ -1,3 +1,4 @@
+import type { MaybePromise } from '../../util/maybe-promise.js';
 import { type Database, type Statement, transaction } from '../../util/sqlite.js';
 import type { Intent, IntentJournal } from '../../workspace/commit-types.js';
 
@@ -11,15 +12,18 @@ interface IntentRow {
   body: string | null;
 }
 
-/** Commit intents in stage.db: kept by the daemon's death when `save` returns. */
+/** Commit intents in stage.db. */
 export class StageIntentJournal implements IntentJournal {
   readonly #db: Database;
+  readonly #sync: () => Promise<void>;
   readonly #save: Statement<[string, string, string, number, string, number | null, string | null]>;
   readonly #all: Statement<[], IntentRow>;
   readonly #remove: Statement<[string]>;
 
-  constructor(db: Database) {
+  /** `sync` puts everything committed so far on stable storage. */
+  constructor(db: Database, sync: () => Promise<void>) {
     this.#db = db;
+    this.#sync = sync;
     this.#save = db.prepare(
       `INSERT OR REPLACE INTO intent (commit_id, artifact_id, stage_id, base_seq, state, seq, body)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -28,11 +32,12 @@ export class StageIntentJournal implements IntentJournal {
     this.#remove = db.prepare('DELETE FROM intent WHERE commit_id = ?');
   }
 
-  save(intent: Intent): void {
+  save(intent: Intent): MaybePromise<void> {
     const { commitId, artifactId, stageId, baseSeq, state, seq, body } = intent;
     transaction(this.#db, () => {
       this.#save.run(commitId, artifactId, stageId, baseSeq, state, seq ?? null, body ?? null);
     });
+    return state === 'prepared' ? undefined : this.#sync();
   }
 
   pending(artifactId?: string): Intent[] {
@@ -46,6 +51,7 @@ export class StageIntentJournal implements IntentJournal {
     return this.pending().find((intent) => intent.commitId === commitId);
   }
 
+  /** Inside a transaction as part of it. */
   remove(commitId: string): void {
     transaction(this.#db, () => {
       this.#remove.run(commitId);

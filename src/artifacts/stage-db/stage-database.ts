@@ -22,6 +22,8 @@ const rowTables = [
 
 const rowsDeletedAtOnce = 1000;
 
+type DeleteSome = Statement<[number, number, number]>;
+
 /** Changes that are nowhere else: what an older build left stays beside it as `stage.db.schema-<n>`, readable by that build. */
 function backUp(db: Database, fromVersion: number): void {
   writeFileSync(`${db.name}.schema-${fromVersion}`, db.serialize(), { mode: 0o600, flush: true });
@@ -31,8 +33,6 @@ function backUp(db: Database, fromVersion: number): void {
 export class StageDatabase implements Disposable {
   readonly path: string;
   readonly db: Database;
-  /** For intents: each commit on it is on stable storage, with everything committed before. */
-  readonly #durable: Database;
   readonly stages: StageRows;
   readonly inodes: InodeRows;
   readonly dirents: DirentRows;
@@ -42,9 +42,9 @@ export class StageDatabase implements Disposable {
   readonly uploads: StageUploadJournal;
   readonly intents: StageIntentJournal;
   readonly #checkpointer: Checkpointer;
-  readonly #forgetIntent: Statement<[string]>;
   readonly #left: readonly Statement<[], { s: number }>[];
-  readonly #deleteSome: readonly Statement<[number, number, number]>[];
+  readonly #deleteSome: readonly DeleteSome[];
+  readonly #deleteSealedRows: DeleteSome;
   #sync: Promise<void> | null = null;
   #nextSync: Promise<void> | null = null;
 
@@ -52,7 +52,6 @@ export class StageDatabase implements Disposable {
     this.path = path;
     const options = { migrations: stageMigrations, walBytesMax: limits.stageWalBytesMax };
     this.db = openDatabase(path, { ...options, beforeMigration: backUp });
-    this.#durable = openDatabase(path, { ...options, synchronous: 'FULL' });
     this.#checkpointer = new Checkpointer(this.db);
     this.stages = new StageRows(this.db);
     this.inodes = new InodeRows(this.db);
@@ -61,21 +60,22 @@ export class StageDatabase implements Disposable {
     this.moves = new MoveRows(this.db);
     this.files = new FileNumbers(this.db);
     this.uploads = new StageUploadJournal(this.db);
-    this.#forgetIntent = this.db.prepare('DELETE FROM intent WHERE commit_id = ?');
+    // From each number to the next by the key: at a start all that is staged would be looked through.
     this.#left = rowTables.map(({ table }) =>
-      this.db.prepare(`SELECT DISTINCT s FROM ${table} WHERE s NOT IN (SELECT s FROM stage)`),
-    );
-    this.#deleteSome = rowTables.map(({ table, key }) =>
       this.db.prepare(
-        `DELETE FROM ${table} WHERE s = ? AND (${key}) IN (SELECT ${key} FROM ${table} WHERE s = ? LIMIT ?)`,
+        `WITH RECURSIVE number (s) AS
+           (SELECT min(s) FROM ${table}
+            UNION ALL SELECT (SELECT min(s) FROM ${table} WHERE s > number.s) FROM number WHERE number.s IS NOT NULL)
+         SELECT s FROM number WHERE s IS NOT NULL AND s NOT IN (SELECT s FROM stage)`,
       ),
     );
-    this.intents = new StageIntentJournal(this.#durable);
-  }
-
-  /** As part of the caller's transaction, which `intents`, on its own connection, cannot join. */
-  forgetIntent(commitId: string): void {
-    this.#forgetIntent.run(commitId);
+    const deleteSome = ({ table, key }: (typeof rowTables)[number]): DeleteSome =>
+      this.db.prepare(
+        `DELETE FROM ${table} WHERE s = ? AND (${key}) IN (SELECT ${key} FROM ${table} WHERE s = ? LIMIT ?)`,
+      );
+    this.#deleteSome = rowTables.map(deleteSome);
+    this.#deleteSealedRows = deleteSome({ table: 'sealed', key: 'ino' });
+    this.intents = new StageIntentJournal(this.db, () => this.sync());
   }
 
   /** Numbers under which there are rows, but no stage. */
@@ -85,9 +85,16 @@ export class StageDatabase implements Disposable {
 
   /** Deletes the rows of a stage that is no more, a few at a time. */
   async deleteRows(s: number): Promise<void> {
-    for (const statement of this.#deleteSome) {
-      while (transaction(this.db, () => statement.run(s, s, rowsDeletedAtOnce).changes) > 0) await nextTurn();
-    }
+    for (const statement of this.#deleteSome) await this.#deleteAll(statement, s);
+  }
+
+  /** Deletes what a commit that did not take place has left, a few at a time. */
+  deleteSealed(s: number): Promise<void> {
+    return this.#deleteAll(this.#deleteSealedRows, s);
+  }
+
+  async #deleteAll(statement: DeleteSome, s: number): Promise<void> {
+    while (transaction(this.db, () => statement.run(s, s, rowsDeletedAtOnce).changes) > 0) await nextTurn();
   }
 
   /** The database as it is now, however it changes afterwards. Holds back checkpoints until it is closed. */
@@ -123,7 +130,6 @@ export class StageDatabase implements Disposable {
 
   [Symbol.dispose](): void {
     this.#checkpointer[Symbol.dispose]();
-    this.#durable.close();
     this.db.close();
   }
 }
