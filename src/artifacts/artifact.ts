@@ -1,7 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Catalog, VersionInfo, VersionTree } from '../catalog/ports.js';
-import type { ContentReader, FileContent, FileReader, LocalObject, UploadResult } from '../content/ports.js';
-import type { WalkPlace } from '../content/walks.js';
+import type {
+  ContentReader,
+  FileContent,
+  FileReader,
+  LocalObject,
+  UploadResult,
+  WalkPlace,
+} from '../content/ports.js';
 import { type Ino, joinPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';

@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { VersionInfo, VersionTree } from '../catalog/ports.js';
-import type { FileContent, FileReader, LocalObject } from '../content/ports.js';
-import type { WalkPlace } from '../content/walks.js';
+import type { FileContent, FileReader, LocalObject, WalkPlace } from '../content/ports.js';
 import type { Ino, Kind, Time } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { ChangeSummary, Input, Manifest } from '../workspace/records.js';

@@ -5,10 +5,10 @@ import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
 import type { LocalObjects } from './local-objects.js';
 import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
-import type { ContentReader, FileContent, FileReader, LocalObject, LocalRange } from './ports.js';
+import type { ContentReader, FileContent, FileReader, LocalObject, LocalRange, WalkPlace } from './ports.js';
 import { type ReadAheadBudget, Stream } from './read-ahead.js';
 import type { StagingFiles } from './staging.js';
-import type { WalkPlace, Walks } from './walks.js';
+import type { Walks } from './walks.js';
 
 export interface BlockReaderParts {
   readonly memory: MemoryCache;

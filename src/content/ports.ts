@@ -1,7 +1,6 @@
-import type { Extent } from '../model/entry.js';
+import type { Entry, Extent } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { MapExtent } from './extent-map.js';
-import type { WalkPlace } from './walks.js';
 
 /** Reads bytes of published objects through memory cache, disk cache and store. One per daemon. */
 export interface ContentReader {
@@ -13,6 +12,18 @@ export interface ContentReader {
   open(artifactId: string, content: FileContent, place?: WalkPlace): FileReader;
   /** `object` as an extent names it, as a local file if it has exactly `size` bytes. */
   local(artifactId: string, object: string, size: number): LocalObject;
+}
+
+/** Files in an order in which programs read many of them: that of a version's tree. */
+export interface FileOrder {
+  /** What comes after `path`, directories included, as far as it is known without waiting. */
+  following(path: string, limit: number): readonly Entry[];
+}
+
+/** One file among others. */
+export interface WalkPlace {
+  readonly order: FileOrder;
+  readonly path: string;
 }
 
 /** An object as a local file, for who reads it without asking us. */

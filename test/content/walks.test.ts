@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { ExtentMap } from '../../src/content/extent-map.js';
-import type { FileOrder } from '../../src/content/walks.js';
+import type { FileOrder } from '../../src/content/ports.js';
 import { type Entry, entryPath, splitPath, time } from '../../src/model/entry.js';
 import { limits } from '../../src/model/limits.js';
 import { artifactId, contentOf, noise, readingSide, useDirectory, WatchedStore } from './support.js';
