@@ -73,10 +73,18 @@ async function filesPoint(work, server, files) {
   } catch (error) {
     console.error(`warning: ${files} files: ${error.message}`);
   } finally {
-    await system.unmount();
-    await system.wipe();
+    await leave(system);
   }
   return { at: files, values };
+}
+
+async function leave(system) {
+  try {
+    await system.unmount();
+    await system.wipe();
+  } catch (error) {
+    console.error(`warning: ${error.message}`);
+  }
 }
 
 async function mountAndList(system, artifact) {
@@ -120,40 +128,34 @@ async function sizePoints(work, server, sizes) {
   } catch (error) {
     console.error(`warning: sizes: ${error.message}`);
   } finally {
-    await system.unmount();
-    await system.wipe();
+    await leave(system);
   }
   return points;
 }
 
-/** Both curves, as far as they are wanted; `keep` takes name, points and text. */
-export async function curves({ work, server, sections, filesMax, mebibytesMax, write, about }, keep) {
-  if (sections.includes('files')) {
+/** `keep` takes the name of the section, its points and its text. */
+export const filesCurve = {
+  section: 'files',
+  async run({ work, server, filesMax, write, about }, keep) {
     const points = [];
     for (let files = 1000; files <= filesMax; files *= 10) points.push(await filesPoint(work, server, files));
     const lines = fileLines.filter(({ drawn }) => drawn);
     if (write) saveLines('benchmarks-files', { lines, points, across: 'files in the artifact', up: 's' });
     const table = curvesTable(fileLines, points, 'files');
     const bars = curveBars(fileBars, fileLines, points, 'files');
-    keep(
-      'files',
-      points,
-      [about, '', table, '', bars, '', '![seconds by number of files](benchmarks-files.svg)'].join('\n'),
-    );
-  }
-  if (sections.includes('sizes')) {
-    const wanted = Array.from({ length: 15 }, (_, i) => 2 ** i).filter(
-      (size, i) => i % 2 === 0 && size <= mebibytesMax,
-    );
-    const points = await sizePoints(work, server, wanted);
+    const picture = '![seconds by number of files](benchmarks-files.svg)';
+    keep('files', points, [about, table, bars, picture].join('\n\n'));
+  },
+};
+
+export const sizesCurve = {
+  section: 'sizes',
+  async run({ work, server, mebibytesMax, write, about }, keep) {
+    const sizes = [1, 4, 16, 64, 256, 1024, 4096, 16_384].filter((size) => size <= mebibytesMax);
+    const points = await sizePoints(work, server, sizes);
     if (write)
       saveLines('benchmarks-sizes', { lines: sizeLines, points, across: 'MiB of one file', up: 's' });
-    keep(
-      'sizes',
-      points,
-      [about, '', curvesTable(sizeLines, points, 'MiB'), '', '![seconds by size](benchmarks-sizes.svg)'].join(
-        '\n',
-      ),
-    );
-  }
-}
+    const picture = '![seconds by size](benchmarks-sizes.svg)';
+    keep('sizes', points, [about, curvesTable(sizeLines, points, 'MiB'), picture].join('\n\n'));
+  },
+};

@@ -113,9 +113,9 @@ export function artifactfs(place, server, prefix = 'artifactfs') {
       const daemon = pid;
       pid = undefined;
       if (daemon === undefined) return;
-      await until(() => !isRunning(daemon), 'the end of the daemon', 30).catch(() =>
-        process.kill(daemon, 'SIGKILL'),
-      );
+      await until(() => !isRunning(daemon), 'the end of the daemon', 30).catch(() => {
+        if (isRunning(daemon)) process.kill(daemon, 'SIGKILL');
+      });
     },
     wipe: async () => rmSync(state, { recursive: true, force: true }),
     publish() {

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
-import { curves } from './curves.mjs';
+import { filesCurve, sizesCurve } from './curves.mjs';
 import { fileSystems } from './file-systems.mjs';
 import { localJobs, makeSources, storeJobs } from './jobs.mjs';
 import { Limits } from './limits.mjs';
@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
     peers: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
-    servers: { type: 'string', default: 'ceph,network' },
+    servers: { type: 'string', default: 'network,ceph' },
     sections: { type: 'string', default: 'store,local,files,sizes' },
     jobs: { type: 'string' },
     on: { type: 'string' },
@@ -95,25 +95,43 @@ async function compare(section, server, names, jobs) {
 const plain = (map) =>
   Object.fromEntries([...map].map(([key, value]) => [key, value instanceof Map ? plain(value) : value]));
 
+/** What fails costs its own section only. */
+async function attempt(what, job) {
+  const start = performance.now();
+  try {
+    return await job();
+  } catch (error) {
+    console.error(`warning: ${what}: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  } finally {
+    console.error(`${what}: ${Math.round((performance.now() - start) / 1000)} s`);
+  }
+}
+
+async function measureOn(server, isLast) {
+  if (sections.includes('store'))
+    await attempt(`jobs on ${server.name}`, () =>
+      compare(server.name, server, ['local', 'artifactfs', ...peers], storeJobs),
+    );
+  if (!isLast) return;
+  const neighbours = ['local', ...(await installed(['bindfs'])), 'artifactfs'];
+  if (sections.includes('local'))
+    await attempt('local jobs', () => compare('local', server, neighbours, localJobs));
+  const about = `${day}, ${machine}. ${server.about}.`;
+  for (const curve of [filesCurve, sizesCurve])
+    if (sections.includes(curve.section))
+      await attempt(curve.section, () =>
+        curve.run({ work, server, filesMax, mebibytesMax, write: options.write, about }, keep),
+      );
+}
+
 makeSources(sizes);
 const peers = options.peers ? await installed(['s3fs', 'rclone']) : [];
-for (const [i, name] of options.servers.split(',').entries()) {
-  const server = await servers[name](work);
-  if (sections.includes('store')) await compare(name, server, ['local', 'artifactfs', ...peers], storeJobs);
-  if (i === 0 && sections.includes('local'))
-    await compare('local', server, ['local', ...(await installed(['bindfs'])), 'artifactfs'], localJobs);
-  if (i === 0)
-    await curves(
-      {
-        work,
-        server,
-        sections,
-        filesMax,
-        mebibytesMax,
-        write: options.write,
-        about: `${day}, ${machine}. ${server.about}.`,
-      },
-      keep,
-    );
-  await server.stop();
+const names = options.servers.split(',');
+// The real server last: it also serves what is measured on one server only, of which a million files are the riskiest.
+for (const name of names) {
+  const server = await attempt(`start of ${name}`, () => servers[name](work));
+  if (server === undefined) continue;
+  await measureOn(server, name === names.at(-1));
+  await attempt(`stop of ${name}`, () => server.stop());
 }

@@ -33,7 +33,7 @@ export function run(program, words, { seconds = secondsMax, env, cwd } = {}) {
   });
 }
 
-export const shell = (command, options) => run('sh', ['-ec', command], options);
+export const shell = (command, options) => run('bash', ['-e', '-o', 'pipefail', '-c', command], options);
 
 /** Runs a job of ops.c in a directory; it prints one number. */
 export const ops = async (...words) => Number(await run(`${root}build/bench/ops`, words.map(String)));
