@@ -31,6 +31,8 @@ export interface RunParts {
   readonly buffers: PartBuffers;
   readonly streams: StreamUploads;
   readonly attempts: UploadAttempts;
+  /** For packs being filled and sent, together. */
+  readonly memoryBytesMax: number;
   /** A pack is in the store: its bytes may be cached. */
   readonly onPack: (key: string, bytes: Buffer) => void;
 }
@@ -126,6 +128,8 @@ export class UploadRun {
     let pack: PackWriter | null = null;
     let files = plans.length;
     let bytes = plans.reduce((sum, plan) => sum + plan.bytes, 0);
+    // One is filled while the others are sent.
+    const packBytesMax = Math.floor(this.#parts.memoryBytesMax / (limits.packsInFlightMax + 1));
     const { reader } = this.#parts;
     const fetched = new FetchedAhead(reader, this.#owner.artifactId, plans);
     const turn = new LoopTurn();
@@ -140,7 +144,7 @@ export class UploadRun {
           await send(pack);
           pack = null;
         }
-        pack ??= new PackWriter(files, Math.max(bytes, plan.bytes));
+        pack ??= new PackWriter(files, Math.max(Math.min(bytes, packBytesMax), plan.bytes));
         const known = plan.sendsStored ? await fetched.take(plan) : undefined;
         await pack.add(plan, this.#parts.staging, known);
       }
@@ -151,14 +155,19 @@ export class UploadRun {
   }
 
   async #sendPack(pack: PackWriter): Promise<void> {
-    const { journal, keys, queue, store, onPack } = this.#parts;
+    const { buffers, journal, keys, queue, store, onPack } = this.#parts;
     let object = '';
     if (!pack.isEmpty) {
       object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
       const key = keys.objectKey(this.#owner.artifactId, object);
       const bytes = pack.seal();
       const options = { signal: this.#signal };
-      await queue.run(bytes.length, true, () => store.put(key, bytes, options)).promise;
+      const put = () => {
+        // The queue has room for the pack, in memory that parts may have had before.
+        buffers.clear();
+        return store.put(key, bytes, options);
+      };
+      await queue.run(bytes.length, true, put).promise;
       crashPoint('upload-pack-put');
       const { size } = await store.head(key, options);
       if (size !== bytes.length) {
