@@ -5,6 +5,7 @@ import type { CallOptions, ObjectStore, StoreCapabilities } from './object-store
 const racersCount = 8;
 const busyRetriesMax = 5;
 const cleanUpAttemptsMax = 3;
+const racesMax = 5;
 /** Probe keys older than this were left by a probe that was cut off. */
 const leftoverAgeMsMin = 3_600_000;
 
@@ -25,22 +26,22 @@ export async function probeStore(
   if (!writable) return { writable, createIfAbsent: false, copyPart: false, presign: known.presign };
 
   const racers = Array.from({ length: racersCount }, (_, i) => Buffer.from(`racer ${i}\n`));
-  const race = `${folder}/race`;
+  const races: string[] = [];
   let leftovers: string[] = [];
   try {
     const tests = [
       checkContent(store, first, [body, second], options),
       createWins(store, first, second, options).then((won) => !won),
-      hasOneWinner(store, race, racers, options),
+      oneWinner(store, folder, racers, races, options),
       canCopyPart(store, first, body.length, options),
       findLeftovers(store, first, options),
     ] as const;
     await Promise.allSettled(tests); // nothing may be under way when the keys are deleted
-    const [, refused, oneWinner, copyPart, found] = await Promise.all(tests);
+    const [, refused, hasOne, copyPart, found] = await Promise.all(tests);
     leftovers = found;
-    return { writable, createIfAbsent: refused && oneWinner, copyPart, presign: known.presign };
+    return { writable, createIfAbsent: refused && hasOne, copyPart, presign: known.presign };
   } finally {
-    await cleanUpProbe(store, [first, race, ...leftovers]);
+    await cleanUpProbe(store, [first, ...races, ...leftovers]);
   }
 }
 
@@ -85,6 +86,25 @@ export async function cleanUpProbe(store: ObjectStore, keys: readonly string[]):
     } catch (error) {
       if (isCode(error, 'StoreDenied')) return;
       if (!isCode(error, 'StoreUnavailable')) throw error;
+    }
+  }
+}
+
+/** A racer whose answer is lost may have won: then nothing is proved, and another race is run. */
+async function oneWinner(
+  store: ObjectStore,
+  folder: string,
+  bodies: readonly Buffer[],
+  keys: string[],
+  options: CallOptions | undefined,
+): Promise<boolean> {
+  for (;;) {
+    const key = `${folder}/race${keys.length}`;
+    keys.push(key);
+    try {
+      return await hasOneWinner(store, key, bodies, options);
+    } catch (error) {
+      if (!isCode(error, 'StoreUnavailable') || keys.length === racesMax) throw error;
     }
   }
 }

@@ -155,10 +155,10 @@ describe('control', () => {
     const store = storeOn(server);
     const remote = remoteControl(server.endpoint);
     await store.put('a/1', Buffer.from('x'));
-    const effect = { kind: 'status', status: 403, code: 'AccessDenied' } as const;
+    const effect = { kind: 'status', status: 503, code: 'SlowDown' } as const;
     await remote.addFault({ on: 'GetObject', key: '^a/', skip: 1, times: 1, effect });
     await store.get('a/1');
-    await expectCode('StoreDenied', store.get('a/1'));
+    await expectCode('StoreUnavailable', store.get('a/1'));
     await store.get('a/1');
     const seen = async () => {
       await remote.clearFaults();

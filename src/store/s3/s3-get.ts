@@ -4,7 +4,7 @@ import type { GetAnswer } from './get-connection.js';
 import type { BodySink, GetPools } from './get-pools.js';
 import type { AnswerHead } from './http-head.js';
 import { getCommand } from './s3-client.js';
-import { SignedGets } from './signed-get.js';
+import { SignedGets, type SignedRequest } from './signed-get.js';
 
 /** What a GET is answered with, besides the bytes in the sink. */
 export interface GetReply {
@@ -42,10 +42,13 @@ export class ObjectGets {
       if (!isUnderstood(head)) this.#signed.forget();
       else throw failureOf({ head, body });
     }
-    const onRequest = (request: Parameters<SignedGets['learn']>[0]) =>
-      this.#signed.learn(request, target.Key);
+    let sent: SignedRequest | null = null;
+    const onRequest = (request: SignedRequest): void => {
+      sent = request;
+    };
     const options = { sink, onRequest, ...(signal === undefined ? {} : { abortSignal: signal }) };
     const answer = await this.#client.send(getCommand(target, headers), options);
+    if (sent !== null) this.#signed.learn(sent, target.Key);
     return {
       length: answer.ContentLength,
       range: answer.ContentRange,

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
-import { interrupted, throwIfAborted } from '../keys.js';
+import { checkRange, interrupted, throwIfAborted } from '../keys.js';
 import type {
   ByteRange,
   CallOptions,
@@ -60,6 +60,7 @@ export class RetryStore extends WrappedStore {
    * (`Corrupt`) is not believed at once: it may have been damaged on its way.
    */
   override async get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
+    if (range !== undefined) checkRange(key, range);
     const into = range === undefined ? null : (options?.into ?? Buffer.allocUnsafeSlow(range.length));
     let done = 0;
     let damaged = 0;
