@@ -107,7 +107,8 @@ export const limits = {
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
   stageWalBytesMax: 64 << 20, // of stage.db, whose log is moved by a thread before that:
-  checkpointIntervalMs: 200, // so often it is looked
+  checkpointIntervalMs: 200, // so often it is looked,
+  checkpointIdleMs: 2_000, // and so often while nothing changes,
   checkpointChangesMin: 2_000, // whether so many rows have changed
   catalogCacheBytesMax: 32 << 20,
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped

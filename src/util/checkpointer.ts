@@ -29,22 +29,29 @@ parentPort.on('message', () => {
 export class Checkpointer implements Disposable {
   readonly #path: string;
   readonly #changes: Statement<[], number>;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #worker: Worker | null = null;
   #running = false;
   #changesMoved = 0;
+  #changesSeen = 0;
 
   /** `db` is the connection that writes; it stays the caller's. */
   constructor(db: Database) {
     this.#path = db.name;
     this.#changes = db.prepare<[], number>('SELECT total_changes()').pluck();
-    this.#timer = setInterval(() => this.#look(), limits.checkpointIntervalMs);
-    this.#timer.unref();
+    this.#lookIn(limits.checkpointIntervalMs);
   }
 
+  #lookIn(ms: number): void {
+    this.#timer = setTimeout(() => this.#look(), ms).unref();
+  }
+
+  /** Where nobody writes it is looked less often: an idle daemon is asleep. */
   #look(): void {
-    if (this.#running) return;
     const changes = this.#changes.get() ?? 0;
+    this.#lookIn(changes === this.#changesSeen ? limits.checkpointIdleMs : limits.checkpointIntervalMs);
+    this.#changesSeen = changes;
+    if (this.#running) return;
     if (changes - this.#changesMoved < limits.checkpointChangesMin) return;
     this.#changesMoved = changes;
     this.#running = true;
@@ -70,7 +77,7 @@ export class Checkpointer implements Disposable {
 
   /** Before the database is closed. */
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#running = true;
     void this.#worker?.terminate();
   }
