@@ -63,6 +63,8 @@ export class Walks {
 
 interface Upcoming {
   readonly entry: Entry;
+  /** Its place in the walk. */
+  readonly number: number;
   /** Asked for already; 0: not yet. */
   aheadBytes: number;
 }
@@ -139,15 +141,14 @@ class Walk implements AheadHolder {
   }
 
   #pass(path: string): void {
-    let before = 0;
-    for (const other of this.#upcoming.keys()) {
-      if (other === path) break;
-      before++;
-    }
+    const number = this.#upcoming.get(path)?.number ?? 0;
     this.#take(path, true);
-    for (const other of this.#upcoming.keys()) {
-      if (before-- <= limits.walkOvertakenMax) break;
-      this.#take(other, false);
+    // Not at each step: the way to the first leads past all that were removed since the map was rebuilt.
+    if (this.#steps % limits.walkNearFiles === 0) {
+      for (const [other, upcoming] of this.#upcoming) {
+        if (number - upcoming.number <= limits.walkOvertakenMax) break;
+        this.#take(other, false);
+      }
     }
     if (this.#upcoming.size < limits.walkNearFiles) this.#look();
   }
@@ -165,7 +166,7 @@ class Walk implements AheadHolder {
     const found = this.#order.following(this.#frontier, count);
     for (const entry of found) {
       if (entry.kind !== 'file' || entry.size === 0) continue;
-      this.#last = { entry, aheadBytes: 0 };
+      this.#last = { entry, number: (this.#last?.number ?? 0) + 1, aheadBytes: 0 };
       this.#upcoming.set(entryPath(entry), this.#last);
     }
     const last = found.at(-1);
