@@ -31,7 +31,7 @@ export async function probeStore(
   try {
     const tests = [
       checkContent(store, first, [body, second], options),
-      createWins(store, first, second, options).then((won) => !won),
+      repeated(() => createWins(store, first, second, options)).then((won) => !won),
       oneWinner(store, folder, racers, races, options),
       canCopyPart(store, first, body.length, options),
       findLeftovers(store, first, options),
@@ -98,13 +98,19 @@ async function oneWinner(
   keys: string[],
   options: CallOptions | undefined,
 ): Promise<boolean> {
-  for (;;) {
+  return repeated(() => {
     const key = `${folder}/race${keys.length}`;
     keys.push(key);
+    return hasOneWinner(store, key, bodies, options);
+  });
+}
+
+async function repeated<T>(run: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
     try {
-      return await hasOneWinner(store, key, bodies, options);
+      return await run();
     } catch (error) {
-      if (!isCode(error, 'StoreUnavailable') || keys.length === racesMax) throw error;
+      if (!isCode(error, 'StoreUnavailable') || attempt === racesMax) throw error;
     }
   }
 }

@@ -367,6 +367,18 @@ describe('the probe', () => {
     await expectCode('Corrupt', probing.probe());
   });
 
+  it('runs another race when the answer of a racer is lost', async () => {
+    for (const kind of ['reset', 'loseAnswer'] as const) {
+      await using noisy = await startS3ServerUntilDisposed({});
+      await using probing = storeOn(noisy.server);
+      const rule = { on: 'PutObject', times: 1, effect: { kind } } as const;
+      await noisy.server.control.addFault({ ...rule, key: '/race' });
+      await noisy.server.control.addFault({ ...rule, key: '/first', skip: 1 });
+      expect(await probing.probe()).toMatchObject({ writable: true, createIfAbsent: true });
+      expect(await listAll(probing, '')).toEqual([]);
+    }
+  });
+
   it('finds a service that lets two racers win', async () => {
     // Every create is carried out, but only one after the other is refused: the header is honoured too late.
     await using racy = await startS3ServerUntilDisposed({});
@@ -434,7 +446,7 @@ class RacyStore extends S3Store {
     try {
       return await super.putIfAbsent(key, body);
     } catch (error) {
-      if (key.endsWith('race')) return { etag: 'won, it says' };
+      if (key.includes('/race')) return { etag: 'won, it says' };
       throw error;
     }
   }
