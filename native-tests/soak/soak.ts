@@ -144,7 +144,7 @@ export class Soak implements AsyncDisposable {
   async #happen(): Promise<void> {
     for (let n = 0; !this.#over; n++) {
       const share = await this.#untilNext(n);
-      if (share >= 1 || this.#over) break;
+      if (this.#over || (share >= 1 && (this.#options.steps === undefined || n >= opening.length))) break;
       const side = this.#sides[this.#random.chance(share < 0.3 ? 0.5 : 0.35) ? 0 : 1];
       const event = opening[n] ?? this.#random.weighted(events);
       if (side !== undefined) await this.#event(event, side, share);
