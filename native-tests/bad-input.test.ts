@@ -190,7 +190,7 @@ describe('the end of a daemon', () => {
     await m.mount();
     mkdirSync(m.path('x'));
     const outcome = await m.sh(`exec 3> "$MNT/x/open"; echo before >&3
-      node "${join(import.meta.dirname, '../dist/cli/main.js')}" commit --json -m open "$MNT/x"; echo after >&3`);
+      node "${join(import.meta.dirname, '../dist/bin/main.js')}" commit --json -m open "$MNT/x"; echo after >&3`);
     expect(JSON.parse(outcome.trim().split('\n').at(-1) ?? '').openFiles).toEqual(['open']);
     expect(readFileSync(m.path('x@v0/open'), 'utf8')).toBe('before\n');
     expect(readFileSync(m.path('x/open'), 'utf8')).toBe('before\nafter\n');

@@ -130,7 +130,7 @@ describe('a path selects the artifact', () => {
     await m.sh('echo one > "$MNT/a/.artifact/commit"');
     writeFileSync(m.path('a/d/e/f'), '2');
     const from = async (cwd: string, ...args: string[]) => {
-      const cli = join(import.meta.dirname, '..', 'dist', 'cli', 'main.js');
+      const cli = join(import.meta.dirname, '..', 'dist', 'bin', 'main.js');
       return (await m.exec(process.execPath, [cli, ...args], { cwd })).stdout;
     };
     expect(await from(m.path('a/d'), 'status')).toMatch(/^a: based on v0, 1 path staged/);
@@ -155,7 +155,7 @@ describe('a path selects the artifact', () => {
     mkdirSync(m.path('a'));
     expect(readdirSync(m.path('a'))).toEqual([]);
     await m.sh(
-      `head -c 20000000 /dev/zero | ${process.execPath} ${join(import.meta.dirname, '../dist/cli/main.js')} put - "$MNT/a/big"`,
+      `head -c 20000000 /dev/zero | ${process.execPath} ${join(import.meta.dirname, '../dist/bin/main.js')} put - "$MNT/a/big"`,
     );
     expect(readdirSync(m.path('a'))).toEqual(['big']);
     expect(readFileSync(m.path('a/big')).length).toBe(20_000_000);

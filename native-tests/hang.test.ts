@@ -344,5 +344,5 @@ describe('the health of a mount', () => {
 });
 
 function cli(): string {
-  return `${import.meta.dirname}/../dist/cli/main.js`;
+  return `${import.meta.dirname}/../dist/bin/main.js`;
 }

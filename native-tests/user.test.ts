@@ -42,13 +42,13 @@ test('a mount in the background is found from inside, and ended by its path', as
     await m.sh('mkdir "$MNT/a" && echo x > "$MNT/a/f"');
     const inside = await m.exec(
       process.execPath,
-      [join(import.meta.dirname, '../dist/cli/main.js'), 'commit', '--json', '-m', 'from inside'],
+      [join(import.meta.dirname, '../dist/bin/main.js'), 'commit', '--json', '-m', 'from inside'],
       {
         cwd: m.directory,
       },
     );
     expect(inside.code, 'a directory outside selects no artifact').not.toBe(0);
-    const cli = join(import.meta.dirname, '../dist/cli/main.js');
+    const cli = join(import.meta.dirname, '../dist/bin/main.js');
     const committed = await m.sh(`cd "$MNT/a" && node '${cli}' commit --json -m 'from inside'`);
     expect(JSON.parse(committed.trim().split('\n').at(-1) ?? '')).toMatchObject({ version: 0 });
     const status = await m.artifactfs('status', '--json', m.mnt);

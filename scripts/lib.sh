@@ -66,7 +66,7 @@ need_modules() {
 need_build() {
   scripts/build-native
   npm run --silent build:js
-  chmod +x dist/cli/main.js
+  chmod +x dist/bin/main.js
 }
 
 # A mount needs /dev/fuse; an ordinary user also needs fusermount3 and the right to open the device.

@@ -17,7 +17,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 const projectRoot = join(import.meta.dirname, '..', '..');
-const cli = join(projectRoot, 'dist', 'cli', 'main.js');
+const cli = join(projectRoot, 'dist', 'bin', 'main.js');
 
 /** The driver that worlds mount with: `kernel`, or what ARTIFACTFS_TEST_DRIVER says. */
 export const driver = process.env['ARTIFACTFS_TEST_DRIVER'] ?? 'kernel';
@@ -150,7 +150,7 @@ export class Machine {
     cpSync(join(projectRoot, 'dist'), join(copy, 'dist'), { recursive: true });
     cpSync(join(projectRoot, 'package.json'), join(copy, 'package.json'));
     symlinkSync(join(projectRoot, 'node_modules'), join(copy, 'node_modules'));
-    this.#cli = join(copy, 'dist', 'cli', 'main.js');
+    this.#cli = join(copy, 'dist', 'bin', 'main.js');
     return this;
   }
 

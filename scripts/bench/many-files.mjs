@@ -22,11 +22,10 @@ const contents = 256;
 const contentBytes = 64;
 
 /** The bytes of file `i`. */
-export const contentOf = (i) =>
-  Buffer.from(`content ${i % contents} `.padEnd(contentBytes - 1, '.').concat('\n'));
+const contentOf = (i) => Buffer.from(`content ${i % contents} `.padEnd(contentBytes - 1, '.').concat('\n'));
 
 /** Path of file `i` inside the artifact. */
-export function pathOf(i, perDirectory = 1000) {
+function pathOf(i, perDirectory = 1000) {
   const name = `f${String(i).padStart(7, '0')}`;
   return perDirectory === 0 ? `files/${name}` : `${directoryOf(Math.floor(i / perDirectory))}/${name}`;
 }

@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export const root = new URL('../..', import.meta.url).pathname;
-export const cli = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+export const cli = new URL('../../dist/bin/main.js', import.meta.url).pathname;
 const outputBytesMax = 64 << 20;
 const secondsMax = 180;
 const ticksPerSecond = 100;

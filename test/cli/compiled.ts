@@ -16,7 +16,9 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 const build = join(root, 'build/test-cli');
-export const main = join(build, 'dist/cli/main.js');
+const main = join(build, 'dist/bin/main.js');
+/** The same before it is bundled: a module is a file. */
+export const mainModule = join(build, 'dist/cli/main.js');
 
 /** Compiles the program as it is released, when a source is newer than what was compiled before. */
 export async function compile(): Promise<void> {
@@ -32,6 +34,8 @@ export async function compile(): Promise<void> {
     const output = join(build, 'dist');
     // It compiles also what has wrong types; that is for the type check to say.
     spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json', '--outDir', output], { cwd: root });
+    const bundler = join(root, 'node_modules/rolldown/bin/cli.mjs');
+    spawnSync(process.execPath, [bundler, '-c', join(root, 'rolldown.config.mjs')], { cwd: build });
     if (!existsSync(main)) throw new Error(`${main} was not compiled`);
     copyFileSync(join(root, 'package.json'), join(build, 'package.json'));
     if (!existsSync(join(build, 'build'))) symlinkSync(join(root, 'build'), join(build, 'build'));

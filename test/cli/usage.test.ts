@@ -5,7 +5,7 @@ import { exitClass, exitCodeOf, exitCodes } from '../../src/cli/exit-codes.js';
 import { verbs } from '../../src/cli/verbs/all.js';
 import { optionNames, optionSpec } from '../../src/config/options.js';
 import { httpStatus } from '../../src/http/error-body.js';
-import { compile, Home, main } from './compiled.js';
+import { compile, Home, mainModule } from './compiled.js';
 
 let home: Home;
 beforeAll(async () => {
@@ -112,7 +112,7 @@ test('the command line starts without the libraries that only a daemon needs', (
       else if (!specifier.startsWith('node:')) packages.add(specifier);
     }
   };
-  visit(main);
+  visit(mainModule);
   expect(seen.size).toBeGreaterThan(20);
   expect([...packages]).toEqual(['yargs']);
 });
