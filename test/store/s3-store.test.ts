@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ArtifactError, ErrorCode } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
@@ -120,6 +120,14 @@ describe('errors', () => {
       await using asked = storeOn(server, effect.kind === 'stall' ? shortIdle : {});
       await expectAll(code, asked, key);
     });
+
+  it('of an upload whose answer is lost print nothing', async () => {
+    const printed = vi.spyOn(console, 'warn');
+    await server.control.addFault({ on: 'PutObject', effect: { kind: 'loseAnswer' } });
+    await expectCode('StoreUnavailable', store.put(key, [Buffer.from('x'), Buffer.from('y')]));
+    expect(printed.mock.calls).toEqual([]);
+    printed.mockRestore();
+  });
 
   it('of wrong keys are StoreDenied', async () => {
     await using wrongSecret = storeOn(server, { secretAccessKey: 'not-the-secret' });

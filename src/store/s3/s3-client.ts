@@ -94,6 +94,9 @@ function withMiddleware(client: S3Client, signsBodies: () => boolean): S3Client 
   return client;
 }
 
+/** What fails is thrown, and told by whoever asked; without a logger the SDK prints some of it itself, in its own form. */
+const silent: NonNullable<S3ClientConfig['logger']> = { debug() {}, info() {}, warn() {}, error() {} };
+
 function clientConfig(options: S3Options): S3ClientConfig {
   const { endpoint, profile, accessKeyId, secretAccessKey, sessionToken } = options;
   const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1');
@@ -117,6 +120,7 @@ function clientConfig(options: S3Options): S3ClientConfig {
         }),
     forcePathStyle: options.pathStyle ?? endpoint !== undefined,
     followRegionRedirects: true,
+    logger: silent,
     maxAttempts: 1,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
