@@ -3,7 +3,8 @@ import { RequestMemory } from './protocol/request.js';
 
 /**
  * The memory requests are read into. Requests follow each other in one piece of memory; it starts over as soon as no
- * request lends its data on, and a fresh piece is taken when it is full of lent data. A few pieces are kept for later.
+ * request lends its data on, and another piece is taken when it is full of lent data. Pieces are kept while anybody
+ * writes: a fresh one costs the kernel more than all that is done with it, and V8 collects all garbage for a few of them.
  *
  * INVARIANT: at most `piecesMax` pieces exist.
  */
@@ -14,6 +15,7 @@ export class RequestPool {
   readonly #onFree: () => void;
   #pieces: RequestMemory[] = [];
   #current: RequestMemory | undefined;
+  #idle: NodeJS.Timeout | undefined;
   /** Where the next request goes in the current piece. */
   position = 0;
 
@@ -48,11 +50,23 @@ export class RequestPool {
     if (this.#pieces.length >= this.#piecesMax) return undefined;
     const piece = new RequestMemory(this.#pieceBytes, () => {
       if (this.#current === undefined) this.#onFree();
-      else if (piece !== this.#current && this.#pieces.length > limits.fuseWritePiecesKept) {
-        this.#pieces = this.#pieces.filter((other) => other !== piece);
-      }
+      if (this.#pieces.length > limits.fuseWritePiecesKept) this.#dropLater();
     });
     this.#pieces.push(piece);
     return piece;
+  }
+
+  /** Lets go of the pieces that nobody uses when none has come back for a while. */
+  #dropLater(): void {
+    if (this.#idle !== undefined) {
+      this.#idle.refresh();
+      return;
+    }
+    this.#idle = setTimeout(() => {
+      this.#idle = undefined;
+      const free = this.#pieces.filter((piece) => piece.loans === 0 && piece !== this.#current);
+      const dropped = new Set(free.slice(0, Math.max(0, this.#pieces.length - limits.fuseWritePiecesKept)));
+      this.#pieces = this.#pieces.filter((piece) => !dropped.has(piece));
+    }, limits.fuseWritePiecesIdleMs).unref();
   }
 }

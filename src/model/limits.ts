@@ -115,6 +115,7 @@ export const limits = {
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
+  metarangesRememberedBytesMax: 2 << 20, // as stored: one of a million files has about 20 kB
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
   // the local disk: what staged bytes and cache leave free for the databases
   diskHeadroomShare: 0.02,
@@ -138,7 +139,8 @@ export const limits = {
   fuseSweepMs: 500, // between two looks at requests that wait
   fuseInterruptMsMax: 2_000, // from an interrupt until a commit is no longer waited for; others are not at all
   fuseWritePiecesMin: 3, // pieces of memory, of three large writes each, for write data that waits for the disk, however small the budget
-  fuseWritePiecesKept: 2, // of these, kept when nothing waits
+  fuseWritePiecesKept: 2, // of these, kept when nobody writes
+  fuseWritePiecesIdleMs: 2_000, // since the last write that was lent on, until others are given back
   accessLogBytes: 1 << 20, // kept while somebody reads it
   accessLogPollBytesMax: 8 << 10, // a read of so much at most ends at the newest line (tail -f); larger ones wait for more (cat)
   fuseNativePathsMax: 50_000, // whose nodes are remembered for the driver that knows only paths

@@ -1,11 +1,12 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { checkMountOptions, type MountOptions } from '../../src/fuse/mount-options.js';
 import { prepareMountPoint } from '../../src/fuse/mount-point.js';
 import { parseMountTable } from '../../src/fuse/mount-table.js';
 import { RequestPool } from '../../src/fuse/request-pool.js';
+import { limits } from '../../src/model/limits.js';
 
 describe('options', () => {
   const check = (options: Partial<MountOptions>, isRoot = true) =>
@@ -129,5 +130,29 @@ describe('request memory', () => {
     expect(requests.take()).toBe(pieces[1]);
     pieces[0]?.giveBack();
     expect(freed).toBe(1);
+  });
+
+  test('uses the same pieces again while anybody writes, and lets go of all but a few after that', () => {
+    vi.useFakeTimers();
+    try {
+      const requests = new RequestPool(keep, 3 * keep, 8, () => {});
+      const lendAll = () =>
+        Array.from({ length: 8 }, () => {
+          const piece = requests.take();
+          if (piece === undefined) throw new Error('no memory');
+          piece.loans = 1;
+          requests.position = 3 * keep;
+          return piece;
+        });
+      const first = lendAll();
+      for (const piece of first) piece.giveBack();
+      expect(new Set(lendAll())).toEqual(new Set(first));
+      for (const piece of first.slice(1)) piece.giveBack();
+      vi.runAllTimers();
+      expect(requests.piecesCount).toBe(limits.fuseWritePiecesKept);
+      expect(first[0]?.loans).toBe(1);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
