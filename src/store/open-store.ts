@@ -2,8 +2,7 @@ import { FileStore } from './file/file-store.js';
 import { MemoryStore } from './memory/memory-store.js';
 import type { ObjectStore } from './object-store.js';
 import type { S3Options } from './s3/s3-options.js';
-import { S3Store } from './s3/s3-store.js';
-import { parseStoreUrl } from './store-url.js';
+import { parseStoreUrl, type StoreUrl } from './store-url.js';
 import { type HedgeOptions, HedgeStore } from './wrap/hedge.js';
 import { LimitStore } from './wrap/limit.js';
 import { LogStore, type StoreLogger } from './wrap/log.js';
@@ -29,22 +28,26 @@ export interface OpenStoreOptions {
  * directory is missing is `StoreMissing`. The caller disposes of it.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<ObjectStore> {
-  const store = await openBareStore(url, options);
+  const parsed = parseStoreUrl(url);
+  const isS3 = parsed.kind === 's3';
+  const store = await openBareStore(parsed, options);
   const wrapped = options.wrap?.(store) ?? store;
   const logged = options.logger === undefined ? wrapped : new LogStore(wrapped, options.logger);
-  const hedged = store instanceof S3Store ? new HedgeStore(logged, options.hedge) : logged;
+  const hedged = isS3 ? new HedgeStore(logged, options.hedge) : logged;
   const limited = new LimitStore(hedged, options.requestsMax);
-  return new RetryStore(limited, { ...options.retry, storeRepeatsParts: store instanceof S3Store });
+  return new RetryStore(limited, { ...options.retry, storeRepeatsParts: isS3 });
 }
 
-async function openBareStore(text: string, options: OpenStoreOptions): Promise<ObjectStore> {
-  const url = parseStoreUrl(text);
+async function openBareStore(url: StoreUrl, options: OpenStoreOptions): Promise<ObjectStore> {
   switch (url.kind) {
-    case 's3':
+    case 's3': {
+      // Its libraries are a third of the program: who does not need them does not wait for them.
+      const { S3Store } = await import('./s3/s3-store.js');
       return new S3Store(url, {
         ...(options.retry === undefined ? {} : { retry: options.retry }),
         ...options.s3,
       });
+    }
     case 'file':
       return FileStore.open(url.dir, { create: options.create === true });
     case 'memory':
