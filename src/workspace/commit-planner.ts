@@ -127,7 +127,9 @@ export class CommitPlanner {
       write: (bytes: Buffer) => writer.add(bytes),
       finish: () => writer.finish(),
     };
-    return buildTree(io, { base: headTree, root, changes, inoPrefixes });
+    const { tree, stored, summary } = await buildTree(io, { base: headTree, root, changes, inoPrefixes });
+    this.#trees.remember(tree, stored);
+    return { tree, summary };
   }
 
   #asStaged(headTree: Metarange | null): StagedTree {

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Entry } from '../model/entry.js';
 import { limits } from '../model/limits.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
@@ -10,9 +11,17 @@ import { sha256Hex } from './record-codec.js';
 import type { TreeRef } from './records.js';
 import type { Metarange, RangeRef, TreeReader } from './trees.js';
 
-/** Reads ranges and metaranges from the store, each verified against the hash in its reference. */
+/**
+ * Reads ranges and metaranges from the store, each verified against the hash in its reference. The last metaranges that
+ * were read, or written here, are remembered as stored: a commit asks for its base's, and then for its own.
+ */
 export class StoredTrees implements TreeReader {
   readonly #store: ObjectStore;
+  /** By hash. */
+  readonly #metaranges = new LRUCache<string, Buffer>({
+    maxSize: limits.metarangesRememberedBytesMax,
+    sizeCalculation: (bytes) => Math.max(1, bytes.length),
+  });
 
   constructor(store: ObjectStore) {
     this.#store = store;
@@ -20,7 +29,16 @@ export class StoredTrees implements TreeReader {
 
   async metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange> {
     const where = pieceName('metarange', artifactId, tree);
-    return decodeMetarange(where, await this.#read(where, artifactId, tree, options), tree);
+    const known = this.#metaranges.get(tree.sha256);
+    const bytes = known ?? (await this.#read(where, artifactId, tree, options));
+    const metarange = await decodeMetarange(where, bytes, tree);
+    if (known === undefined) this.remember(tree, bytes);
+    return metarange;
+  }
+
+  /** `stored` is in the store, as `tree` says. */
+  remember(tree: TreeRef, stored: Buffer): void {
+    this.#metaranges.set(tree.sha256, stored);
   }
 
   async range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]> {

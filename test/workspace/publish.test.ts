@@ -113,6 +113,21 @@ describe('publish', () => {
     expect(await workspace.readLog(artifactId, 0, '')).toEqual(result.records);
   });
 
+  it('reads no metarange that this process wrote, and the slot always', async () => {
+    const { store, workspace, publish } = await bench();
+    const first = await publish([added(file)], { root: rootEntry() });
+    const reads: string[] = [];
+    store.beforeGet = (key) => void reads.push(key.replace(/^.*\/(\w+)\/[^/]*$/, '$1'));
+    const mine = at(first);
+    const second = await publish([added(fileAt('g', 2 ** 20 + 1, 'x'))], { base: mine });
+    const written = await workspace.metarange(artifactId, second.tree);
+    // One range to rewrite; the base's record, the slot that is free and the slot that was taken.
+    expect(reads.filter((key) => key !== 'log')).toHaveLength(1);
+    expect(reads.filter((key) => key === 'log')).toHaveLength(3);
+    const other = await Workspace.open(store, { host: 'h', user: 'u' });
+    expect(await other.metarange(artifactId, second.tree)).toEqual(written);
+  });
+
   it('leaves the intent of a success to the caller, and removes it after a failure', async () => {
     const { journal, publish } = await bench();
     const first = await publish([added(file)]);

@@ -76,11 +76,12 @@ it('regression: a piece that was damaged on its way is asked for once more, and 
     { base: null, root: rootEntry(), changes: [added(fileAt('f', 100, 'x'))], inoPrefixes: [7] },
     small,
   );
-  const trees = new StoredTrees(store);
   damaged = 1;
-  expect((await trees.metarange(artifactId, built.tree)).ranges).toHaveLength(1);
+  expect((await new StoredTrees(store).metarange(artifactId, built.tree)).ranges).toHaveLength(1);
   damaged = 2;
-  await expect(trees.metarange(artifactId, built.tree)).rejects.toMatchObject({ code: 'Corrupt' });
+  await expect(new StoredTrees(store).metarange(artifactId, built.tree)).rejects.toMatchObject({
+    code: 'Corrupt',
+  });
 });
 
 describe('a built tree', () => {

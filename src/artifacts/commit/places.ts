@@ -27,7 +27,9 @@ export class Places {
       places.#moved.set(was, path);
       places.#hasMoved ||= was !== path;
     });
-    await turn.each(inos, (ino) => void places.row(ino));
+    for (const ino of inos) places.#known.set(ino, undefined);
+    const ascending = Float64Array.from(inos).sort();
+    await turn.each(rows.of(s, ascending), (row) => void places.#known.set(row.ino, row));
     return places;
   }
 

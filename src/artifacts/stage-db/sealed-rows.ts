@@ -33,6 +33,7 @@ const rowsReadAtOnce = 500;
 export class SealedRows {
   readonly #put: Statement<Values>;
   readonly #one: Statement<[number, number], Columns>;
+  readonly #page: Statement<[number, number, number], Columns>;
   readonly #moved: Statement<[number, number, number], { ino: number; was: string; path: string }>;
   readonly #paths: Statement<[number], { path: string }>;
   readonly #delete: Statement<[number]>;
@@ -42,6 +43,7 @@ export class SealedRows {
       'INSERT OR REPLACE INTO sealed (s, ino, path, was, nlink, extents, sha256, files) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#one = db.prepare('SELECT * FROM sealed WHERE s = ? AND ino = ?');
+    this.#page = db.prepare('SELECT * FROM sealed WHERE s = ? AND ino >= ? ORDER BY ino LIMIT ?');
     this.#moved = db.prepare(
       'SELECT ino, was, path FROM sealed WHERE s = ? AND ino > ? AND was IS NOT NULL ORDER BY ino LIMIT ?',
     );
@@ -57,10 +59,25 @@ export class SealedRows {
 
   get(s: number, ino: Ino): SealedRow | undefined {
     const row = this.#one.get(s, ino);
-    if (row === undefined) return undefined;
-    const extents = row.extents === null ? null : (JSON.parse(row.extents) as Extent[]);
-    const files = row.files === null ? [] : (JSON.parse(row.files) as number[]);
-    return { ...row, extents, files };
+    return row === undefined ? undefined : rowOf(row);
+  }
+
+  /**
+   * Rows of those of `inos`, ascending, that have one. Read in order, a few at a time, however many have none: the rows
+   * must not change meanwhile.
+   */
+  *of(s: number, inos: ArrayLike<Ino>): Iterable<SealedRow> {
+    let next = 0;
+    for (let wanted = inos[0]; wanted !== undefined; wanted = inos[next]) {
+      const rows = this.#page.all(s, wanted, rowsReadAtOnce);
+      for (const row of rows) {
+        while ((inos[next] ?? Number.POSITIVE_INFINITY) < row.ino) next++;
+        if (inos[next] === row.ino) yield rowOf(row);
+      }
+      if (rows.length < rowsReadAtOnce) return;
+      const last = rows.at(-1)?.ino ?? 0;
+      while ((inos[next] ?? Number.POSITIVE_INFINITY) <= last) next++;
+    }
   }
 
   /** Where what had a place in the base is now. Read a few at a time: the rows must not change meanwhile. */
@@ -81,4 +98,10 @@ export class SealedRows {
   deleteAll(s: number): void {
     this.#delete.run(s);
   }
+}
+
+function rowOf({ ino, path, was, nlink, sha256, ...row }: Columns): SealedRow {
+  const extents = row.extents === null ? null : (JSON.parse(row.extents) as Extent[]);
+  const files = row.files === null ? [] : (JSON.parse(row.files) as number[]);
+  return { ino, path, was, nlink, extents, sha256, files };
 }
