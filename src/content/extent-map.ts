@@ -17,6 +17,8 @@ export interface MapExtent {
 /** One extent: `[start, length, staging file or object key, offset]`; without offset it equals `start`. */
 export type ExtentRow = [number, number, number | string, number?];
 
+const none: readonly number[] = [];
+
 /**
  * Where each byte of one file is: extents sorted by start, not overlapping, gaps are holes. Extents are values that
  * are replaced, never changed, so `pieces` may hand them out. Knows nothing of the file's size.
@@ -89,6 +91,24 @@ export class ExtentMap {
       for (const { source } of this.#extents) if (source.type === 'local') files.add(source.file);
     }
     return [...files];
+  }
+
+  /** The staging files but `file` that hold bytes of [start, start + length), each once. */
+  otherLocalFiles(start: number, length: number, file: number): readonly number[] {
+    let found: number[] | undefined;
+    for (let i = this.#firstEndingAfter(start); i < this.#extents.length; i++) {
+      const extent = this.#extents[i];
+      if (extent === undefined || extent.start >= start + length) break;
+      const { source } = extent;
+      if (source.type !== 'local' || source.file === file || found?.includes(source.file)) continue;
+      found ??= [];
+      found.push(source.file);
+    }
+    return found ?? none;
+  }
+
+  names(file: number): boolean {
+    return this.#extents.some(({ source }) => source.type === 'local' && source.file === file);
   }
 
   /** End of the last extent; 0 when there is none. */

@@ -341,3 +341,32 @@ function checkSeek(inode: Inode, data: readonly boolean[]): void {
   }
   expect(() => tree.seek(inode, data.length, 'hole')).toThrow();
 }
+
+test('a shared staging file of an earlier daemon goes when all that was in it is written over', async () => {
+  for (const name of ['f', 'g']) await shell.write(name, 'first');
+  await machine.close();
+  use(await openMachine({ store, stateDir: machine.stateDir }));
+  const [before] = stagingFiles();
+  for (const name of ['f', 'g']) await shell.write(name, 'other');
+  expect(stagingFiles()).not.toContain(before);
+  expect([await shell.read('f'), await shell.read('g')]).toEqual(['other', 'other']);
+  await shell.commit();
+  expect(stagingFiles()).toEqual([]);
+});
+
+test('a staging file of a commit that failed goes when all of it is written over', async () => {
+  const large = (byte: number) => Buffer.alloc(limits.slabFileBytesMax + 1, byte);
+  await shell.write('small', 'first');
+  await shell.write('large', large(1));
+  store.isAway = true;
+  await failure(shell.commit());
+  store.isAway = false;
+  const before = stagingFiles();
+  await shell.write('small', 'other');
+  await shell.write('large', large(2));
+  expect(stagingFiles().filter((name) => before.includes(name))).toEqual([]);
+  await shell.commit();
+  expect(stagingFiles()).toEqual([]);
+  expect(await shell.read('small')).toBe('other');
+  expect((await shell.bytes('large')).equals(large(2))).toBe(true);
+});

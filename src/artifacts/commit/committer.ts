@@ -245,7 +245,7 @@ export class Committer {
     const base = baseOf(result);
     const versionTree = await catalog.tree(artifactId, result.tree);
     const numbers = await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
-    tree.content.renumbered(numbers);
+    tree.content.cleaner.renumbered(numbers);
     this.#step('retired');
     tree.content.cleaner.releaseCommit();
     if (sealed !== null) tree.content.announceSince(sealed);

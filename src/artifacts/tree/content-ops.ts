@@ -63,7 +63,7 @@ export class ContentOps {
     core.retain(node);
     let closed = false;
     return {
-      read: (offset, length, signal) => reader.read(offset, length, signal),
+      read: (offset, length, signal, borrower) => reader.read(offset, length, signal, borrower),
       local: (offset, length) => reader.local(offset, length),
       close: () => {
         if (closed) return;
@@ -204,17 +204,6 @@ export class ContentOps {
     }
   }
 
-  /** Inodes have other numbers now. */
-  renumbered(numbers: ReadonlyMap<Ino, Ino>): void {
-    const { slabs } = this.cleaner;
-    for (const [old, ino] of numbers) {
-      for (const file of this.#localFiles(ino)) {
-        slabs.use(file, ino);
-        slabs.release(file, old);
-      }
-    }
-  }
-
   /** Staging files of a published inode, unless something still reads them. */
   dropSealed(ino: Ino, files: readonly number[]): void {
     const node = this.#core.table.get(ino);
@@ -313,10 +302,13 @@ export class ContentOps {
     const { file, at, hasGrown } = place;
     this.#unsynced.add(file);
     const isOwn = file === node.file;
-    let left: number[] = [];
+    const left: number[] = [];
     const apply = (now: Node['mtime'], change: Change | null) => {
-      if (hasGrown) left = this.#moveSmall(node, file);
+      if (hasGrown) left.push(...this.#moveSmall(node, file));
+      const under = node.map.otherLocalFiles(start, length, file);
       node.map.set(start, length, { type: 'local', file, offset: at });
+      for (const other of under) if (!node.map.names(other)) left.push(other);
+      if (left.includes(node.file)) node.file = 0;
       node.size = Math.max(node.size, start + length);
       if (!keepTimes) {
         node.mtime = now;

@@ -68,6 +68,13 @@ export class Slabs {
     else this.#drop(file);
   }
 
+  /** Also of inodes that have no piece in a slab now, but have not let go of it yet. */
+  renumbered(numbers: ReadonlyMap<Ino, Ino>): void {
+    for (const users of this.#users.values()) {
+      for (const [old, ino] of numbers) if (users.delete(old)) users.add(ino);
+    }
+  }
+
   /** The generation of the current slab is over. */
   close(): void {
     const current = this.#current;

@@ -69,6 +69,12 @@ export class StagingCleaner {
     for (const { ino, file } of this.#afterCommit.splice(0)) this.#remove(ino, file);
   }
 
+  /** Inodes have other numbers now, by their old ones. */
+  renumbered(numbers: ReadonlyMap<Ino, Ino>): void {
+    this.slabs.renumbered(numbers);
+    for (const item of this.#afterCommit) item.ino = numbers.get(item.ino) ?? item.ino;
+  }
+
   #remove(ino: Ino, file: number): void {
     if (this.slabs.has(file)) {
       // Since this was put off the inode may have got bytes in the same slab again.
