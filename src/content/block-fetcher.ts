@@ -3,6 +3,7 @@ import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
+import { type Borrower, LentMemory, LentMemoryPool } from './lent-memory.js';
 import {
   blockOf,
   type Load,
@@ -33,6 +34,7 @@ export class BlockFetcher {
   readonly #memory: MemoryCache;
   readonly #disk: DiskCache;
   readonly #queue: TransferQueue;
+  readonly #pool: LentMemoryPool;
   readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
   readonly #heads = new Map<ObjectBlocks, Promise<void>>();
   #memoryHitBytes = 0;
@@ -44,6 +46,7 @@ export class BlockFetcher {
     this.#memory = memory;
     this.#disk = disk;
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
+    this.#pool = new LentMemoryPool(inFlightBytesMax / 2);
   }
 
   /** Memory for what is on its way from the store. */
@@ -61,14 +64,14 @@ export class BlockFetcher {
   }
 
   /** The bytes when all of them are in memory; a slice when they lie in one run. */
-  cached(blocks: ObjectBlocks, offset: number, length: number): Buffer | undefined {
+  cached(blocks: ObjectBlocks, offset: number, length: number, borrower?: Borrower): Buffer | undefined {
     const first = blocks.run(offset);
     if (first === undefined) return undefined;
     const end = offset + length;
     if (runEnd(first) >= end) {
       this.#touch(first);
       this.#memoryHitBytes += length;
-      return first.bytes.subarray(offset - first.start, end - first.start);
+      return this.#gather([first], offset, length, borrower);
     }
     const runs: Run[] = [];
     for (let at = offset; at < end; ) {
@@ -79,7 +82,7 @@ export class BlockFetcher {
     }
     for (const run of runs) this.#touch(run);
     this.#memoryHitBytes += length;
-    return gather(runs, offset, length);
+    return this.#gather(runs, offset, length, borrower);
   }
 
   /**
@@ -104,15 +107,32 @@ export class BlockFetcher {
    * its way go on: it is wanted again soon. But a request that timed out ends what no other read waits for, so that
    * the next one asks the store anew.
    */
-  async read(blocks: ObjectBlocks, offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
+  async read(
+    blocks: ObjectBlocks,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+    borrower?: Borrower,
+  ): Promise<Buffer> {
     const disk = await this.#diskOf(blocks);
-    const cached = this.cached(blocks, offset, length);
+    const cached = this.cached(blocks, offset, length, borrower);
     if (cached !== undefined) return cached;
     const stored = await this.#disk.read(disk, offset, length);
     if (stored !== null) return stored;
     if (blocks.isPack) await this.#widenPack(blocks, offset);
     const found = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
     const loads = found.filter((item) => 'promise' in item);
+    const held: LentMemory[] = [];
+    let isOver = false;
+    const take = ({ memory }: Run): void => {
+      if (isOver) return;
+      memory.hold();
+      held.push(memory);
+    };
+    for (const item of found) {
+      if ('promise' in item) item.takers.push(take);
+      else take(item);
+    }
     for (const load of loads) load.waiters++;
     let waits = true;
     const leave = (): void => {
@@ -127,9 +147,11 @@ export class BlockFetcher {
     signal?.addEventListener('abort', giveUp, { once: true });
     try {
       const runs = await Promise.all(found.map((item) => ('promise' in item ? item.promise : item)));
-      return gather(runs, offset, length);
+      return this.#gather(runs, offset, length, borrower);
     } finally {
       leave();
+      isOver = true;
+      for (const memory of held) memory.release();
       signal?.removeEventListener('abort', giveUp);
     }
   }
@@ -263,9 +285,11 @@ export class BlockFetcher {
       ? this.#fromDisk(blocks, start, end, signal)
       : this.#fromStore(blocks, start, end, urgent, signal);
     const promise = transfer.promise
-      .then((bytes) => {
-        const run: Run = { blocks, start, bytes };
+      .then((memory) => {
+        const run: Run = { blocks, start, bytes: memory.bytes, memory };
         if (!isOnDisk) this.#memory.add(run);
+        for (const take of load.takers) take(run);
+        memory.release();
         return run;
       })
       .finally(() => {
@@ -273,7 +297,7 @@ export class BlockFetcher {
         this.#memory.tidy(blocks);
       });
     const abort = (why: unknown): void => controller.abort(why);
-    const load: Load = { start, end, promise, waiters: 0, hurry: transfer.hurry, abort };
+    const load: Load = { start, end, promise, waiters: 0, takers: [], hurry: transfer.hurry, abort };
     blocks.addLoad(load);
     // Those who wait hear of a failure; read-ahead has nobody to tell.
     promise.catch(() => {});
@@ -283,7 +307,8 @@ export class BlockFetcher {
   #fromDisk(blocks: ObjectBlocks, start: number, end: number, signal: AbortSignal) {
     const read = async () => {
       const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end - start);
-      return bytes ?? this.#fromStore(blocks, start, end, true, signal).promise;
+      if (bytes !== null) return new LentMemory(bytes);
+      return this.#fromStore(blocks, start, end, true, signal).promise;
     };
     return { promise: read(), hurry: () => {} };
   }
@@ -292,7 +317,13 @@ export class BlockFetcher {
     const length = end - start;
     const get = async () => {
       this.#gets++;
-      const bytes = await this.#store.get(blocks.key, { offset: start, length }, { signal });
+      // Of a failed GET it is not used again: some of it may still be on its way.
+      const memory = this.#pool.take(length);
+      const bytes = await this.#store.get(
+        blocks.key,
+        { offset: start, length },
+        { signal, into: memory.bytes },
+      );
       if (bytes.length !== length) {
         throw new ArtifactError(
           'Corrupt',
@@ -300,12 +331,32 @@ export class BlockFetcher {
         );
       }
       this.#getBytes += length;
-      return bytes;
+      return memory;
     };
     // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
-    const keep = (bytes: Buffer) =>
-      blocks.disk === null ? undefined : this.#disk.store(blocks.disk, start, bytes, !urgent);
+    const keep = (memory: LentMemory) => {
+      if (blocks.disk === null) return undefined;
+      memory.hold();
+      return this.#disk.store(blocks.disk, start, memory.bytes, !urgent, () => memory.release());
+    };
     return this.#queue.run(length, urgent, get, keep, artifactOf(blocks.key));
+  }
+
+  /** The bytes of runs whose memory is held meanwhile: a slice of one, else put together. */
+  #gather(runs: readonly Run[], offset: number, length: number, borrower: Borrower | undefined): Buffer {
+    const end = offset + length;
+    const [only] = runs;
+    if (only !== undefined && only.start <= offset && runEnd(only) >= end) {
+      only.memory.lend(borrower);
+      return only.bytes.subarray(offset - only.start, end - only.start);
+    }
+    const target = this.#pool.take(length);
+    for (const run of runs) {
+      const from = Math.max(offset, run.start);
+      run.bytes.copy(target.bytes, from - offset, from - run.start, Math.min(end, runEnd(run)) - run.start);
+    }
+    borrower?.onAnswered?.(() => target.release());
+    return target.bytes;
   }
 
   /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */
@@ -353,18 +404,4 @@ const artifactOf = (key: string): string => key.slice(0, key.indexOf('/', 2));
 /** The next block to look at: where the found piece ends, which is inside a block when that is not known in full. */
 function nextBlock(end: number, at: number): number {
   return Math.max(at + blockBytes, blockOf(end) * blockBytes);
-}
-
-function gather(runs: readonly Run[], offset: number, length: number): Buffer {
-  const end = offset + length;
-  const [only] = runs;
-  if (only !== undefined && only.start <= offset && runEnd(only) >= end) {
-    return only.bytes.subarray(offset - only.start, end - only.start);
-  }
-  const target = Buffer.allocUnsafe(length);
-  for (const run of runs) {
-    const from = Math.max(offset, run.start);
-    run.bytes.copy(target, from - offset, from - run.start, Math.min(end, runEnd(run)) - run.start);
-  }
-  return target;
 }

@@ -3,6 +3,7 @@ import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
+import type { Borrower } from './lent-memory.js';
 import type { LocalObjects } from './local-objects.js';
 import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
 import type { ContentReader, FileContent, FileReader, LocalObject, LocalRange, WalkPlace } from './ports.js';
@@ -66,7 +67,7 @@ class BlockFileReader implements FileReader {
     this.#place = place;
   }
 
-  read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Buffer> {
+  read(offset: number, length: number, signal?: AbortSignal, borrower?: Borrower): MaybePromise<Buffer> {
     if (this.#closed) throw new ArtifactError('BadHandle', 'read of a file that was closed');
     const size = this.#content.size();
     const end = Math.min(offset + length, size);
@@ -75,7 +76,7 @@ class BlockFileReader implements FileReader {
     const [only] = pieces;
     const answer =
       only !== undefined && only.start === offset && only.length === end - offset
-        ? this.#readPiece(only, signal)
+        ? this.#readPiece(only, signal, borrower)
         : this.#assemble(pieces, offset, end, signal);
     this.#follow(offset, end, size);
     if (this.#place !== undefined) this.#begin(this.#place, size, answer instanceof Promise);
@@ -109,14 +110,14 @@ class BlockFileReader implements FileReader {
     this.#objects.clear();
   }
 
-  #readPiece(piece: MapExtent, signal: AbortSignal | undefined): MaybePromise<Buffer> {
+  #readPiece(piece: MapExtent, signal: AbortSignal | undefined, borrower?: Borrower): MaybePromise<Buffer> {
     const { source, length } = piece;
     if (source.type === 'local') return this.#parts.staging.read(source.file, source.offset, length);
     const blocks = this.#blocks(source.object);
-    const cached = this.#parts.fetcher.cached(blocks, source.offset, length);
+    const cached = this.#parts.fetcher.cached(blocks, source.offset, length, borrower);
     if (cached !== undefined) return cached;
     this.#learn(blocks, piece, source);
-    return this.#parts.fetcher.read(blocks, source.offset, length, signal);
+    return this.#parts.fetcher.read(blocks, source.offset, length, signal, borrower);
   }
 
   /** After what is read itself was asked for: others come behind it. */

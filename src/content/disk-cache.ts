@@ -273,31 +273,48 @@ export class DiskCache implements AsyncDisposable {
   }
 
   /**
-   * Keeps whole blocks (the last may end early) in the background. The bytes must not change. When too much waits to be
-   * written, they are skipped; a caller that is `patient` waits for its turn first, but not for ever.
+   * Keeps whole blocks (the last may end early) in the background. The bytes must not change until `done` is called, which
+   * it is once in any case. When too much waits to be written, they are skipped; a caller that is `patient` waits for its
+   * turn first, but not for ever.
    */
-  store(object: DiskObject, start: number, bytes: Buffer, patient = false): MaybePromise<void> {
-    if (this.#writes.reserve(bytes.length)) this.#storeReserved(object, start, bytes);
-    else if (patient) return this.#storeLater(object, start, bytes);
-    else this.#counts.skippedBytes += bytes.length;
+  store(
+    object: DiskObject,
+    start: number,
+    bytes: Buffer,
+    patient = false,
+    done: () => void = () => {},
+  ): MaybePromise<void> {
+    if (this.#writes.reserve(bytes.length)) this.#storeReserved(object, start, bytes, done);
+    else if (patient) return this.#storeLater(object, start, bytes, done);
+    else this.#skip(bytes.length, done);
     return undefined;
   }
 
-  async #storeLater(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
-    if (await this.#writes.reserveLater(bytes.length)) this.#storeReserved(object, start, bytes);
-    else this.#counts.skippedBytes += bytes.length;
+  async #storeLater(object: DiskObject, start: number, bytes: Buffer, done: () => void): Promise<void> {
+    if (await this.#writes.reserveLater(bytes.length)) this.#storeReserved(object, start, bytes, done);
+    else this.#skip(bytes.length, done);
   }
 
-  #storeReserved(object: DiskObject, start: number, bytes: Buffer): void {
+  #storeReserved(object: DiskObject, start: number, bytes: Buffer, done: () => void): void {
     const { length } = bytes;
     if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) {
-      this.#counts.skippedBytes += length;
       this.#writes.release(length);
+      this.#skip(length, done);
       return;
     }
     this.#budget.beginWrite(length);
     const write = this.#writes.run(length, () => this.#write(object, start, bytes));
-    this.#track(write.finally(() => this.#budget.endWrite(length)));
+    this.#track(
+      write.finally(() => {
+        this.#budget.endWrite(length);
+        done();
+      }),
+    );
+  }
+
+  #skip(bytes: number, done: () => void): void {
+    this.#counts.skippedBytes += bytes;
+    done();
   }
 
   /** The same as `store` for who waits until the bytes are here. False: there is no room. Rejects when writing fails. */

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { limits } from '../model/limits.js';
 import type { DiskObject } from './disk-cache.js';
+import type { LentMemory } from './lent-memory.js';
 
 const { blockBytes } = limits;
 
@@ -11,7 +12,9 @@ const { blockBytes } = limits;
 export interface Run {
   readonly blocks: ObjectBlocks;
   readonly start: number;
+  /** Good as long as `memory` is held: by the memory cache while it has the run, else by who uses it. */
   readonly bytes: Buffer;
+  readonly memory: LentMemory;
 }
 
 /** A run under way. `end` may grow the object's known part, so a block may be loaded again with more of its bytes. */
@@ -21,6 +24,8 @@ export interface Load {
   readonly promise: Promise<Run>;
   /** Reads that wait for it; none for what is read ahead. */
   waiters: number;
+  /** Called with the run as soon as it is there: who wants to look at it later has to hold its memory. */
+  readonly takers: ((run: Run) => void)[];
   /** Somebody waits for it now: it goes before read-ahead. */
   hurry(): void;
   /** Ends it with this failure, for those who still wait. */
@@ -124,6 +129,7 @@ export class MemoryCache {
       sizeCalculation: (run) => run.bytes.length,
       dispose: (run) => {
         run.blocks.dropRun(run);
+        run.memory.release();
         this.tidy(run.blocks);
       },
     });
@@ -151,6 +157,7 @@ export class MemoryCache {
 
   add(run: Run): void {
     if (run.bytes.length > this.#runs.maxSize) return;
+    run.memory.hold();
     run.blocks.addRun(run);
     this.#runs.set(run, run);
   }

@@ -1,6 +1,7 @@
 import type { Entry, Extent } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { MapExtent } from './extent-map.js';
+import type { Borrower } from './lent-memory.js';
 
 /** Reads bytes of published objects through memory cache, disk cache and store. One per daemon. */
 export interface ContentReader {
@@ -52,7 +53,8 @@ export interface FileContent {
 }
 
 export interface FileReader {
-  read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Buffer>;
+  /** Where a borrower says when he is done with the bytes, their memory is used again after that. */
+  read(offset: number, length: number, signal?: AbortSignal, borrower?: Borrower): MaybePromise<Buffer>;
   /**
    * The same bytes for who reads local files himself; undefined when they are not in one of these: `read` has them then. Who
    * cannot read them, or finds that they are not what was stored, calls `read`, which says or mends what is wrong.

@@ -195,6 +195,7 @@ export class Driver implements Session {
   ): void {
     if (!(result instanceof Promise)) {
       this.#succeed(request, result, pack, undo);
+      request.over();
       return;
     }
     if (isChanging(request)) request.about = namesOf(request);
@@ -203,10 +204,12 @@ export class Driver implements Session {
       (value) => {
         if (this.#pending.settled(request)) this.#succeed(request, value, pack, undo);
         else this.#succeedLate(request, value, undo);
+        request.over();
         this.#pending.afterSettling();
       },
       (error: unknown) => {
         if (this.#pending.settled(request)) this.#fail(request, error);
+        request.over();
         this.#pending.afterSettling();
       },
     );

@@ -28,6 +28,11 @@ export interface RequestContext {
   readonly signal: AbortSignal;
   /** Said by what may take as long as it needs (a commit): it has no deadline, and answers an interrupt by itself. */
   takeTime?(): void;
+  /**
+   * `done` is called once, when the answer has left or nobody wants it any more: until then bytes that were answered must
+   * stay as they are. Left out: they must for ever.
+   */
+  onAnswered?(done: () => void): void;
 }
 
 /** One line of the access log. */

@@ -58,6 +58,8 @@ export class Request implements RequestContext {
   about: readonly { readonly parent: number; readonly name: string }[] = [];
   #lends = false;
   #takesItsTime = false;
+  #onAnswered: (() => void)[] | undefined;
+  #isOver = false;
   #abortedBy: ArtifactError | undefined;
   #controller: AbortController | undefined;
 
@@ -178,6 +180,23 @@ export class Request implements RequestContext {
   abort(why: ArtifactError): void {
     this.#abortedBy ??= why;
     this.#controller?.abort(why);
+  }
+
+  onAnswered(done: () => void): void {
+    if (this.#isOver) {
+      done();
+      return;
+    }
+    this.#onAnswered ??= [];
+    this.#onAnswered.push(done);
+  }
+
+  /** The result has been sent, or never will be: what was lent for it goes back. */
+  over(): void {
+    this.#isOver = true;
+    const waiting = this.#onAnswered ?? [];
+    this.#onAnswered = undefined;
+    for (const done of waiting) done();
   }
 
   get takesItsTime(): boolean {
