@@ -1,4 +1,4 @@
-import type { Entry } from '../model/entry.js';
+import { type Entry, joinPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { drawInoPrefix, inosPerPrefix } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
@@ -11,10 +11,11 @@ import { expiredIn, factsAt, isCommit, type LogFacts, manifestIn } from './log-f
 import { type Rebased, rebase } from './rebase.js';
 import type { ChangeSummary, CommitBody, Manifest, TreeRef } from './records.js';
 import { featuresAfter } from './replay.js';
+import { Slices } from './slices.js';
 import { buildTree } from './tree-builder.js';
 import { type StoredTrees, TreeObjectWriter } from './tree-store.js';
 import { TreeView } from './tree-view.js';
-import type { Metarange, PathChange } from './trees.js';
+import type { Metarange, PathChange, TreeChange } from './trees.js';
 
 /** A version that something can be built on. */
 interface Head {
@@ -144,9 +145,10 @@ export class CommitPlanner {
     const { artifactId, base, onConflict } = this.#request;
     const baseTree = base === null ? null : await this.#metarange(base.tree);
     const numbers = new FreshNumbers(this.#request, baseTree, headTree);
+    const baseView = baseTree === null ? null : this.#view(baseTree);
     const result: Rebased = await rebase({
-      changes: numbers.renumber(withRoot(this.#request, baseTree)),
-      base: baseTree === null ? null : this.#view(baseTree),
+      changes: await withBefore(numbers.renumber(withRoot(this.#request)), baseView),
+      base: baseView,
       head: this.#view(headTree),
       onConflict,
       newIno: () => numbers.next(),
@@ -166,7 +168,7 @@ export class CommitPlanner {
 }
 
 interface StagedTree {
-  readonly changes: readonly PathChange[];
+  readonly changes: readonly TreeChange[];
   readonly root: Entry;
   readonly inoPrefixes: readonly number[];
 }
@@ -201,16 +203,16 @@ class FreshNumbers {
   }
 
   /** Two stages that drew the same prefix, once in a billion: my new files get numbers of another one. */
-  renumber(changes: readonly PathChange[]): readonly PathChange[] {
+  renumber(changes: readonly TreeChange[]): readonly TreeChange[] {
     if (this.#clashing.size === 0) return changes;
     const moved = new Map([...this.#clashing].map((prefix) => [prefix, this.#draw()]));
     return changes.map((change) => {
-      if (change.after === null) return change;
-      const { ino } = change.after;
+      const { dir, name, after } = change;
+      if (after === null) return change;
+      const { ino } = after;
       const prefix = moved.get(Math.floor(ino / inosPerPrefix));
       if (prefix === undefined) return change;
-      const { dir, name, before, after } = change;
-      return { dir, name, before, after: { ...after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
+      return { dir, name, after: { ...after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
     });
   }
 
@@ -221,9 +223,21 @@ class FreshNumbers {
   }
 }
 
-function withRoot({ root, changes }: PublishRequest, base: Metarange | null): readonly PathChange[] {
-  if (root === undefined) return changes;
-  return [{ dir: '', name: '', before: base?.root ?? null, after: root }, ...changes];
+function withRoot({ root, changes }: PublishRequest): readonly TreeChange[] {
+  return root === undefined ? changes : [{ dir: '', name: '', after: root }, ...changes];
+}
+
+/** Only a rebase asks what was there: a commit of many files does not hold it otherwise. */
+async function withBefore(changes: readonly TreeChange[], base: TreeView | null): Promise<PathChange[]> {
+  const known = await base?.find(changes);
+  const slices = new Slices();
+  const found: PathChange[] = [];
+  for (const change of changes) {
+    const { dir, name, after } = change;
+    found.push({ dir, name, before: known?.get(joinPath(dir, name)) ?? null, after });
+    if (slices.due()) await slices.turn();
+  }
+  return found;
 }
 
 const manifestPath = '.artifact/manifest.json';

@@ -2,7 +2,7 @@ import type { Entry } from '../model/entry.js';
 import type { CallOptions } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Input, Manifest, RecordBody, StoredRecord, TreeRef } from './records.js';
-import type { PathChange } from './trees.js';
+import type { TreeChange } from './trees.js';
 
 /**
  * The commit protocol's durable memory (in stage.db): written before the slot is tried, so that a crash at any
@@ -44,8 +44,8 @@ export interface PublishRequest {
     readonly version: number;
     readonly tree: TreeRef;
   } | null;
-  /** In tree order. All data objects are uploaded and verified before. */
-  readonly changes: readonly PathChange[];
+  /** Against `base`, in tree order. All data objects are uploaded and verified before. */
+  readonly changes: readonly TreeChange[];
   /** Present when the artifact directory's own attributes changed, and for a new artifact. */
   readonly root?: Entry;
   readonly inoPrefixes: readonly number[];

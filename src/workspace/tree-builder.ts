@@ -8,14 +8,14 @@ import { ReadAhead } from './read-ahead.js';
 import type { ChangeSummary, TreeRef } from './records.js';
 import { Slices } from './slices.js';
 import type { Piece } from './tree-store.js';
-import type { Metarange, PathChange, RangeRef } from './trees.js';
+import type { Metarange, RangeRef, TreeChange } from './trees.js';
 
 export interface TreeInput {
   /** The tree that is changed; null for none. */
   readonly base: Metarange | null;
   readonly root: Entry;
-  /** In tree order, without the root. Of each only the path and `after` count. */
-  readonly changes: readonly PathChange[];
+  /** In tree order, without the root. */
+  readonly changes: readonly TreeChange[];
   /** Added to the base's. */
   readonly inoPrefixes: readonly number[];
 }
@@ -81,11 +81,11 @@ class RangeMerge {
   /** Differences to the base; `changed` leaves out directories whose names or times alone changed. */
   readonly totals = { entries: 0, bytes: 0, added: 0, changed: 0, removed: 0 };
   readonly #io: TreeIo;
-  readonly #changes: readonly PathChange[];
+  readonly #changes: readonly TreeChange[];
   readonly #output: RangeOutput;
   readonly #slices = new Slices();
 
-  constructor(io: TreeIo, changes: readonly PathChange[], sizes: RangeSizes) {
+  constructor(io: TreeIo, changes: readonly TreeChange[], sizes: RangeSizes) {
     this.#io = io;
     this.#changes = changes;
     this.#output = new RangeOutput(io, sizes);
@@ -221,7 +221,7 @@ const fileBytes = (entry: Entry | null): number => (entry?.kind === 'file' ? ent
 
 /** Index of the first change after `key`, searching from `from`. */
 function upperBound(
-  changes: readonly PathChange[],
+  changes: readonly TreeChange[],
   key: { dir: string; name: string },
   from: number,
 ): number {

@@ -37,10 +37,14 @@ export interface TreeReader {
   noteFeatures?(artifactId: string, features: FeatureSet): void;
 }
 
-/** One path's difference against the base version: `before` null = added, `after` null = removed. */
-export interface PathChange {
+/** What one path becomes: `after` null = removed. */
+export interface TreeChange {
   readonly dir: string;
   readonly name: string;
-  readonly before: Entry | null;
   readonly after: Entry | null;
+}
+
+/** One path's difference against the base version: `before` null = added. */
+export interface PathChange extends TreeChange {
+  readonly before: Entry | null;
 }

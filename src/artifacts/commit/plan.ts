@@ -11,6 +11,7 @@ import type { InodeRow } from '../stage-db/inode-row.js';
 import type { InodeReader } from '../stage-db/inode-rows.js';
 import type { SealedRow } from '../stage-db/sealed-rows.js';
 import { entryOfRow, isSameEntry, storedExtents } from './entries.js';
+import { PathMap } from './path-map.js';
 
 /** Staged rows as they were at one moment. */
 export interface StageView {
@@ -18,44 +19,47 @@ export interface StageView {
   readonly inodes: InodeReader;
   readonly dirents: DirentReader;
   readonly base: VersionTree | null;
+  /** Removed entries are in the changes: a comparison shows them, a commit does not need them. */
+  readonly showsRemoved?: boolean;
 }
 
 /** What the working view has in one place: a staged inode, an entry of the base that is elsewhere there, or nothing. */
-type After = StagedInode | Moved | Gone;
+type After = StagedInode | Entry | Gone;
 
-interface StagedInode {
+class StagedInode {
   /** Its first path if it has several. */
   readonly path: string;
   readonly row: InodeRow;
   readonly map: ExtentMap | null;
+
+  constructor(path: string, row: InodeRow, map: ExtentMap | null) {
+    this.path = path;
+    this.row = row;
+    this.map = map;
+  }
 }
 
-/** An entry of the base that is not there any more. */
-class Gone implements PathChange {
-  readonly before: Entry;
-  readonly after = null;
+/** An entry of the base that is not there any more; null: which one it was is not asked. */
+class Gone {
+  readonly before: Entry | null;
 
-  constructor(before: Entry) {
+  constructor(before: Entry | null) {
     this.before = before;
   }
-
-  get dir(): string {
-    return this.before.dir;
-  }
-  get name(): string {
-    return this.before.name;
-  }
 }
+
+const gone = new Gone(null);
 
 /** An entry of the base in another directory. What is published is made when it is asked for: there may be many. */
 class Moved implements PathChange {
   readonly dir: string;
   readonly entry: Entry;
-  before: Entry | null = null;
+  readonly before: Entry | null;
 
-  constructor(dir: string, entry: Entry) {
+  constructor(dir: string, entry: Entry, before: Entry | null) {
     this.dir = dir;
     this.entry = entry;
+    this.before = before;
   }
 
   get name(): string {
@@ -76,7 +80,7 @@ class Moved implements PathChange {
 export class CommitPlan {
   readonly #view: StageView;
   /** By path. A path that is missing here is as in the base. */
-  readonly #after = new Map<string, After>();
+  readonly #after = new PathMap<After>();
   readonly #staged = new Map<Ino, StagedInode>();
   /** The directory last looked for in the base, and whether it is there. */
   #lastDir = { dir: '', isThere: true };
@@ -134,29 +138,26 @@ export class CommitPlan {
   /** The changes in tree order, once all bytes are in the store. Only once: what they are made of is let go. */
   async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<PathChange[]> {
     const changes: PathChange[] = [];
-    for (const [path, after] of this.#after) {
-      const change = path === '' ? undefined : await this.#change(path, after, uploads);
+    for await (const { dir, name, value } of this.#after.drain(this.#turn)) {
+      const change = await this.#change(dir, name, value, uploads);
       if (change !== undefined) changes.push(change);
       if (this.#turn.isOver) await this.#turn.next();
     }
-    this.#after.clear();
-    return this.#turn.sorted(changes, compareEntries);
+    return changes;
   }
 
   /** undefined: what is there is what was there. */
   async #change(
-    path: string,
+    dir: string,
+    name: string,
     after: After,
     uploads: ReadonlyMap<Ino, UploadResult>,
   ): Promise<PathChange | undefined> {
-    if (after instanceof Gone) return after;
-    const before = (await this.#before(path)) ?? null;
-    if (after instanceof Moved) {
-      after.before = before;
-      return before !== null && isSameEntry(before, after.entry) ? undefined : after;
-    }
+    if (after instanceof Gone) return { dir, name, before: after.before, after: null };
+    const before = (await this.#baseAt(dir, name)) ?? null;
+    if (!(after instanceof StagedInode))
+      return before !== null && isSameEntry(before, after) ? undefined : new Moved(dir, after, before);
     const { row, map } = after;
-    const { dir, name } = splitPath(path);
     const entry = entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
     return before !== null && isSameEntry(before, entry) ? undefined : { dir, name, before, after: entry };
   }
@@ -205,7 +206,7 @@ export class CommitPlan {
       if (!isListed && row?.base !== childPath) await this.#removeBelow(childPath);
       if (row === null) {
         const before = await this.#before(childPath);
-        if (before !== undefined) this.#goes(childPath, before);
+        if (before !== undefined) this.#goes(before);
         continue;
       }
       this.#meet(childPath, row);
@@ -215,20 +216,24 @@ export class CommitPlan {
   }
 
   #meet(path: string, row: InodeRow): void {
-    const known = this.#staged.get(row.ino);
-    if (known !== undefined) {
-      this.#after.set(path, known);
-      return;
-    }
-    const map = row.kind === 'file' ? this.#view.inodes.extents(this.#view.s, row) : null;
-    const staged = { path, row, map };
-    this.#after.set(path, staged);
+    let staged = this.#staged.get(row.ino);
+    const isNew = staged === undefined;
+    staged ??= new StagedInode(path, row, this.#extents(row));
+    const { dir, name } = splitPath(path);
+    if (path !== '') this.#after.set(dir, name, staged);
+    if (!isNew) return;
     this.#staged.set(row.ino, staged);
     if (row.kind === 'dir' && row.base !== null) this.#shown.set(row.base, path);
   }
 
-  #goes(path: string, before: Entry): void {
-    if (!this.#after.has(path)) this.#after.set(path, new Gone(before));
+  #extents(row: InodeRow): ExtentMap | null {
+    return row.kind === 'file' ? this.#view.inodes.extents(this.#view.s, row) : null;
+  }
+
+  #goes(before: Entry): void {
+    const { dir, name } = before;
+    if (this.#after.has(dir, name)) return;
+    this.#after.set(dir, name, this.#view.showsRemoved === true ? new Gone(before) : gone);
   }
 
   /** What the base has at and below `path` is not there, as far as nothing else says so. */
@@ -237,7 +242,7 @@ export class CommitPlan {
     const entry = await this.#before(path);
     if (base === null || entry?.kind !== 'dir') return;
     for await (const below of base.walk(path)) {
-      this.#goes(joinPath(below.dir, below.name), below);
+      this.#goes(below);
       if (this.#turn.isOver) await this.#turn.next();
     }
   }
@@ -271,10 +276,9 @@ export class CommitPlan {
   }
 
   #meetEntry(dir: string, entry: Entry): void {
-    const path = joinPath(dir, entry.name);
     const row = this.#hardLinked.get(entry.ino);
-    if (row !== undefined) this.#meet(path, row);
-    else this.#after.set(path, new Moved(dir, entry));
+    if (row !== undefined) this.#meet(joinPath(dir, entry.name), row);
+    else this.#after.set(dir, entry.name, entry);
   }
 
   /** Names of staged files that are not staged themselves are only found by looking through the whole base. */
@@ -317,6 +321,12 @@ export class CommitPlan {
     const { base } = this.#view;
     if (base === null || path === '') return base?.root;
     const { dir, name } = splitPath(path);
+    return this.#baseAt(dir, name);
+  }
+
+  async #baseAt(dir: string, name: string): Promise<Entry | undefined> {
+    const { base } = this.#view;
+    if (base === null) return undefined;
     // Many names of one new directory: none of them is looked for.
     if (dir !== this.#lastDir.dir) {
       const { dir: above, name: last } = splitPath(dir);
