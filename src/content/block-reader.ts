@@ -1,6 +1,7 @@
 import { ArtifactError, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { shared } from '../util/shared-signal.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
 import type { Borrower } from './lent-memory.js';
@@ -135,6 +136,7 @@ class BlockFileReader implements FileReader {
   ): MaybePromise<Buffer> {
     const target = Buffer.alloc(end - offset);
     const waits: Promise<unknown>[] = [];
+    if (signal !== undefined) shared(signal);
     for (const piece of pieces) {
       const at = piece.start - offset;
       const { source } = piece;

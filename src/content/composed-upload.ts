@@ -1,6 +1,7 @@
 import { ArtifactError } from '../model/errors.js';
 import type { ObjectStore, PartInfo } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
+import { anySignal } from '../util/shared-signal.js';
 import type { ComposedPart } from './compose-plan.js';
 import { type ByteSource, PartBody, type PartBuffers } from './part-body.js';
 import type { TransferQueue } from './transfer-queue.js';
@@ -36,7 +37,7 @@ export async function compose(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
+  const either = anySignal(signal, failed.signal);
   const options = { signal: either };
   const uploadId = await store.createMultipart(key, { signal });
   const send = async (part: number, { start, length }: ComposedPart): Promise<PartInfo> => {

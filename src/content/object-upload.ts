@@ -1,6 +1,7 @@
 import { ArtifactError, isCode } from '../model/errors.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
+import { anySignal } from '../util/shared-signal.js';
 import { type ByteSource, PartBody, type PartBuffers } from './part-body.js';
 import { partAt, partLength, partStart } from './part-plan.js';
 import type { JournaledPart, UploadJournal, UploadTarget } from './ports.js';
@@ -273,7 +274,7 @@ export class ObjectUpload {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const failed = new AbortController();
-    const signal = outer === undefined ? failed.signal : AbortSignal.any([outer, failed.signal]);
+    const signal = anySignal(outer, failed.signal);
     const work: Promise<void>[] = [];
     let first: { error: unknown } | undefined;
     for (let part = 1; part <= last; part++) {

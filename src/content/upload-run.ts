@@ -6,6 +6,7 @@ import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { Semaphore } from '../util/semaphore.js';
+import { anySignal } from '../util/shared-signal.js';
 import { composeParts } from './compose-plan.js';
 import { compose } from './composed-upload.js';
 import type { HashPool } from './hash-pool.js';
@@ -60,10 +61,7 @@ export class UploadRun {
     this.#owner = owner;
     this.#requests = requests;
     this.#onProgress = options.onProgress ?? (() => {});
-    this.#signal =
-      options.signal === undefined
-        ? this.#failed.signal
-        : AbortSignal.any([options.signal, this.#failed.signal]);
+    this.#signal = anySignal(options.signal, this.#failed.signal);
   }
 
   async run(): Promise<UploadResult[]> {

@@ -1,6 +1,7 @@
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
+import { anySignal } from '../util/shared-signal.js';
 import type { WholeObject } from './disk-cache.js';
 import { HashPool } from './hash-pool.js';
 import { PartBuffers } from './part-body.js';
@@ -68,8 +69,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     requests: readonly UploadRequest[],
     options: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void } = {},
   ): Promise<UploadResult[]> {
-    const closing = this.#closing.signal;
-    const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+    const signal = anySignal(options.signal, this.#closing.signal);
     const shared = {
       hashes: this.#hashes,
       queue: this.#queue,

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -6,7 +7,15 @@ import { checksOf } from '../../src/content/disk-index.js';
 import { ExtentMap } from '../../src/content/extent-map.js';
 import { limits } from '../../src/model/limits.js';
 import { deferred } from '../../src/util/deferred.js';
-import { artifactId, contentOf, noise, readingSide, useDirectory, WatchedStore } from './support.js';
+import {
+  artifactId,
+  contentOf,
+  noise,
+  readingSide,
+  useDirectory,
+  WatchedStore,
+  warningsDuring,
+} from './support.js';
 
 const directory = useDirectory();
 const MiB = 1 << 20;
@@ -22,6 +31,31 @@ async function oneObject(length: number, object = 'd/s/1-file') {
 }
 
 describe('reading', () => {
+  test('of many pieces at a time is no leak of listeners, and leaves none', async () => {
+    const store = new WatchedStore();
+    const map = new ExtentMap();
+    const pieces = Array.from({ length: 30 }, (_, i) => noise(1000, i));
+    for (const [i, bytes] of pieces.entries()) {
+      const object = `d/s/${i}-f`;
+      await store.putObject(object, bytes);
+      map.set(i * 1000, 1000, { type: 'object', object, offset: 0 });
+    }
+    await using side = readingSide(directory(), store);
+    const reader = side.reader.open(artifactId, contentOf(map, 30_000));
+    const { signal } = new AbortController();
+    const warnings = await warningsDuring(async () => {
+      const gate = deferred();
+      store.gate = gate.promise;
+      const read = reader.read(0, 30_000, signal);
+      while (store.gets.length < 20) await new Promise((resolve) => setImmediate(resolve));
+      gate.resolve();
+      expect((await read).equals(Buffer.concat(pieces))).toBe(true);
+    });
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    reader.close();
+  });
+
   test('gives the bytes of any mix of objects, staged pieces and holes, as a byte array would', async () => {
     const size = 3 * MiB;
     const piece = fc.record({

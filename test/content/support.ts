@@ -150,6 +150,20 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   };
 }
 
+/** Node's warnings while `work` runs, which come late. */
+export async function warningsDuring(work: () => Promise<unknown>): Promise<string[]> {
+  const warnings: string[] = [];
+  const note = ({ name, message }: Error) => warnings.push(`${name}: ${message}`);
+  process.on('warning', note);
+  try {
+    await work();
+    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    process.off('warning', note);
+  }
+  return warnings;
+}
+
 /** What stage.db does for the uploader: outlives it, as a file would. */
 export class MemoryJournal implements UploadJournal {
   readonly rows = new Map<number, Row>();

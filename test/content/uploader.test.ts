@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -18,6 +19,7 @@ import {
   objectKey,
   useDirectory,
   WatchedStore,
+  warningsDuring,
 } from './support.js';
 
 const directory = useDirectory();
@@ -115,6 +117,22 @@ async function checkAll(world: World, files: readonly StagedFile[], results: rea
 }
 
 describe('upload', () => {
+  test('of many files at a time is no leak of listeners, and leaves none', async () => {
+    const world = newWorld();
+    await using content = start(world);
+    const files: StagedFile[] = [];
+    for (let file = 1; file <= 30; file++) {
+      const staged = new StagedFile(file);
+      await staged.write(content, 0, noise(MiB, file));
+      files.push(staged);
+    }
+    const { signal } = new AbortController();
+    const requests = files.map((file) => file.request());
+    const run = () => content.uploader.upload(artifactId, stageId, requests, { signal });
+    expect(await warningsDuring(run)).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
   test('puts into the store what was staged, whatever the order, sizes and repetition of writes', async () => {
     const write = fc.record({
       file: fc.integer({ min: 1, max: 4 }),

@@ -5,6 +5,7 @@ import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { LoopTurn } from '../../util/loop-turn.js';
+import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
 import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
 import type { ChangeSummary, Manifest } from '../../workspace/records.js';
@@ -64,8 +65,7 @@ export class Committer {
     return this.exclusive(async () => {
       await this.#finishEarlier();
       try {
-        const { closing } = this.#parts;
-        const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+        const signal = anySignal(options.signal, this.#parts.closing);
         this.#report(nothingDone, options);
         this.#checkLateConflicts(options);
         const result = await this.#run({ ...options, signal });
