@@ -1,5 +1,6 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../src/model/limits.js';
 import { ask, stateOf } from './api.js';
 import type { Side } from './side.js';
 
@@ -24,7 +25,10 @@ interface Sample {
   readonly resident: number;
   readonly heap: number;
   readonly external: number;
-  readonly descriptors: number;
+  /** Open files. */
+  readonly ofStaging: number;
+  readonly ofCache: number;
+  readonly ofOthers: number;
 }
 
 export interface Growth {
@@ -34,8 +38,10 @@ export interface Growth {
   readonly residentPerHour: number;
   readonly heapPerHour: number;
   readonly externalPerHour: number;
-  readonly descriptorsFirst: number;
-  readonly descriptorsLast: number;
+  /** Open files, the most at any time. */
+  readonly ofStagingMax: number;
+  readonly ofCacheMax: number;
+  readonly ofOthersMax: number;
 }
 
 /** Looks at a daemon's memory and descriptors again and again. */
@@ -58,13 +64,14 @@ export class Measure {
     const { machine } = this.#side;
     const { pid } = machine;
     const { memory } = await ask<Stats>(machine, '/v1/stats');
+    const open = openFiles(pid, stateOf(machine));
     this.samples.push({
       pid,
       seconds: performance.now() / 1000,
       resident: memory.residentBytes,
       heap: memory.heapBytes,
       external: memory.externalBytes,
-      descriptors: descriptorsOf(pid).length,
+      ...open,
     });
   }
 
@@ -81,8 +88,9 @@ export class Measure {
       residentPerHour: slopePerHour(warm, ({ resident }) => resident),
       heapPerHour: slopePerHour(warm, ({ heap }) => heap),
       externalPerHour: slopePerHour(warm, ({ external }) => external),
-      descriptorsFirst: first.descriptors,
-      descriptorsLast: last.descriptors,
+      ofStagingMax: Math.max(...this.samples.map(({ ofStaging }) => ofStaging)),
+      ofCacheMax: Math.max(...this.samples.map(({ ofCache }) => ofCache)),
+      ofOthersMax: Math.max(...this.samples.map(({ ofOthers }) => ofOthers)),
     };
   }
 }
@@ -112,6 +120,14 @@ function descriptorsOf(pid: number): string[] {
   });
 }
 
+function openFiles(pid: number, state: string): Pick<Sample, 'ofStaging' | 'ofCache' | 'ofOthers'> {
+  const paths = descriptorsOf(pid);
+  const below = (directory: string): number =>
+    paths.filter((path) => path.startsWith(`${state}/${directory}/`)).length;
+  const [ofStaging, ofCache] = [below('staging'), below('cache')];
+  return { ofStaging, ofCache, ofOthers: paths.length - ofStaging - ofCache };
+}
+
 /** What a daemon without work still holds, in words; waits until it is nothing, for a while. */
 export async function leftovers(side: Side, artifact: string, waitMs = 60_000): Promise<string[]> {
   const deadline = Date.now() + waitMs;
@@ -133,8 +149,10 @@ async function look(side: Side, artifact: string): Promise<string[]> {
     machine,
     `/v1/artifacts/${artifact}/status`,
   );
-  const files = stagingFiles(stateOf(machine));
+  const state = stateOf(machine);
+  const files = stagingFiles(state);
   const descriptors = descriptorsOf(machine.pid).filter((path) => path.endsWith(' (deleted)'));
+  const open = openFiles(machine.pid, state);
   const figures: [string, number][] = [
     ['requests that wait', stats.requests.pending],
     ['requests given up and not over', stats.requests.givenUp],
@@ -144,8 +162,9 @@ async function look(side: Side, artifact: string): Promise<string[]> {
     ['staged paths', of.stagedCount],
     ['bytes to upload', of.bytesToUpload],
     ['artifacts with something staged', status.staged.length],
-    // Small files share one, which is kept for the next.
-    [`staging files (${files.slice(0, 5).join(', ')})`, files.length > 1 ? files.length : 0],
+    [`staging files (${files.slice(0, 5).join(', ')})`, files.length],
+    ['open staging files', open.ofStaging],
+    ['open cache files above the limit', Math.max(0, open.ofCache - limits.cacheOpenFilesMax)],
     [`descriptors of files that are gone (${descriptors.slice(0, 5).join(', ')})`, descriptors.length],
   ];
   return figures.filter(([, n]) => n !== 0).map(([what, n]) => `machine ${top}: ${n} ${what}`);

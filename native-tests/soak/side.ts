@@ -308,12 +308,13 @@ export class Side implements Place {
   /** Everything is known, and in the store: no worker is at work any more. */
   async finish(): Promise<void> {
     for (const worker of this.workers) while (!(await worker.settle())) await sleep(500);
+    // Also with nothing staged: a commit lets go of the staging file that small files shared and left.
     for (;;) {
+      await this.commit();
       await this.#learn();
       const path = `/v1/artifacts/${this.artifact}/status`;
       const { stagedCount } = await ask<{ stagedCount: number }>(this.machine, path);
       if (stagedCount === 0) break;
-      await this.commit();
       await sleep(100);
     }
     for (const window of this.#options.versions.openOf(this)) this.#options.versions.forget(window);

@@ -31,8 +31,10 @@ const afterEventMs = [2_000, 9_000] as const;
 /** In a run of this many seconds after the warm-up, memory that grows faster is a leak. */
 const judgedSecondsMin = 500;
 const residentPerHourMax = 120 << 20;
-/** What is kept open on purpose, and as many more. */
-const descriptorsMax = 2 * (limits.stagingOpenFilesMax + limits.cacheOpenFilesMax);
+/** Files in use are never closed for others: there may be so many above the limits. */
+const inUseMax = limits.fuseBackgroundRequestsMax;
+/** Connections, databases, the kernel's, Node's own: all that is no staging or cache file. */
+const otherDescriptorsMax = 64 + 2 * limits.storeRequestsMax;
 
 const events = {
   commit: 10,
@@ -280,11 +282,16 @@ export class Soak implements AsyncDisposable {
 
   #judge(side: Side, growth: Growth): string {
     const perHour = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB/h`;
-    const text = `resident at most ${mebibytes(growth.residentMax)}, in ${growth.seconds.toFixed(0)} s after the warm-up grew by ${perHour(growth.residentPerHour)}, heap ${perHour(growth.heapPerHour)}, buffers ${perHour(growth.externalPerHour)}; descriptors ${growth.descriptorsFirst} to ${growth.descriptorsLast}`;
+    const text = `resident at most ${mebibytes(growth.residentMax)}, in ${growth.seconds.toFixed(0)} s after the warm-up grew by ${perHour(growth.residentPerHour)}, heap ${perHour(growth.heapPerHour)}, buffers ${perHour(growth.externalPerHour)}; open at most ${growth.ofStagingMax} staging files, ${growth.ofCacheMax} of the cache, ${growth.ofOthersMax} others`;
     if (growth.seconds > judgedSecondsMin && growth.residentPerHour > residentPerHourMax) {
       this.#failures.push(`machine ${side.top}: memory grows: ${text}`);
     }
-    if (growth.descriptorsLast > descriptorsMax) {
+    const { ofStagingMax, ofCacheMax, ofOthersMax } = growth;
+    if (
+      ofStagingMax > limits.stagingOpenFilesMax + inUseMax ||
+      ofCacheMax > limits.cacheOpenFilesMax + inUseMax ||
+      ofOthersMax > otherDescriptorsMax
+    ) {
       this.#failures.push(`machine ${side.top}: too many open files: ${text}`);
     }
     return text;
