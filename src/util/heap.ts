@@ -1,11 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * Keeps V8 from taking memory only because the machine has some. Its young generation stays at 1 MiB instead of growing
- * to 16, of which it holds two; and old objects are collected when they have grown by half, not when there are four times
- * as many. For a daemon whose bytes are outside of the heap this costs no time that could be measured.
+ * Old objects are collected when they have grown by half, not when there are four times as many: V8 would take memory only
+ * because the machine has some. The young generation stays as it is: held at 1 MiB it saves 10 MiB at rest and about 45 in a
+ * commit of 100,000 files, for a fifth to a quarter more processor time of that commit and of a listing of as many.
  *
- * To be imported before all else: what the young generation has grown to while modules load stays.
+ * To be imported before all else: modules are on the heap, too.
  */
-setFlagsFromString('--semi-space-growth-factor=1');
 setFlagsFromString('--heap-growing-percent=50');
