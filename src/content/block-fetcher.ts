@@ -1,7 +1,7 @@
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
-import type { MaybePromise } from '../util/maybe-promise.js';
+import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
 import { type Borrower, LentMemory, LentMemoryPool } from './lent-memory.js';
 import {
@@ -37,6 +37,8 @@ export class BlockFetcher {
   readonly #pool: LentMemoryPool;
   readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
   readonly #heads = new Map<ObjectBlocks, Promise<void>>();
+  /** Fetched when the disk did not follow, in that order; kept there later, if they are in memory then. */
+  readonly #unkept = new Map<LentMemory, { readonly blocks: ObjectBlocks; readonly start: number }>();
   #memoryHitBytes = 0;
   #gets = 0;
   #getBytes = 0;
@@ -334,12 +336,49 @@ export class BlockFetcher {
       return memory;
     };
     // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
-    const keep = (memory: LentMemory) => {
-      if (blocks.disk === null) return undefined;
-      memory.hold();
-      return this.#disk.store(blocks.disk, start, memory.bytes, !urgent, () => memory.release());
-    };
+    const keep = (memory: LentMemory) =>
+      chain(this.#keep(blocks, start, memory, !urgent), (isTaken) => {
+        if (isTaken) return;
+        this.#forgetUnkept();
+        this.#unkept.set(memory, { blocks, start });
+      });
     return this.#queue.run(length, urgent, get, keep, artifactOf(blocks.key));
+  }
+
+  /** False: the disk does not follow. */
+  #keep(blocks: ObjectBlocks, start: number, memory: LentMemory, patient: boolean): MaybePromise<boolean> {
+    if (blocks.disk === null) return true;
+    memory.hold();
+    const taken = this.#disk.store(blocks.disk, start, memory.bytes, patient, () => {
+      memory.release();
+      this.#keepUnkept();
+    });
+    return chain(taken, (isTaken) => {
+      if (!isTaken) memory.release();
+      return isTaken;
+    });
+  }
+
+  /** What the disk could not take before, now that it has room. */
+  #keepUnkept(): void {
+    this.#forgetUnkept();
+    for (const [memory, { blocks, start }] of this.#unkept) {
+      if (blocks.run(start)?.memory === memory) {
+        if (this.#keep(blocks, start, memory, false) === false) return;
+      } else {
+        this.#disk.skipped(memory.bytes.length);
+      }
+      this.#unkept.delete(memory);
+    }
+  }
+
+  /** Those at the front that have left the memory are given up. */
+  #forgetUnkept(): void {
+    for (const [memory, { blocks, start }] of this.#unkept) {
+      if (blocks.run(start)?.memory === memory) return;
+      this.#unkept.delete(memory);
+      this.#disk.skipped(memory.bytes.length);
+    }
   }
 
   /** The bytes of runs whose memory is held meanwhile: a slice of one, else put together. */

@@ -274,8 +274,8 @@ export class DiskCache implements AsyncDisposable {
 
   /**
    * Keeps whole blocks (the last may end early) in the background. The bytes must not change until `done` is called, which
-   * it is once in any case. When too much waits to be written, they are skipped; a caller that is `patient` waits for its
-   * turn first, but not for ever.
+   * it is once, later. When too much waits to be written the answer is false, and nothing was taken: the caller tries again when
+   * others are done, or says `skipped`. A caller that is `patient` waits for its turn first, but not for ever.
    */
   store(
     object: DiskObject,
@@ -283,23 +283,29 @@ export class DiskCache implements AsyncDisposable {
     bytes: Buffer,
     patient = false,
     done: () => void = () => {},
-  ): MaybePromise<void> {
+  ): MaybePromise<boolean> {
     if (this.#writes.reserve(bytes.length)) this.#storeReserved(object, start, bytes, done);
-    else if (patient) return this.#storeLater(object, start, bytes, done);
-    else this.#skip(bytes.length, done);
-    return undefined;
+    else return patient ? this.#storeLater(object, start, bytes, done) : false;
+    return true;
   }
 
-  async #storeLater(object: DiskObject, start: number, bytes: Buffer, done: () => void): Promise<void> {
-    if (await this.#writes.reserveLater(bytes.length)) this.#storeReserved(object, start, bytes, done);
-    else this.#skip(bytes.length, done);
+  /** So many bytes that `store` did not take are given up. */
+  skipped(bytes: number): void {
+    this.#counts.skippedBytes += bytes;
+  }
+
+  async #storeLater(object: DiskObject, start: number, bytes: Buffer, done: () => void): Promise<boolean> {
+    const hasRoom = await this.#writes.reserveLater(bytes.length);
+    if (hasRoom) this.#storeReserved(object, start, bytes, done);
+    return hasRoom;
   }
 
   #storeReserved(object: DiskObject, start: number, bytes: Buffer, done: () => void): void {
     const { length } = bytes;
     if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) {
       this.#writes.release(length);
-      this.#skip(length, done);
+      this.skipped(length);
+      queueMicrotask(done);
       return;
     }
     this.#budget.beginWrite(length);
@@ -310,11 +316,6 @@ export class DiskCache implements AsyncDisposable {
         done();
       }),
     );
-  }
-
-  #skip(bytes: number, done: () => void): void {
-    this.#counts.skippedBytes += bytes;
-    done();
   }
 
   /** The same as `store` for who waits until the bytes are here. False: there is no room. Rejects when writing fails. */
@@ -334,7 +335,8 @@ export class DiskCache implements AsyncDisposable {
       this.noteSize(object, bytes.length);
       const step = limits.getBytesMax;
       for (let at = 0; at < bytes.length; at += step) {
-        await this.store(object, at, bytes.subarray(at, at + step), true);
+        const piece = bytes.subarray(at, at + step);
+        if (!(await this.store(object, at, piece, true))) this.skipped(piece.length);
       }
     });
     this.#track(kept);

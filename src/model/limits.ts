@@ -55,7 +55,7 @@ export const limits = {
   warmGetsMax: 8, // of one call that fetches ahead into the cache
   pinnedObjectsMax: 100_000,
   pinnedShareMax: 0.8, // of the cache
-  cacheWriteWaitMsMax: 2_000, // how long read-ahead may wait for a disk that does not follow,
+  cacheWriteWaitMsMax: 5_000, // how long read-ahead may wait for a disk that does not follow,
   cacheWriteWaitShare: 0.05, // and the part of the time it may do so always
   syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
   unlinkSyncBytesMax: 16 << 20,

@@ -266,6 +266,35 @@ describe('the disk cache', () => {
     return Buffer.concat(chunks);
   }
 
+  test('has in the end what was fetched faster than the disk took it', async () => {
+    const size = 16 * MiB;
+    const { store, bytes, content } = await oneObject(size);
+    await using side = readingSide(directory(), store, { cacheWriteBytes: limits.blockBytes });
+    const reader = side.reader.open(artifactId, content);
+    const offsets = Array.from({ length: size / limits.blockBytes }, (_, i) => i * limits.blockBytes);
+    const readAll = () => Promise.all(offsets.map((offset) => reader.read(offset, limits.blockBytes)));
+    await readAll();
+    await side.disk.settled();
+    expect(side.disk.statistics()).toMatchObject({ bytes: size, skippedBytes: 0 });
+    side.memory.clear();
+    expect(Buffer.concat(await readAll()).equals(bytes)).toBe(true);
+    expect(store.gotBytes).toBe(size);
+  });
+
+  test('says what it never had: fetched faster than the disk took it, and gone from memory', async () => {
+    const size = 16 * MiB;
+    const { store, content } = await oneObject(size);
+    const options = { cacheWriteBytes: limits.blockBytes, memoryBytes: MiB };
+    await using side = readingSide(directory(), store, options);
+    const reader = side.reader.open(artifactId, content);
+    const offsets = Array.from({ length: size / limits.blockBytes }, (_, i) => i * limits.blockBytes);
+    await Promise.all(offsets.map((offset) => reader.read(offset, limits.blockBytes)));
+    await side.disk.settled();
+    const { bytes, skippedBytes } = side.disk.statistics();
+    expect(bytes + skippedBytes).toBe(size);
+    expect(skippedBytes).toBeGreaterThan(0);
+  });
+
   test('survives a restart: nothing is fetched again', async () => {
     const { store, bytes, content } = await oneObject(10 * MiB + 99);
     {

@@ -119,6 +119,8 @@ export class WatchedStore extends MemoryStore {
 export interface ReadingOptions {
   readonly memoryBytes?: number;
   readonly diskBytes?: number;
+  /** What may wait to be written to the disk cache. */
+  readonly cacheWriteBytes?: number;
   readonly holds?: CacheHolds;
 }
 
@@ -127,7 +129,8 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const budget = new DiskBudget(options.diskBytes ?? 2 ** 40);
   const staging = new StagingFiles(join(directory, 'staging'), budget);
   const memory = new MemoryCache(options.memoryBytes ?? 256 << 20);
-  const disk = new DiskCache(join(directory, 'cache'), budget, 256 << 20, options.holds);
+  const writeBytes = options.cacheWriteBytes ?? 256 << 20;
+  const disk = new DiskCache(join(directory, 'cache'), budget, writeBytes, options.holds);
   const fetcher = new BlockFetcher(store, memory, disk, 64 << 20);
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
   const localObjects = new LocalObjects(disk, store);
