@@ -3,7 +3,7 @@ import { compareEntries, type Entry, entryPath } from '../model/entry.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { isSameThing } from '../workspace/entry-compare.js';
 import type { ChangeSummary } from '../workspace/records.js';
-import type { PathChange } from '../workspace/trees.js';
+import type { TreeChange } from '../workspace/trees.js';
 import type { StagedPath } from './ports.js';
 
 export interface DiffResult {
@@ -46,9 +46,9 @@ export function diffTrees(
 }
 
 /** The same for what a stage changes of its base. */
-export async function diffOfChanges(changes: readonly PathChange[], limit: number): Promise<DiffResult> {
+export async function diffOfChanges(changes: readonly TreeChange[], limit: number): Promise<DiffResult> {
   const found = new Differences(limit);
-  await new LoopTurn().each(changes, ({ before, after }) => found.add(before, after));
+  await new LoopTurn().each(changes, ({ before, after }) => found.add(before ?? null, after));
   return found;
 }
 
@@ -74,7 +74,7 @@ class Differences implements DiffResult {
 export const walkAll = (tree: VersionTree | null): Side => (tree === null ? nothing() : tree.walk(''));
 
 /** The base with the stage's changes: what the working view has, in tree order. */
-export async function* applied(base: Side, changes: readonly PathChange[]): AsyncGenerator<Entry, void> {
+export async function* applied(base: Side, changes: readonly TreeChange[]): AsyncGenerator<Entry, void> {
   let next = 0;
   for await (const entry of base) {
     for (; ; next++) {

@@ -207,12 +207,12 @@ class FreshNumbers {
     if (this.#clashing.size === 0) return changes;
     const moved = new Map([...this.#clashing].map((prefix) => [prefix, this.#draw()]));
     return changes.map((change) => {
-      const { dir, name, after } = change;
+      const { dir, name, before, after } = change;
       if (after === null) return change;
       const { ino } = after;
       const prefix = moved.get(Math.floor(ino / inosPerPrefix));
       if (prefix === undefined) return change;
-      return { dir, name, after: { ...after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
+      return { dir, name, before, after: { ...after, ino: prefix * inosPerPrefix + (ino % inosPerPrefix) } };
     });
   }
 
@@ -227,14 +227,15 @@ function withRoot({ root, changes }: PublishRequest): readonly TreeChange[] {
   return root === undefined ? changes : [{ dir: '', name: '', after: root }, ...changes];
 }
 
-/** Only a rebase asks what was there: a commit of many files does not hold it otherwise. */
+/** Only a rebase asks what was there: a commit of many removed files does not hold it otherwise. */
 async function withBefore(changes: readonly TreeChange[], base: TreeView | null): Promise<PathChange[]> {
-  const known = await base?.find(changes);
+  const known = await base?.find(changes.filter(({ before }) => before === undefined));
   const slices = new Slices();
   const found: PathChange[] = [];
   for (const change of changes) {
     const { dir, name, after } = change;
-    found.push({ dir, name, before: known?.get(joinPath(dir, name)) ?? null, after });
+    const before = change.before === undefined ? known?.get(joinPath(dir, name)) : change.before;
+    found.push({ dir, name, before: before ?? null, after });
     if (slices.due()) await slices.turn();
   }
   return found;

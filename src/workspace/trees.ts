@@ -42,9 +42,11 @@ export interface TreeChange {
   readonly dir: string;
   readonly name: string;
   readonly after: Entry | null;
+  /** What the base version has there; null = nothing, undefined = not looked for. */
+  readonly before?: Entry | null | undefined;
 }
 
-/** One path's difference against the base version: `before` null = added. */
+/** One path's difference against the base version. */
 export interface PathChange extends TreeChange {
   readonly before: Entry | null;
 }

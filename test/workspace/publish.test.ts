@@ -128,6 +128,19 @@ describe('publish', () => {
     expect(await other.metarange(artifactId, second.tree)).toEqual(written);
   });
 
+  it('looks in the base for what a removed path held, when somebody else was faster', async () => {
+    const { publish, workspace } = await bench();
+    const other = fileAt('g', 2 ** 20 + 1, 'two');
+    const first = await publish([added(file), added(other)], { root: rootEntry() });
+    const base = at(first);
+    const theirs = await publish([changed(file, fileAt('f', 2 ** 20, 'changed'))], { base });
+    const gone = (name: string): PublishRequest['changes'] => [{ dir: '', name, after: null }];
+    await expect(publish([], { base, changes: gone('f') })).rejects.toThrow(withCode('Conflict', 'f'));
+    const mine = await publish([], { base, changes: gone('g') });
+    expect([theirs.rebased, mine.rebased]).toEqual([false, true]);
+    expect([...(await readTree(workspace, mine.tree)).entries.keys()]).toEqual(['', 'f']);
+  });
+
   it('leaves the intent of a success to the caller, and removes it after a failure', async () => {
     const { journal, publish } = await bench();
     const first = await publish([added(file)]);

@@ -9,7 +9,7 @@ import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
 import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
 import type { ChangeSummary, Manifest } from '../../workspace/records.js';
-import type { PathChange } from '../../workspace/trees.js';
+import type { TreeChange } from '../../workspace/trees.js';
 import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
 import type { ArtifactTree } from '../tree/working-tree.js';
@@ -301,7 +301,7 @@ export class Committer {
 }
 
 interface Prepared {
-  readonly changes: readonly PathChange[];
+  readonly changes: readonly TreeChange[];
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;
   readonly localFiles: Iterable<readonly [Ino, readonly number[]]>;

@@ -5,7 +5,7 @@ import { hasTooManyExtents } from '../../content/upload-plan.js';
 import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { LoopTurn } from '../../util/loop-turn.js';
-import type { PathChange } from '../../workspace/trees.js';
+import type { TreeChange } from '../../workspace/trees.js';
 import type { DirentReader } from '../stage-db/dirent-rows.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 import type { InodeReader } from '../stage-db/inode-rows.js';
@@ -39,19 +39,19 @@ class StagedInode {
   }
 }
 
-/** An entry of the base that is not there any more; null: which one it was is not asked. */
+/** An entry of the base that is not there any more; undefined: which one it was is not asked. */
 class Gone {
-  readonly before: Entry | null;
+  readonly before: Entry | undefined;
 
-  constructor(before: Entry | null) {
+  constructor(before: Entry | undefined) {
     this.before = before;
   }
 }
 
-const gone = new Gone(null);
+const gone = new Gone(undefined);
 
 /** An entry of the base in another directory. What is published is made when it is asked for: there may be many. */
-class Moved implements PathChange {
+class Moved implements TreeChange {
   readonly dir: string;
   readonly entry: Entry;
   readonly before: Entry | null;
@@ -136,8 +136,8 @@ export class CommitPlan {
   }
 
   /** The changes in tree order, once all bytes are in the store. Only once: what they are made of is let go. */
-  async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<PathChange[]> {
-    const changes: PathChange[] = [];
+  async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<TreeChange[]> {
+    const changes: TreeChange[] = [];
     for await (const { dir, name, value } of this.#after.drain(this.#turn)) {
       const change = await this.#change(dir, name, value, uploads);
       if (change !== undefined) changes.push(change);
@@ -152,7 +152,7 @@ export class CommitPlan {
     name: string,
     after: After,
     uploads: ReadonlyMap<Ino, UploadResult>,
-  ): Promise<PathChange | undefined> {
+  ): Promise<TreeChange | undefined> {
     if (after instanceof Gone) return { dir, name, before: after.before, after: null };
     const before = (await this.#baseAt(dir, name)) ?? null;
     if (!(after instanceof StagedInode))
