@@ -16,7 +16,8 @@ export interface MemoryShares {
 
 /**
  * Fixed shares: nobody waits for memory that another part holds, so that nothing can wait in a circle, and a flood of
- * one kind leaves the others what they need. The sixteenth that is left is for what V8 has not collected yet.
+ * one kind leaves the others what they need. The sixteenth that is left is for fetch memory between two
+ * uses, and what V8 has not collected yet.
  */
 export function memoryShares(budgetBytes: number): MemoryShares {
   const parts = (count: number): number => Math.floor((budgetBytes * count) / 16);
