@@ -80,6 +80,8 @@ export async function removeDropped(tree: ArtifactTree, { s, held }: Dropped): P
   const { core, content } = tree;
   await new LoopTurn().each(core.db.inodes.eachStagingFiles(s), ([ino, files]) => {
     if (!held.has(ino)) content.dropSealed(ino, files);
+    // Read by some until they are done, but nothing sends it any more.
+    else for (const file of files) core.uploader.forget(file);
   });
   await core.db.deleteRows(s);
 }

@@ -370,3 +370,13 @@ test('a staging file of a commit that failed goes when all of it is written over
   expect(await shell.read('small')).toBe('other');
   expect((await shell.bytes('large')).equals(large(2))).toBe(true);
 });
+
+test('what is discarded is not uploaded any more, also of an open file', async () => {
+  const inode = await shell.write('large', Buffer.alloc(20 << 20, 1));
+  tree.retain(inode);
+  await expect.poll(() => machine.uploads().backlogBytes).toBeGreaterThan(0);
+  await shell.artifact.discard();
+  await expect.poll(() => machine.uploads().backlogBytes).toBe(0);
+  tree.release(inode);
+  await expect.poll(stagingFiles).toEqual([]);
+});

@@ -10,6 +10,7 @@ import {
 import type { Artifact, Inode } from '../../../src/artifacts/ports.js';
 import { openCatalog } from '../../../src/catalog/open-catalog.js';
 import { createContent } from '../../../src/content/create-content.js';
+import type { UploaderStatus } from '../../../src/content/ports.js';
 import type { Clock } from '../../../src/model/entry.js';
 import { ArtifactError } from '../../../src/model/errors.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
@@ -30,6 +31,7 @@ export function steppingClock(startSeconds = 1_700_000_000): Clock {
 export interface Machine {
   readonly artifacts: WorkspaceArtifacts;
   readonly stateDir: string;
+  readonly uploads: () => UploaderStatus;
   /** Everything closed in order, as a daemon does; the state stays. */
   close(): Promise<void>;
 }
@@ -82,6 +84,7 @@ export async function openMachine(options: MachineOptions): Promise<Machine> {
   return {
     artifacts,
     stateDir,
+    uploads: () => content.uploader.status(),
     async close() {
       await artifacts[Symbol.asyncDispose]();
       journal.close();
