@@ -105,7 +105,8 @@ test('a cached file is read from the disk cache alone, whatever is asked for', a
   await machine.sh(compare(machine.path('m/f')));
   expect(await counter(machine, 'store.gets')).toBe(0);
   expect(await counter(machine, 'cache.badBlocks')).toBe(0);
-  expect(await counter(machine, 'cache.hitBytes')).toBeGreaterThan(2 * sizeBytes);
+  // The kernel asks for each page once or more often.
+  expect(await counter(machine, 'cache.hitBytes')).toBeGreaterThanOrEqual(2 * sizeBytes);
 });
 
 test('bytes that rotted in the disk cache are fetched again and never served', async () => {
