@@ -43,7 +43,7 @@ const layerRules = Object.entries(layers).map(([name, allowed]) => ({
 const homes = {
   '@aws-sdk': 'store/s3',
   'better-sqlite3': 'util',
-  'lru-cache': 'content|catalog',
+  'lru-cache': 'content|catalog|workspace',
   pino: 'log',
   fastify: 'http',
   '@fastify/swagger': 'http',
