@@ -10,12 +10,12 @@ import {
   unexpected,
 } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
-import { describeTree, describeVersion, exactTree } from './support/observe.js';
+import { checkLinks, describeTree, describeVersion, exactTree } from './support/observe.js';
 
 afterAll(removeTemporaryDirectories);
 
 type Op =
-  | { op: 'mkdir' | 'unlink' | 'rmdir'; path: string }
+  | { op: 'mkdir' | 'unlink' | 'rmdir' | 'removeTree'; path: string }
   | { op: 'write'; path: string; text: string }
   | { op: 'rename' | 'link'; path: string; to: string }
   | { op: 'chmod'; path: string; mode: number };
@@ -48,6 +48,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     arbitrary: fc.record({ op: fc.constantFrom('rename' as const, 'link' as const), path, to: path }),
   },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('removeTree' as const), path }) },
   {
     weight: 1,
     arbitrary: fc.record({ op: fc.constant('chmod' as const), path, mode: fc.constantFrom(0o700, 0o750) }),
@@ -135,6 +136,7 @@ class World {
         await run(shell, step);
     }
     await describeTree(this.shell(step.who).artifact);
+    await checkLinks(this.shell(step.who).artifact);
   }
 
   async commit(shell: Shell, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
@@ -201,11 +203,18 @@ async function run(shell: Shell, op: Op): Promise<void> {
     else if (op.op === 'link') await shell.link(op.path, op.to);
     else if (op.op === 'chmod')
       await shell.artifact.tree.setAttributes(await shell.get(op.path), { mode: op.mode });
+    else if (op.op === 'removeTree') await removeTree(shell, op.path);
     else await shell[op.op](op.path);
   } catch (error) {
     if (!(error instanceof ArtifactError) || error.code === 'Internal' || error.code === 'Corrupt')
       throw error;
   }
+}
+
+async function removeTree(shell: Shell, path: string): Promise<void> {
+  if ((await shell.get(path)).kind !== 'dir') return shell.unlink(path);
+  for (const name of await shell.names(path)) await removeTree(shell, `${path}/${name}`);
+  await shell.rmdir(path);
 }
 
 test('two machines that commit over each other never disagree with the store', async () => {

@@ -12,7 +12,7 @@ import {
   unexpected,
 } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
-import { describeTree, exactTree } from './support/observe.js';
+import { checkLinks, describeTree, exactTree } from './support/observe.js';
 
 afterEach(() => {
   removeTemporaryDirectories();
@@ -256,5 +256,36 @@ test('regression: a further name of a file may change while the commit that made
   await one.commit();
   expect(await one.names()).toEqual(['d', 'second', 'x', 'y']);
   expect((await one.get('second')).nlink).toBe(1);
+  await close();
+});
+
+// Found by the soak: a directory that went while a commit ran took names with it that were counted on top of others.
+test('regression: names that went with their directory while a commit is put on top of others are not counted', async () => {
+  const { store, one, two, close } = await pair();
+  await two.put('y', 'y by two');
+  await two.commit();
+  for (const directory of ['gone', 'gone/deep', 'gone/kept', 'under', 'moved', 'new'])
+    await one.mkdir(directory);
+  for (const name of ['file', 'late']) await one.write(name, 'linked');
+  for (const name of ['gone/a', 'gone/deep/b', 'gone/kept/c', 'under/d', 'moved/e'])
+    await one.link('file', name);
+  await one.link('late', 'gone/f');
+  const release = store.hold();
+  const committing = one.commit();
+  await store.waiting();
+  for (const name of ['gone/a', 'gone/deep/b', 'gone/f', 'under/d']) await one.unlink(name);
+  await one.rmdir('gone/deep');
+  await one.rename('gone/kept', 'kept');
+  await one.rmdir('gone');
+  await one.rename('new', 'under');
+  await one.rename('moved', 'new');
+  release();
+  expect((await committing).rebased).toBe(true);
+  await checkLinks(one.artifact);
+  expect((await one.get('file')).nlink).toBe(3);
+  expect((await one.get('late')).nlink).toBe(1);
+  await one.commit();
+  expect((await one.get('kept/c')).nlink).toBe(3);
+  await one.unlink('late');
   await close();
 });

@@ -1,7 +1,8 @@
-import { type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
+import { type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 import type { Entries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
+import type { GoneNames } from './gone-names.js';
 import type { Kept } from './kept.js';
 import type { Places } from './places.js';
 
@@ -75,7 +76,7 @@ export function renumber(kept: Kept, lost: ReadonlyMap<Ino, Lost>): Kept {
 }
 
 /** Others may have added and removed names, too: counts every link of the kept inodes anew. */
-export function recountLinks(core: TreeCore, kept: Kept, entries: Entries): void {
+export function recountLinks(core: TreeCore, kept: Kept, entries: Entries, gone: GoneNames): void {
   const { db, stage } = core;
   const { s } = stage;
   const rows = new Map<Ino, InodeRow>();
@@ -91,15 +92,29 @@ export function recountLinks(core: TreeCore, kept: Kept, entries: Entries): void
     const known = links.get(ino);
     if (known !== undefined) links.set(ino, known + count);
   };
+  const shown = new Set<string>();
+  for (const { kind, base } of rows.values()) if (kind === 'dir' && base !== null) shown.add(base);
   for (const { parent, name, ino } of kept.names) {
     const dir = rows.get(parent)?.base ?? null;
-    const before = dir === null ? undefined : entries.get(joinPath(dir, name));
+    const path = joinPath(dir ?? '', name);
+    const before = dir === null ? undefined : entries.get(path);
     const child = ino === null ? undefined : rows.get(ino);
-    if (before?.kind === 'dir') add(parent, -1);
+    if (before?.kind === 'dir') {
+      add(parent, -1);
+      for (const entry of gone.below(path)) if (!isShownBelow(path, entry.dir, shown)) add(entry.ino, -1);
+    }
     if (child?.kind === 'dir') add(parent, 1);
     if (before?.ino === ino) continue;
     if (before !== undefined && before.kind !== 'dir') add(before.ino, -1);
     if (child !== undefined && child.kind !== 'dir') add(child.ino, 1);
   }
   for (const [ino, nlink] of links) db.inodes.putLinks(s, ino, nlink, rows.get(ino)?.base_nlink ?? 0);
+}
+
+/** Whether a directory from `dir` up to `top` is shown somewhere, with what is in it. */
+function isShownBelow(top: string, dir: string, shown: ReadonlySet<string>): boolean {
+  for (let at = dir; ; at = splitPath(at).dir) {
+    if (shown.has(at)) return true;
+    if (at === top) return false;
+  }
 }

@@ -10,6 +10,7 @@ import type { StageBase } from '../stage-db/stage-rows.js';
 import type { Node } from '../tree/node.js';
 import { type Entries, rebaseNodes, withEntries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
+import { GoneNames } from './gone-names.js';
 import { findKept, type Kept } from './kept.js';
 import { lateConflicts } from './late-conflicts.js';
 import { findLost, type Lost, neededPaths, recountLinks, renumber } from './onto-others.js';
@@ -37,7 +38,8 @@ export async function retire(core: TreeCore, published: Published): Promise<NewN
   if (sealed === null) throw new ArtifactError('Internal', 'a stage that is not sealed cannot be retired');
   const inos = core.table.all().map((node) => node.ino);
   const places = await Places.make(db.sealed, stage.s, inos);
-  const work: Work = { core, published, sealed, s: stage.s, places };
+  const gone = new GoneNames(published.tree);
+  const work: Work = { core, published, sealed, s: stage.s, places, gone };
   return published.rebased ? retireOntoOthers(work) : retireAlone(work);
 }
 
@@ -48,6 +50,7 @@ interface Work {
   readonly sealed: number;
   readonly s: number;
   readonly places: Places;
+  readonly gone: GoneNames;
 }
 
 function retireAlone(work: Work): NewNumbers {
@@ -65,7 +68,7 @@ function retireAlone(work: Work): NewNumbers {
 }
 
 async function retireOntoOthers(work: Work): Promise<NewNumbers> {
-  const { core, published, sealed, places } = work;
+  const { core, published, sealed, places, gone } = work;
   const conflicts = await lateConflicts(core, published.tree, places);
   const pathOf = (node: Node) => (node.hasName ? places.pathOf(node.ino, node.base) : undefined);
   const more = () => neededPaths(core, findKept(core, sealed), places);
@@ -86,6 +89,7 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
       return numbers;
     },
     more,
+    (entries) => gone.readMissing(core, findKept(core, sealed), places, entries),
   );
 }
 
@@ -114,7 +118,7 @@ function retireRows(
         if (mine !== undefined) moveLost(work, mine);
         else moveRow(work, ino, staged, entries);
       }
-      if (entries !== null) recountLinks(core, kept, entries);
+      if (entries !== null) recountLinks(core, kept, entries, work.gone);
       db.intents.remove(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
       moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());

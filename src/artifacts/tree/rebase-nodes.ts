@@ -17,6 +17,7 @@ export type Entries = Map<string, Entry | undefined>;
 /**
  * Fetches what `rebaseNodes` will ask of `tree` - the entries of all nodes in memory and of the directories above -
  * and runs `apply` in the turn of the event loop in which nothing is missing: nodes may come while others are fetched.
+ * `more` paths are fetched, too; `readMore` reads what is known by these entries only (undefined: nothing is missing).
  */
 export async function withEntries<T>(
   core: TreeCore,
@@ -24,6 +25,7 @@ export async function withEntries<T>(
   pathOf: PathInBase,
   apply: (entries: Entries, paths: Paths) => T,
   more: () => Iterable<string> = () => [],
+  readMore: (entries: Entries) => Promise<void> | undefined = () => undefined,
 ): Promise<T> {
   const entries: Entries = new Map();
   const turn = new LoopTurn();
@@ -41,8 +43,10 @@ export async function withEntries<T>(
   for (;;) {
     const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
     const missing = missingPaths(paths, entries, more());
-    if (missing.size === 0) return apply(entries, paths);
+    const reading = missing.size === 0 ? readMore(entries) : undefined;
+    if (missing.size === 0 && reading === undefined) return apply(entries, paths);
     for (const path of missing) await fetch(path);
+    await reading;
   }
 }
 

@@ -103,6 +103,27 @@ export async function exactTree(artifact: Artifact): Promise<string[]> {
   return lines.sort();
 }
 
+/** Throws when a file's count of names is not how many there are, or a directory's not that of what is in it. */
+export async function checkLinks(artifact: Artifact): Promise<void> {
+  const { tree } = artifact;
+  const found = new Map<Inode, { names: number; path: string }>();
+  const visit = async (inode: Inode, path: string): Promise<void> => {
+    const known = found.get(inode) ?? { names: inode.kind === 'dir' ? 2 : 0, path };
+    found.set(inode, known);
+    if (inode.kind !== 'dir') {
+      known.names++;
+      return;
+    }
+    for (const item of await tree.list(inode, null, 1000)) {
+      if (item.inode.kind === 'dir') known.names++;
+      await visit(item.inode, joinPath(path, item.name));
+    }
+  };
+  await visit(tree.root, '');
+  for (const [{ nlink }, { names, path }] of found)
+    if (nlink !== names) throw new Error(`'${path}' says that it has ${nlink} names, and has ${names}`);
+}
+
 function linesOf(seen: readonly Seen[]): string[] {
   const first = new Map<number, string>();
   for (const { ino, path } of seen) {
