@@ -1,7 +1,11 @@
 // Versions, control files and a second machine, through real mounts.
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { World } from './support/world.js';
+
+/** Linux: a descriptor of the file that opens nothing. */
+const O_PATH = 0o10000000;
 
 const world = new World();
 const a = world.machine('a');
@@ -52,6 +56,20 @@ describe('commit by control file', () => {
     await a.sh('echo > "$MNT/model/.artifact/discard"');
     expect(readFileSync(a.path('model', 'w.bin'), 'utf8')).toBe('two two');
     expect(code(() => statSync(a.path('model', 'new')))).toBe('ENOENT');
+  });
+
+  test('what is discarded leaves the disk at once, though a program holds on to it without having it open', async () => {
+    const state = join(world.directory, 'a', 'state');
+    const staged = () =>
+      readdirSync(state, { encoding: 'utf8', recursive: true }).filter((path) => path.includes('/staging/'));
+    writeFileSync(a.path('model', 'held'), 'x'.repeat(3 << 20));
+    const held = openSync(a.path('model', 'held'), O_PATH);
+    expect(staged()).not.toEqual([]);
+    await a.sh('echo > "$MNT/model/.artifact/discard"');
+    expect(staged()).toEqual([]);
+    // ESTALE, which Node has no name for.
+    expect(code(() => openSync(`/proc/self/fd/${held}`, 'r'))).toMatch(/-116$|^ENOENT$/);
+    closeSync(held);
   });
 
   test('the manifest is staged, committed, and seen elsewhere', async () => {

@@ -1,4 +1,5 @@
 import type { Catalog } from '../catalog/ports.js';
+import { ExtentMap } from '../content/extent-map.js';
 import type { Ino } from '../model/entry.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { transaction } from '../util/sqlite.js';
@@ -41,7 +42,7 @@ export async function followLog(tree: ArtifactTree, catalog: Catalog): Promise<b
 /** A stage that is no more. Its rows and staging files are still there, for `removeDropped`. */
 export interface Dropped {
   readonly s: number;
-  /** Inodes that open files read although they have no name any more: their staging files go with them. */
+  /** Inodes in use that have no name any more: their staging files go when they are not. */
   readonly held: ReadonlySet<Ino>;
 }
 
@@ -65,14 +66,32 @@ export async function dropStage(tree: ArtifactTree, catalog: Catalog): Promise<D
         const { s } = stage;
         leaveStage(core, base);
         core.base = next;
-        for (const node of paths.keys()) node.staged = next === null && node === core.root;
+        const files: Node[] = [];
+        for (const node of paths.keys()) {
+          if (node.kind === 'file' && node.staged && node.holds > 0) files.push(node);
+          node.staged = next === null && node === core.root;
+        }
         rebaseNodes(core, paths, entries);
-        const held = new Set<Ino>();
-        for (const node of paths.keys()) if (!node.hasName && node.holds > 0) held.add(node.ino);
-        return { s, held };
+        return { s, held: leaveNameless(files) };
       },
     ),
   );
+}
+
+/** Answers those whose bytes somebody uses. */
+function leaveNameless(files: readonly Node[]): Set<Ino> {
+  const held = new Set<Ino>();
+  for (const node of files) {
+    if (node.hasName) continue;
+    node.isDiscarded = true;
+    if (node.isInUse) held.add(node.ino);
+    else {
+      // Its rows tell what is to be removed.
+      node.map = new ExtentMap();
+      node.file = 0;
+    }
+  }
+  return held;
 }
 
 /** A few at a time; what a killed daemon leaves of it is removed at the next start. */
@@ -83,6 +102,7 @@ export async function removeDropped(tree: ArtifactTree, { s, held }: Dropped): P
     // Read by some until they are done, but nothing sends it any more.
     else for (const file of files) core.uploader.forget(file);
   });
+  content.cleaner.slabs.close();
   await core.db.deleteRows(s);
 }
 

@@ -159,12 +159,18 @@ export interface WorkingTree {
     options?: { clearSetgid?: boolean },
   ): MaybePromise<void>;
 
-  /** Keeps the inode in memory (and its bytes, when it has no name left) until released as often. */
+  /**
+   * Keeps the inode in memory (and its bytes, when its last name was removed) until released as often. What a discard
+   * leaves without a name keeps its bytes only while it is open.
+   */
   retain(inode: Inode): void;
   release(inode: Inode): void;
-  /** A file is open for writing: commits name it. Balanced by `closed`. */
-  opened(inode: Inode): void;
-  closed(inode: Inode): void;
+  /**
+   * Retains the inode of a file that is open now. `writes`: for writing, so commits name it. Balanced by `closed`.
+   * `Stale` when it is gone by a discard.
+   */
+  opened(inode: Inode, writes: boolean): void;
+  closed(inode: Inode, writes: boolean): void;
   /** Files that are open for writing now, also such without a name. */
   readonly writers: ReadonlySet<Inode>;
 }

@@ -277,8 +277,7 @@ class Run {
       if (node.kind !== 'file') return;
       const free = [0, 1, 2].find((candidate) => !this.open.has(candidate));
       if (free === undefined) return;
-      this.artifact.tree.retain(inode);
-      this.artifact.tree.opened(inode);
+      this.artifact.tree.opened(inode, true);
       this.open.set(free, { inode, node });
     }
   }
@@ -392,8 +391,7 @@ class Run {
         const file = this.open.get(op.slot);
         if (file === undefined) break;
         this.open.delete(op.slot);
-        tree.closed(file.inode);
-        tree.release(file.inode);
+        tree.closed(file.inode, true);
         break;
       }
     }
@@ -410,8 +408,7 @@ class Run {
 
   #forgetOpen(): void {
     for (const { inode } of this.open.values()) {
-      this.artifact.tree.closed(inode);
-      this.artifact.tree.release(inode);
+      this.artifact.tree.closed(inode, true);
     }
     this.open.clear();
   }

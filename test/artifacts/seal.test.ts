@@ -125,14 +125,12 @@ test('files open for writing are named, and go on being written', async () => {
   const machine = await openMachine({ store });
   const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
   const inode = await shell.write('open', 'one');
-  shell.artifact.tree.retain(inode);
-  shell.artifact.tree.opened(inode);
+  shell.artifact.tree.opened(inode, true);
   expect((await shell.artifact.status()).openForWriting).toEqual(['open']);
   expect((await shell.commit()).openFiles).toEqual(['open']);
   await shell.artifact.tree.write(inode, 3, Buffer.from(' two'));
   expect(await shell.read('open')).toBe('one two');
-  shell.artifact.tree.closed(inode);
-  shell.artifact.tree.release(inode);
+  shell.artifact.tree.closed(inode, true);
   expect((await shell.commit()).openFiles).toEqual([]);
   await machine.close();
 });

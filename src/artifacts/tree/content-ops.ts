@@ -52,6 +52,7 @@ export class ContentOps {
     const core = this.#core;
     if (node.kind === 'dir') throw new ArtifactError('IsDirectory', `${core.pathOf(node)} is a directory`);
     if (node.kind !== 'file') throw new ArtifactError('Invalid', `${core.pathOf(node)} has no bytes to read`);
+    this.checkThere(node);
     const content: FileContent = {
       size: () => node.size,
       pieces: (offset, length) => node.map.pieces(offset, length),
@@ -71,6 +72,7 @@ export class ContentOps {
         reader.close();
         node.readers--;
         this.cleaner.settle(node);
+        this.dropIfDiscarded(node);
         core.release(node);
       },
     };
@@ -147,6 +149,20 @@ export class ContentOps {
   named(node: Node): void {
     node.isLinkable = false;
     this.#announceOwn(node);
+  }
+
+  /** Throws `Stale` for a discarded file that nobody had open. */
+  checkThere(node: Node): void {
+    if (node.isDiscarded && !node.isInUse)
+      throw new ArtifactError('Stale', `${this.#core.pathOf(node)} was discarded`);
+  }
+
+  /** The bytes of a discarded file go with its last user: the kernel may know it for long afterwards. */
+  dropIfDiscarded(node: Node): void {
+    if (!node.isDiscarded || node.isInUse) return;
+    this.#dispose(node);
+    node.map = new ExtentMap();
+    node.file = 0;
   }
 
   /** Waits until no write runs, and holds new ones back while `body` runs. */
@@ -232,6 +248,7 @@ export class ContentOps {
         'TooLarge',
         `${core.pathOf(node)}: a file has at most ${limits.fileSizeBytesMax} bytes`,
       );
+    this.checkThere(node);
   }
 
   /** Answers where the bytes are. Bytes of a sealed generation are never written over. */
@@ -382,6 +399,7 @@ export class ContentOps {
   #end(node: Node): void {
     node.writesRunning--;
     this.cleaner.settle(node);
+    this.dropIfDiscarded(node);
     this.#core.release(node);
     if (--this.#writesRunning === 0 && this.#idle !== null) {
       this.#idle.resolve();

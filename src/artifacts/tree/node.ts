@@ -54,6 +54,9 @@ export class Node implements Inode {
   holds = 0;
   /** Made without a name, and may get one. */
   isLinkable = false;
+  /** A discard took its name: its bytes are there while it is in use. */
+  isDiscarded = false;
+  opens = 0;
   openForWriting = 0;
   readers = 0;
   writesRunning = 0;
@@ -214,6 +217,11 @@ export class Node implements Inode {
     if (this.kind !== 'file' || this.size === 0) return 0;
     // Whoever only looks at a file leaves nothing in memory.
     return this.#map === null && this.#extents !== null ? heldBytes(this.#extents) : this.map.bytes();
+  }
+
+  /** Somebody reads or writes its bytes, or may at any moment. */
+  get isInUse(): boolean {
+    return this.opens > 0 || this.readers > 0 || this.writesRunning > 0;
   }
 
   get hasName(): boolean {

@@ -166,15 +166,19 @@ export class ArtifactTree implements WorkingTree {
     return this.core.writers;
   }
 
-  opened(inode: Inode): void {
+  opened(inode: Inode, writes: boolean): void {
     const node = this.#node(inode);
-    if (node.openForWriting++ === 0) this.core.writers.add(node);
+    this.content.checkThere(node);
+    node.opens++;
+    if (writes && node.openForWriting++ === 0) this.core.writers.add(node);
     this.core.retain(node);
   }
 
-  closed(inode: Inode): void {
+  closed(inode: Inode, writes: boolean): void {
     const node = this.#node(inode);
-    if (--node.openForWriting === 0) this.core.writers.delete(node);
+    node.opens--;
+    if (writes && --node.openForWriting === 0) this.core.writers.delete(node);
+    this.content.dropIfDiscarded(node);
     this.core.release(node);
   }
 

@@ -36,12 +36,10 @@ export class WorkingHandle implements FileHandle {
     this.#writes = wantsWrite(flags);
     this.#appends = (flags & O_APPEND) !== 0;
     this.#executes = (flags & O_EXEC) !== 0;
-    tree.retain(inode);
+    tree.opened(inode, this.#writes);
     this.#node = owner.knownNode(inode);
     if (this.#executes) this.#countRun(1);
-    if (!this.#writes) return;
-    tree.opened(inode);
-    owner.sizeAgreed(inode, this.#node);
+    if (this.#writes) owner.sizeAgreed(inode, this.#node);
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
@@ -131,9 +129,8 @@ export class WorkingHandle implements FileHandle {
   release(): void {
     this.#reader?.close();
     this.#reader = null;
-    if (this.#writes) this.#tree.closed(this.#inode);
     if (this.#executes) this.#countRun(-1);
-    this.#tree.release(this.#inode);
+    this.#tree.closed(this.#inode, this.#writes);
   }
 
   #countRun(change: number): void {

@@ -67,22 +67,34 @@ export class World {
 
 /** Counts who holds inodes of a tree from now on. */
 export class Holds {
+  /** Also by having them open. */
   readonly retained = new Map<Inode, number>();
+  /** For writing. */
   readonly opened = new Map<Inode, number>();
 
   constructor(tree: WorkingTree) {
-    const count = (counts: Map<Inode, number>, by: number, original: (inode: Inode) => void) => {
+    const count = (counts: Map<Inode, number>, by: number, inode: Inode) => {
+      const now = (counts.get(inode) ?? 0) + by;
+      if (now === 0) counts.delete(inode);
+      else counts.set(inode, now);
+    };
+    const hold = (by: number, original: (inode: Inode) => void) => {
       return (inode: Inode): void => {
-        const now = (counts.get(inode) ?? 0) + by;
-        if (now === 0) counts.delete(inode);
-        else counts.set(inode, now);
+        count(this.retained, by, inode);
         original.call(tree, inode);
       };
     };
-    tree.retain = count(this.retained, 1, tree.retain);
-    tree.release = count(this.retained, -1, tree.release);
-    tree.opened = count(this.opened, 1, tree.opened);
-    tree.closed = count(this.opened, -1, tree.closed);
+    const open = (by: number, original: (inode: Inode, writes: boolean) => void) => {
+      return (inode: Inode, writes: boolean): void => {
+        count(this.retained, by, inode);
+        if (writes) count(this.opened, by, inode);
+        original.call(tree, inode, writes);
+      };
+    };
+    tree.retain = hold(1, tree.retain);
+    tree.release = hold(-1, tree.release);
+    tree.opened = open(1, tree.opened);
+    tree.closed = open(-1, tree.closed);
   }
 }
 
