@@ -1,7 +1,7 @@
 import type { Artifact, Inode, Invalidation, WorkingTree } from '../artifacts/ports.js';
 import type { Clock } from '../model/entry.js';
 import { limits } from '../model/limits.js';
-import type { MaybePromise } from '../util/maybe-promise.js';
+import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import type { KernelNotices } from './kernel-notices.js';
 import type { MissingNames } from './missing-names.js';
 import type { Node, Place } from './node.js';
@@ -124,6 +124,18 @@ export class ArtifactView implements ArtifactOwner {
   modeChanged(inode: Inode): void {
     const node = this.#nodes.get(inode);
     if (node !== undefined) this.#notices.attributes(node);
+  }
+
+  countingNames(parent: Inode, name: string, change: () => MaybePromise<void>): MaybePromise<void> {
+    if (this.#former.size === 0) return change();
+    return chain(this.tree.lookup(parent, name), (before) =>
+      chain(change(), () =>
+        chain(before ?? this.tree.lookup(parent, name), (inode) => {
+          const nodes = inode === undefined ? [] : this.#nodesOf(inode);
+          if (nodes.length > 1) for (const node of nodes) this.#notices.attributes(node);
+        }),
+      ),
+    );
   }
 
   listingDropped(node: Node): void {

@@ -104,12 +104,14 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     if (!(node instanceof WorkingNode) || node.owner !== this.owner) throw crossDevice(name);
     if (node.kind === 'dir') throw new ArtifactError('NotPermitted', `${name}: directories have one name`);
     this.changes++;
-    return this.owner.tree.link(node.inode, this.inode, name);
+    return this.owner.countingNames(this.inode, name, () =>
+      this.owner.tree.link(node.inode, this.inode, name),
+    );
   }
 
   override unlink(name: string): MaybePromise<void> {
     this.changes++;
-    return this.owner.tree.unlink(this.inode, name);
+    return this.owner.countingNames(this.inode, name, () => this.owner.tree.unlink(this.inode, name));
   }
 
   override removeDirectory(name: string): MaybePromise<void> {
@@ -124,7 +126,8 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     this.changes++;
     target.changes++;
     const { tree } = this.owner;
-    return chain(tree.rename(this.inode, name, target.inode, newName, flags), () => {
+    const rename = () => tree.rename(this.inode, name, target.inode, newName, flags);
+    return chain(this.owner.countingNames(target.inode, newName, rename), () => {
       const moved = target.#noteMoved(newName);
       return flags.exchange ? chain(moved, () => this.#noteMoved(name)) : moved;
     });

@@ -20,6 +20,11 @@ export interface WorkingOwner {
   sizeAgreed(inode: Inode, node: Node | undefined): void;
   /** By something of which the kernel does not know that it changes modes. */
   modeChanged(inode: Inode): void;
+  /**
+   * Runs `change`, which gives a name or takes it away: the kernel counts the names of the node that it knows there,
+   * and is told of others of the same inode.
+   */
+  countingNames(parent: Inode, name: string, change: () => MaybePromise<void>): MaybePromise<void>;
   /** The kernel is told to read the directory's listing again. */
   listingDropped(node: Node): void;
 }

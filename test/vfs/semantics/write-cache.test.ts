@@ -93,6 +93,40 @@ test('K15: with the write cache a file changed around the kernel is another inod
   expect(user.fs.counts()).toMatchObject({ nodes: 1, files: 0 });
 });
 
+// The kernel counts the names of the inode id that it knows under them, and believes its count of the others.
+test('regression: a file that the kernel knows by two ids is told to both when its names are more or fewer', async () => {
+  const artifact = await artifacts.find('m');
+  const directory = await user.node('m');
+  await user.link('m/f', 'm/g');
+  await user.write('m/other', 'x');
+  const before = await user.node('m/f');
+  await artifacts.files.write(artifact, 'f', Readable.from([Buffer.from('another size')]));
+  await turns();
+  const after = await user.node('m/g');
+  expect(after.nodeId).not.toBe(before.nodeId);
+  const link = () => user.fs.link(user.context, after.nodeId, directory.nodeId, 'h');
+  const rename = () =>
+    user.fs.rename(user.context, directory.nodeId, 'other', directory.nodeId, 'h', {
+      noReplace: false,
+      exchange: false,
+    });
+  const unlink = () => user.fs.unlink(user.context, directory.nodeId, 'f');
+  for (const [change, nlink] of [
+    [link, 3],
+    [rename, 2],
+    [unlink, 1],
+  ] as const) {
+    user.told.inodes.length = 0;
+    await change();
+    await turns();
+    expect(user.told.inodes).toEqual(expect.arrayContaining([before.nodeId, after.nodeId]));
+    for (const { nodeId } of [before, after])
+      expect((await user.fs.getAttributes(user.context, nodeId)).attributes.nlink).toBe(nlink);
+  }
+  for (const entry of [directory, before, after, after]) user.forget(entry);
+  user.fs.checkInvariants();
+});
+
 test('K16: with the write cache an append goes where the kernel says, which knows the end better', async () => {
   const { handle } = await user.open('m/f', O_WRONLY | O_APPEND);
   await user.writeAt(handle, 6, 'two');
