@@ -372,7 +372,7 @@ const repository = ({ work }) => join(work, 'repository');
 async function makeArchive(sizes) {
   if (existsSync(archive(sizes))) return;
   const list = `${archive(sizes)}.names`;
-  await shell(`find node_modules/ -type f | LC_ALL=C sort | head -n ${sizes.localFiles} >${list}`, {
+  await shell(`find node_modules/ -type f | LC_ALL=C sort | sed -n 1,${sizes.localFiles}p >${list}`, {
     cwd: root,
   });
   await run('tar', ['cf', archive(sizes), '-C', root, '-T', list]);
