@@ -1,4 +1,5 @@
 import { limits } from '../../model/limits.js';
+import { Semaphore } from '../../util/semaphore.js';
 import {
   type ConnectionLimits,
   ConnectionStale,
@@ -81,54 +82,25 @@ class Pool {
   readonly #all = new Set<GetConnection>();
   /** The one used last comes last, and is used first. */
   #idle: GetConnection[] = [];
-  readonly #waiting = new Set<() => void>();
-  #busy = 0;
+  readonly #turns: Semaphore;
 
   constructor(origin: Origin, connectionLimits: ConnectionLimits) {
     this.#origin = origin;
     this.#limits = connectionLimits;
+    this.#turns = new Semaphore(connectionLimits.socketsMax);
   }
 
-  async get(request: GetRequest): Promise<GetAnswer> {
-    while (this.#busy >= this.#limits.socketsMax) await this.#turn(request.signal);
-    this.#busy++;
-    try {
+  get(request: GetRequest): Promise<GetAnswer> {
+    return this.#turns.run(async () => {
       const connection = this.#take();
       const answer = await connection.get(request);
       if (connection.usable) this.#keep(connection);
       return answer;
-    } finally {
-      this.#busy--;
-      for (const next of this.#waiting) {
-        next();
-        break;
-      }
-    }
+    }, request.signal);
   }
 
   destroy(): void {
     for (const connection of this.#all) connection.destroy();
-  }
-
-  /** Until a connection may be free, or the signal fires. */
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        signal?.removeEventListener('abort', giveUp);
-        this.#waiting.delete(next);
-      };
-      const next = (): void => {
-        leave();
-        resolve();
-      };
-      const giveUp = (): void => {
-        leave();
-        reject(signal?.reason);
-      };
-      this.#waiting.add(next);
-      if (signal?.aborted === true) giveUp();
-      else signal?.addEventListener('abort', giveUp, { once: true });
-    });
   }
 
   #take(): GetConnection {
