@@ -4,6 +4,7 @@ import { ObjectRanges } from '../content/object-ranges.js';
 import { compareEntries, type Entry, entryPath, splitPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { LoopTurn } from '../util/loop-turn.js';
+import { isSameExtents } from '../workspace/entry-compare.js';
 import { checkPath } from './path-views.js';
 import type { Artifact } from './ports.js';
 
@@ -145,21 +146,13 @@ async function* changed(entries: Entries, old: Entries): AsyncGenerator<Entry, v
     if (entry === undefined) continue;
     while (!other.done && compareEntries(other.value, entry) < 0) other = await before.next();
     const isSame =
-      !other.done && entryPath(other.value) === entryPath(entry) && hasSameBytes(other.value, entry);
+      !other.done &&
+      entryPath(other.value) === entryPath(entry) &&
+      isSameExtents(other.value.extents ?? [], entry.extents ?? []);
     if (!isSame) yield entry;
   }
 }
 
 async function* iterate(entries: Entries): AsyncGenerator<Entry, void> {
   for await (const entry of entries) if (entry !== undefined) yield entry;
-}
-
-function hasSameBytes({ extents: a = [] }: Entry, { extents: b = [] }: Entry): boolean {
-  return (
-    a.length === b.length &&
-    a.every(({ object, offset, length }, i) => {
-      const other = b[i];
-      return other?.object === object && other.offset === offset && other.length === length;
-    })
-  );
 }

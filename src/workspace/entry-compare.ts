@@ -54,7 +54,8 @@ function isSameBytes(a: Entry, b: Entry): boolean {
   return isSameExtents(a.extents ?? [], b.extents ?? []);
 }
 
-function isSameExtents(a: readonly Extent[], b: readonly Extent[]): boolean {
+/** The same pieces of the same objects. */
+export function isSameExtents(a: readonly Extent[], b: readonly Extent[]): boolean {
   return (
     a.length === b.length &&
     a.every((extent, i) => {
