@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
+import { base64Crc } from '../util/base64-crc.js';
 import { Crc32Joiner } from '../util/crc32-joiner.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { checksOf } from './disk-index.js';
@@ -107,11 +108,4 @@ function joined(crc: number, chunk: Buffer, checks: readonly number[]): number {
     else sum = crc32(chunk.subarray(at), sum);
   }
   return sum;
-}
-
-/** Four bytes, big-endian, base64. */
-function base64Crc(crc: number): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(crc >>> 0);
-  return bytes.toString('base64');
 }

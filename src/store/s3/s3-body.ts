@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { base64Crc } from '../../util/base64-crc.js';
 import { bodyChunks, wrongLength } from '../keys.js';
 import { type Body, bodyLength } from '../object-store.js';
 
@@ -52,11 +53,9 @@ export async function sha256Hex(chunks: readonly Buffer[]): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Base64 of the four bytes, as S3 writes it. */
+/** The CRC32 of a body, as S3 writes it. */
 export function crc32Base64(chunks: readonly Buffer[]): string {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(chunks.reduce((crc, chunk) => crc32(chunk, crc), 0));
-  return bytes.toString('base64');
+  return base64Crc(chunks.reduce((crc, chunk) => crc32(chunk, crc), 0));
 }
 
 /** The whole of a response body, which must have exactly as many bytes as `bytes`. */
