@@ -302,31 +302,37 @@ export class DiskCache implements AsyncDisposable {
 
   #storeReserved(object: DiskObject, start: number, bytes: Buffer, done: () => void): void {
     const { length } = bytes;
-    if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) {
-      this.#writes.release(length);
-      this.skipped(length);
-      queueMicrotask(done);
-      return;
-    }
-    this.#budget.beginWrite(length);
-    const write = this.#writes.run(length, () => this.#write(object, start, bytes));
-    this.#track(
-      write.finally(() => {
-        this.#budget.endWrite(length);
-        done();
-      }),
-    );
+    const run = () => this.#writes.run(length, () => this.#write(object, start, bytes));
+    const write = this.#begin(object, length, run, done);
+    if (write !== null) return;
+    this.#writes.release(length);
+    this.skipped(length);
+    queueMicrotask(done);
   }
 
   /** The same as `store` for who waits until the bytes are here. False: there is no room. Rejects when writing fails. */
   async keepNow(object: DiskObject, start: number, bytes: Buffer): Promise<boolean> {
-    const { length } = bytes;
-    if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) return false;
-    this.#budget.beginWrite(length);
-    const write = this.#write(object, start, bytes).finally(() => this.#budget.endWrite(length));
-    this.#track(write);
+    const write = this.#begin(object, bytes.length, () => this.#write(object, start, bytes));
+    if (write === null) return false;
     await write;
     return !object.dead;
+  }
+
+  /** Counts `length` bytes as on their way to the disk while `write` runs. null: there is no room, and it did not run. */
+  #begin(
+    object: DiskObject,
+    length: number,
+    write: () => Promise<void>,
+    ended: () => void = () => {},
+  ): Promise<void> | null {
+    if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) return null;
+    this.#budget.beginWrite(length);
+    const written = write().finally(() => {
+      this.#budget.endWrite(length);
+      ended();
+    });
+    this.#track(written);
+    return written;
   }
 
   /** Keeps a whole object that this mount has just sent. */

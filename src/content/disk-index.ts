@@ -38,6 +38,7 @@ export class BlockTable {
   size: number | null;
   #lengths: Uint32Array;
   #crcs: Uint32Array;
+  #bytes = 0;
 
   constructor(size: number | null = null, blocks = 8) {
     this.size = size;
@@ -67,6 +68,7 @@ export class BlockTable {
 
   set(block: number, length: number, crcs: readonly number[]): void {
     if (block >= this.#lengths.length) this.#grow(Math.max(this.#lengths.length * 2, block + 1));
+    this.#bytes += length - this.length(block);
     this.#lengths[block] = length;
     this.#crcs.set(crcs, block * checksPerBlock);
   }
@@ -86,9 +88,7 @@ export class BlockTable {
 
   /** Bytes of all blocks that are there. */
   get bytes(): number {
-    let sum = 0;
-    for (const length of this.#lengths) sum += length;
-    return sum;
+    return this.#bytes;
   }
 
   /** End of the last byte that is there: the object is at least so long. */
