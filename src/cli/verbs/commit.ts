@@ -1,6 +1,7 @@
 import { formatBytes } from '../../config/sizes.js';
 import type { CommitResult } from '../../http/schemas.js';
-import { ArtifactError, isCode } from '../../model/errors.js';
+import { ArtifactError } from '../../model/errors.js';
+import { cancellable } from '../cancellable.js';
 import type { VerbContext } from '../context.js';
 import { Progress } from '../progress.js';
 import { openArtifact, type Target } from '../target.js';
@@ -52,41 +53,33 @@ export const commit: Verb = {
   },
 };
 
-/** Ctrl-C cancels the call, and the call's own end says what became of it. */
 async function commitTarget(context: VerbContext, target: Target): Promise<CommitResult> {
   const progress = new Progress(context.terminal, `commit ${target.artifact}`);
   const onConflict = context.text('on-conflict') as 'fail' | 'mine' | 'theirs' | undefined;
-  let operation: string | undefined;
-  let cancelled = false;
-  const cancel = () => {
-    cancelled = true;
-    context.terminal.note('cancelling the commit; once more to leave it to itself');
-    if (operation !== undefined) void target.client.cancel(operation).catch(() => undefined);
+  const request = {
+    message: context.text('message') ?? '',
+    ...(onConflict === undefined ? {} : { onConflict }),
   };
   try {
-    return await context.interrupts.during(cancel, () =>
-      target.client.commit(
-        target.artifact,
-        { message: context.text('message') ?? '', ...(onConflict === undefined ? {} : { onConflict }) },
-        {
+    return await cancellable(
+      context,
+      target.client,
+      (onStarted) =>
+        target.client.commit(target.artifact, request, {
           onProgress: (now) => progress.commit(now),
-          onStarted: (id) => {
-            operation = id;
-            if (cancelled) cancel();
-          },
-        },
-      ),
+          onStarted,
+        }),
+      {
+        onCancel: () => context.terminal.note('cancelling the commit; once more to leave it to itself'),
+        outcome: (cause) =>
+          new ArtifactError(
+            'Interrupted',
+            'commit cancelled: nothing was published, the stage is as it was',
+            {},
+            cause,
+          ),
+      },
     );
-  } catch (error) {
-    if (cancelled && isCode(error, 'Interrupted')) {
-      throw new ArtifactError(
-        'Interrupted',
-        'commit cancelled: nothing was published, the stage is as it was',
-        {},
-        error,
-      );
-    }
-    throw error;
   } finally {
     progress.end();
   }

@@ -1,6 +1,7 @@
 import { formatBytes } from '../../config/sizes.js';
-import type { WarmResult } from '../../http/schemas.js';
-import { ArtifactError, isCode } from '../../model/errors.js';
+import type { WarmProgress, WarmResult } from '../../http/schemas.js';
+import { ArtifactError } from '../../model/errors.js';
+import { cancellable } from '../cancellable.js';
 import type { VerbContext } from '../context.js';
 import { Progress } from '../progress.js';
 import { openTarget, type Target } from '../target.js';
@@ -48,36 +49,23 @@ export const warm: Verb = {
 async function warmTarget(context: VerbContext, target: Target): Promise<WarmResult> {
   const { artifact, ref, path, client } = target;
   const progress = new Progress(context.terminal, `warm ${target.shown}`);
-  let operation: string | undefined;
-  let cancelled = false;
   let warmBytes = 0;
-  const cancel = () => {
-    cancelled = true;
-    if (operation !== undefined) void client.cancel(operation).catch(() => undefined);
+  const onProgress = ({ bytesDone, bytesTotal }: WarmProgress) => {
+    warmBytes = bytesDone;
+    progress.update(bytesDone, bytesTotal);
+  };
+  const outcome = (cause: unknown) => {
+    const message = `cancelled: ${formatBytes(warmBytes)} are in the cache`;
+    return new ArtifactError('Interrupted', message, { hint: 'warm again to go on from there' }, cause);
   };
   try {
-    return await context.interrupts.during(cancel, () =>
-      client.warm(
-        artifact,
-        { ref, path, from: context.text('from') },
-        {
-          onProgress: ({ bytesDone, bytesTotal }) => {
-            warmBytes = bytesDone;
-            progress.update(bytesDone, bytesTotal);
-          },
-          onStarted: (id) => {
-            operation = id;
-            if (cancelled) cancel();
-          },
-        },
-      ),
+    return await cancellable(
+      context,
+      client,
+      (onStarted) =>
+        client.warm(artifact, { ref, path, from: context.text('from') }, { onProgress, onStarted }),
+      { outcome },
     );
-  } catch (error) {
-    if (cancelled && isCode(error, 'Interrupted')) {
-      const message = `cancelled: ${formatBytes(warmBytes)} are in the cache`;
-      throw new ArtifactError('Interrupted', message, { hint: 'warm again to go on from there' }, error);
-    }
-    throw error;
   } finally {
     progress.end();
   }
