@@ -27,7 +27,8 @@ export interface FetchStatistics {
 
 /**
  * Brings blocks of objects into memory: from the disk cache, else by ranged GETs. A block on its way is never asked
- * for twice; neighbours share a GET. Store errors reach everyone who waits, and the next read tries again.
+ * for twice; neighbours share a GET. A failure reaches those who waited from its beginning: a read that joined a load of
+ * others, and the next read, try again.
  */
 export class BlockFetcher {
   readonly #store: ObjectStore;
@@ -39,6 +40,7 @@ export class BlockFetcher {
   readonly #heads = new Map<ObjectBlocks, Promise<void>>();
   /** Fetched when the disk did not follow, in that order; kept there later, if they are in memory then. */
   readonly #unkept = new Map<LentMemory, { readonly blocks: ObjectBlocks; readonly start: number }>();
+  #loadsBegun = 0;
   #memoryHitBytes = 0;
   #gets = 0;
   #getBytes = 0;
@@ -116,14 +118,34 @@ export class BlockFetcher {
     signal?: AbortSignal,
     borrower?: Borrower,
   ): Promise<Buffer> {
+    const begun = this.#loadsBegun;
     const disk = await this.#diskOf(blocks);
     const cached = this.cached(blocks, offset, length, borrower);
     if (cached !== undefined) return cached;
     const stored = await this.#disk.read(disk, offset, length);
     if (stored !== null) return stored;
     if (blocks.isPack) await this.#widenPack(blocks, offset);
+    for (;;) {
+      const loads: Load[] = [];
+      try {
+        return await this.#loaded(blocks, offset, length, loads, signal, borrower);
+      } catch (error) {
+        // A load of somebody else's speaks of the store as it was before this read: it asks the store itself, once.
+        if (signal?.aborted === true || loads.some(({ n, failed }) => failed && n > begun)) throw error;
+      }
+    }
+  }
+
+  /** The bytes when all loads that bring them, which go into `loads`, have ended; fails with the first that does. */
+  async #loaded(
+    blocks: ObjectBlocks,
+    offset: number,
+    length: number,
+    loads: Load[],
+    signal: AbortSignal | undefined,
+    borrower: Borrower | undefined,
+  ): Promise<Buffer> {
     const found = this.#want(blocks, offset, offset + length, limits.getBytesMax, true);
-    const loads = found.filter((item) => 'promise' in item);
     const held: LentMemory[] = [];
     let isOver = false;
     const take = ({ memory }: Run): void => {
@@ -132,10 +154,12 @@ export class BlockFetcher {
       held.push(memory);
     };
     for (const item of found) {
-      if ('promise' in item) item.takers.push(take);
-      else take(item);
+      if ('promise' in item) {
+        item.takers.push(take);
+        item.waiters++;
+        loads.push(item);
+      } else take(item);
     }
-    for (const load of loads) load.waiters++;
     let waits = true;
     const leave = (): void => {
       if (waits) for (const load of loads) load.waiters--;
@@ -299,10 +323,14 @@ export class BlockFetcher {
         this.#memory.tidy(blocks);
       });
     const abort = (why: unknown): void => controller.abort(why);
-    const load: Load = { start, end, promise, waiters: 0, takers: [], hurry: transfer.hurry, abort };
+    const n = ++this.#loadsBegun;
+    const { hurry } = transfer;
+    const load: Load = { n, start, end, promise, failed: false, waiters: 0, takers: [], hurry, abort };
     blocks.addLoad(load);
     // Those who wait hear of a failure; read-ahead has nobody to tell.
-    promise.catch(() => {});
+    promise.catch(() => {
+      load.failed = true;
+    });
     return load;
   }
 

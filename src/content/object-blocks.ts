@@ -19,9 +19,13 @@ export interface Run {
 
 /** A run under way. `end` may grow the object's known part, so a block may be loaded again with more of its bytes. */
 export interface Load {
+  /** Its number: of two loads the one that began later has the higher one. */
+  readonly n: number;
   readonly start: number;
   readonly end: number;
   readonly promise: Promise<Run>;
+  /** Known before anybody who waits hears of it. */
+  failed: boolean;
   /** Reads that wait for it; none for what is read ahead. */
   waiters: number;
   /** Called with the run as soon as it is there: who wants to look at it later has to hold its memory. */

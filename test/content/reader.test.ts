@@ -11,6 +11,7 @@ import {
   artifactId,
   contentOf,
   noise,
+  objectKey,
   readingSide,
   useDirectory,
   WatchedStore,
@@ -199,6 +200,60 @@ describe('reading', () => {
     await expect(reader.read(0, 100)).rejects.toBe(store.failure);
     store.failure = null;
     expect((await reader.read(0, 100)).equals(bytes.subarray(0, 100))).toBe(true);
+  });
+
+  test('a read that joins a GET begun before it, which then fails, asks the store itself', async () => {
+    const { store, bytes, content } = await oneObject(MiB);
+    await using side = readingSide(directory(), store);
+    const gate = deferred();
+    store.gate = gate.promise;
+    store.failure = new Error('out of order');
+    store.failing = 1;
+    const one = Promise.resolve(side.reader.open(artifactId, content).read(0, 1000));
+    await expect.poll(() => store.gets.length).toBe(1);
+    const joining = Array.from({ length: 20 }, (_, i) =>
+      Promise.resolve(side.reader.open(artifactId, content).read(500 + i, 1000)),
+    );
+    gate.resolve();
+    await expect(one).rejects.toBe(store.failure);
+    for (const [i, read] of joining.entries()) {
+      expect((await read).equals(bytes.subarray(500 + i, 1500 + i))).toBe(true);
+    }
+    expect(store.gets).toHaveLength(2);
+  });
+
+  test('a read ends with the failure of a GET that began during it, whoever began that', async () => {
+    const { store, content } = await oneObject(MiB);
+    await using side = readingSide(directory(), store);
+    const gate = deferred();
+    store.gate = gate.promise;
+    store.failure = new Error('out of order');
+    const one = Promise.resolve(side.reader.open(artifactId, content).read(0, 1000));
+    await expect.poll(() => store.gets.length).toBe(1);
+    const others = Array.from({ length: 20 }, () =>
+      Promise.resolve(side.reader.open(artifactId, content).read(0, 1000)),
+    );
+    gate.resolve();
+    const ends = await Promise.allSettled([one, ...others]);
+    expect(ends.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(store.gets).toHaveLength(2);
+  });
+
+  test('what was read ahead while the store was away fails no read', async () => {
+    const { store, bytes, content } = await oneObject(MiB);
+    await using side = readingSide(directory(), store);
+    const gate = deferred();
+    store.gate = gate.promise;
+    store.failure = new Error('out of order');
+    store.failing = 1;
+    const blocks = side.memory.acquire(objectKey(artifactId, 'd/s/1-file'));
+    blocks.noteEnd(MiB);
+    await side.fetcher.ahead(blocks, 0, MiB, MiB);
+    await expect.poll(() => store.gets.length).toBe(1);
+    const read = Promise.resolve(side.reader.open(artifactId, content).read(0, 1000));
+    gate.resolve();
+    expect((await read).equals(bytes.subarray(0, 1000))).toBe(true);
+    side.memory.release(blocks);
   });
 
   test('memory stays within its limit', async () => {

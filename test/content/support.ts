@@ -39,11 +39,13 @@ export class WatchedStore extends MemoryStore {
   /** Awaited before each GET is answered. */
   gate: Promise<void> | null = null;
   failure: Error | null = null;
+  /** Of the next GETs so many fail, if `failure` is set. */
+  failing = Number.POSITIVE_INFINITY;
 
   override async get(key: string, range?: ByteRange, options?: CallOptions): Promise<Buffer> {
     this.gets.push({ key, offset: range?.offset ?? 0, length: range?.length ?? -1 });
     if (this.gate !== null) await this.gate;
-    if (this.failure !== null) throw this.failure;
+    if (this.failure !== null && this.failing-- > 0) throw this.failure;
     return super.get(key, range, options);
   }
 
