@@ -83,6 +83,7 @@ export const limits = {
   storeAttemptsMax: 5,
   storeGetAttemptsMax: 8, // of GETs: a service that throttles may refuse many,
   storeGetProgressBytes: 64 << 10, // and one that brought so much has all its attempts again
+  storeDamagedGetsMax: 4, // answers in a row that are too short or have the wrong bytes, until they are believed
   storeFirstByteMsMax: 20_000, // of an answer to a GET,
   storeStallMsMax: 10_000, // and between two pieces of its body
   hedgeMsStart: 1_000, // a GET without an answer is sent again after so long, until it is known what is usual,

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Entry } from '../model/entry.js';
 import { limits } from '../model/limits.js';
+import { backoffMs, pause } from '../store/backoff.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { corrupt } from './fields.js';
 import { objectKey, treeObject } from './keys.js';
@@ -46,14 +47,16 @@ export class StoredTrees implements TreeReader {
     return decodeRange(where, await this.#read(where, artifactId, range, options), range);
   }
 
-  /** A range has no checksum but this one: an answer that was damaged on its way is asked for once more. */
+  /** A range has no checksum but this one: an answer that was damaged on its way is asked for again. */
   async #read(where: string, artifactId: string, piece: Piece, options?: CallOptions): Promise<Buffer> {
     const { offset, length } = piece;
     for (let attempt = 1; ; attempt++) {
       const bytes = await this.#store.get(objectKey(artifactId, piece.object), { offset, length }, options);
       const found = sha256Hex(bytes);
       if (found === piece.sha256) return bytes;
-      if (attempt === 2) throw corrupt(where, `has the hash ${found}, not ${piece.sha256}`);
+      if (attempt === limits.storeDamagedGetsMax)
+        throw corrupt(where, `has the hash ${found}, not ${piece.sha256}`);
+      await pause(backoffMs(attempt, {}), options?.signal);
     }
   }
 }

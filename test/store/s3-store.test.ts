@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -10,6 +11,7 @@ import type { ObjectStore } from '../../src/store/object-store.js';
 import { classify } from '../../src/store/s3/s3-errors.js';
 import type { S3Options } from '../../src/store/s3/s3-options.js';
 import { S3Store } from '../../src/store/s3/s3-store.js';
+import { RetryStore } from '../../src/store/wrap/retry.js';
 import type { FaultEffect } from '../support/s3-server/control.js';
 import { type S3Server, type S3ServerOptions, startS3Server } from '../support/s3-server/server.js';
 import { all, expectCode, fresh, listAll } from './contract.js';
@@ -204,6 +206,22 @@ describe('a body', () => {
     await store.put(key, Buffer.alloc(1000, 'x'));
     await server.control.addFault({ on: 'GetObject', effect: { kind: 'short' } });
     await expectCode('Corrupt', store.get(key, { offset: 10, length: 500 }));
+  });
+
+  it('that is shorter than the range is kept: only the rest is asked for again', async () => {
+    const key = fresh();
+    const bytes = randomBytes(1000);
+    await store.put(key, bytes);
+    await using repeating = new RetryStore(storeOn(server), { delayMsMin: 0 });
+    await repeating.get(key, { offset: 0, length: 1 });
+    const sent = async (): Promise<number> =>
+      (await server.control.counters()).operations['GetObject']?.bytesOut ?? 0;
+    const before = await sent();
+    await server.control.addFault({ on: 'GetObject', times: 2, effect: { kind: 'short' } });
+    expect((await repeating.get(key, { offset: 10, length: 800 })).equals(bytes.subarray(10, 810))).toBe(
+      true,
+    );
+    expect((await sent()) - before).toBe(800);
   });
 
   it('that is not what was put is Corrupt, where the service keeps a checksum', async () => {

@@ -62,7 +62,10 @@ export class WholeSink implements BodySink {
   }
 }
 
-/** Takes the body of a range, if it is what was asked for: else the answer is left to `rangeBody`, which says why. */
+/**
+ * Takes the body of a range, if it is what was asked for or the beginning of that, so that only the rest need be asked for
+ * again: else the answer is left to `rangeBody`, which says why.
+ */
 export class RangeSink implements BodySink {
   taken = false;
   readonly bytes: Buffer;
@@ -76,8 +79,8 @@ export class RangeSink implements BodySink {
   }
 
   accept({ headers }: AnswerHead, length: number): Buffer | null {
-    return length === this.bytes.length && firstByte(headers['content-range']) === this.#offset
-      ? this.bytes
+    return length <= this.bytes.length && firstByte(headers['content-range']) === this.#offset
+      ? this.bytes.subarray(0, length)
       : null;
   }
 

@@ -1,9 +1,8 @@
 import type { Readable } from 'node:stream';
-import { setTimeout } from 'node:timers/promises';
 import { isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
-import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
-import { checkRange, interrupted, throwIfAborted } from '../keys.js';
+import { type Backoff, backoffMs, pause, repeatableCodes } from '../backoff.js';
+import { checkRange } from '../keys.js';
 import type {
   ByteRange,
   CallOptions,
@@ -41,7 +40,7 @@ export class RetryStore extends WrappedStore {
     this.#getAttemptsMax = options.attemptsMax ?? limits.storeGetAttemptsMax;
     this.#backoff = options;
     this.#storeRepeatsParts = options.storeRepeatsParts ?? false;
-    this.#sleep = options.sleep ?? sleep;
+    this.#sleep = options.sleep ?? pause;
   }
 
   protected override async around<T>(call: StoreCall, run: () => Promise<T>): Promise<T> {
@@ -57,7 +56,7 @@ export class RetryStore extends WrappedStore {
 
   /**
    * What came of a range before a failure is kept: only the rest is asked for again. An answer that is not what it must be
-   * (`Corrupt`) is not believed at once: it may have been damaged on its way.
+   * (`Corrupt`) is not believed before several in a row are: each may have been cut or damaged on its way.
    */
   override async get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
     if (range !== undefined) checkRange(key, range);
@@ -76,10 +75,13 @@ export class RetryStore extends WrappedStore {
         await this.inner.get(key, rest, { ...options, into: into.subarray(from), onReceived });
         return into;
       } catch (error) {
-        if (isCode(error, 'Corrupt') && damaged++ === 0) continue;
         if (into !== null && done === into.length) return into;
         if (done - from >= limits.storeGetProgressBytes) attempt = 1;
-        await this.#waitOrThrow(error, attempt, options?.signal, this.#getAttemptsMax);
+        if (!isCode(error, 'Corrupt')) {
+          damaged = 0;
+          await this.#waitOrThrow(error, attempt, options?.signal, this.#getAttemptsMax);
+        } else if (++damaged < limits.storeDamagedGetsMax) await this.#wait(damaged, options?.signal);
+        else throw error;
       }
     }
   }
@@ -123,15 +125,10 @@ export class RetryStore extends WrappedStore {
     attemptsMax = this.#attemptsMax,
   ): Promise<void> {
     if (!isCode(error, ...repeatableCodes) || attempt >= attemptsMax) throw error;
-    throwIfAborted(signal);
-    try {
-      await this.#sleep(backoffMs(attempt, this.#backoff), signal);
-    } catch (cause) {
-      if (signal?.aborted === true) throw interrupted(signal, cause);
-      throw cause;
-    }
+    await this.#wait(attempt, signal);
+  }
+
+  async #wait(attempt: number, signal: AbortSignal | undefined): Promise<void> {
+    await this.#sleep(backoffMs(attempt, this.#backoff), signal);
   }
 }
-
-const sleep = (ms: number, signal: AbortSignal | undefined): Promise<unknown> =>
-  setTimeout(ms, undefined, signal === undefined ? {} : { signal });
