@@ -5,6 +5,7 @@ import { ArtifactError } from '../model/errors.js';
 import { newArtifactId } from '../model/ids.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { SharedWork } from '../util/shared-work.js';
 import { transaction } from '../util/sqlite.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import type { Manifest } from '../workspace/records.js';
@@ -61,7 +62,7 @@ export class ArtifactRegistry {
   readonly #parts: RegistryParts;
   readonly #clock: Clock;
   readonly #open = new Map<string, WorkspaceArtifact>();
-  readonly #opening = new Map<string, Promise<WorkspaceArtifact>>();
+  readonly #opening = new SharedWork<WorkspaceArtifact>();
 
   constructor(parts: RegistryParts) {
     this.#parts = parts;
@@ -90,11 +91,8 @@ export class ArtifactRegistry {
       if (place !== null && !known.isNew) known.place = place;
       return known;
     }
-    const opening = this.#opening.get(id);
-    if (opening !== undefined) return opening;
-    const started = this.openArtifact(id, place).finally(() => this.#opening.delete(id));
-    this.#opening.set(id, started);
-    return started;
+    // One that began anew after a failure may have opened it just now.
+    return this.#opening.run(id, async () => this.#open.get(id) ?? this.openArtifact(id, place));
   }
 
   /** The root has a place of none; others are opened where their name was looked up. */

@@ -2,6 +2,7 @@ import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { LRUCache } from 'lru-cache';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
+import { SharedWork } from '../util/shared-work.js';
 import { type Database, openDatabase } from '../util/sqlite.js';
 import { sqliteFailure } from '../util/sqlite-errors.js';
 import type { StoredRecord, TreeRef } from '../workspace/records.js';
@@ -88,7 +89,7 @@ export class SqliteCatalog implements Catalog {
   readonly #ranges: RangeStore;
   readonly #metaranges: MetarangeTable;
   readonly #trees = new LRUCache<string, CatalogTree>({ max: limits.catalogTreesMax });
-  readonly #opening = new Map<string, Promise<CatalogTree>>();
+  readonly #opening = new SharedWork<CatalogTree>();
 
   constructor(db: Database, treeReader: TreeReader, entriesMax: number) {
     this.#db = db;
@@ -128,14 +129,7 @@ export class SqliteCatalog implements Catalog {
 
   async tree(artifactId: string, ref: TreeRef): Promise<VersionTree> {
     const key = `${artifactId}/${ref.sha256}`;
-    const tree = this.#trees.get(key);
-    if (tree !== undefined) return tree;
-    let opening = this.#opening.get(key);
-    if (opening === undefined) {
-      opening = this.#openTree(artifactId, ref, key).finally(() => this.#opening.delete(key));
-      this.#opening.set(key, opening);
-    }
-    return opening;
+    return this.#trees.get(key) ?? this.#opening.run(key, () => this.#openTree(artifactId, ref, key));
   }
 
   stats(): CatalogStats {

@@ -4,6 +4,7 @@ import { limits } from '../model/limits.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { Mutex, Semaphore } from '../util/semaphore.js';
+import { SharedWork } from '../util/shared-work.js';
 import { type Database, transaction } from '../util/sqlite.js';
 import type { RangeRef, TreeReader } from '../workspace/trees.js';
 import { encodeEntry } from './entry-row.js';
@@ -35,7 +36,7 @@ export class RangeStore {
   readonly #entriesMax: number;
   readonly #failure: (error: unknown) => ArtifactError;
   readonly #loaded = new Map<string, LoadedRange>();
-  readonly #loading = new Map<string, Promise<void>>();
+  readonly #loading = new SharedWork<void>();
   /** One writer at a time: two would take two turns out of each round of the event loop. */
   readonly #writer = new Mutex();
   readonly #fetches = new Semaphore(limits.catalogLoadsMax);
@@ -97,7 +98,7 @@ export class RangeStore {
 
   /** Resolves when nothing is being loaded or removed any more. */
   async settled(): Promise<void> {
-    while (this.#loading.size > 0) await Promise.allSettled(this.#loading.values());
+    await this.#loading.settled();
     await this.#background;
   }
 
@@ -128,14 +129,7 @@ export class RangeStore {
 
   /** Everybody who wants the range shares one fetch. */
   #load(artifactId: string, ref: RangeRef): Promise<void> {
-    let loading = this.#loading.get(ref.sha256);
-    if (loading === undefined) {
-      loading = this.#fetches
-        .run(() => this.#fetch(artifactId, ref))
-        .finally(() => this.#loading.delete(ref.sha256));
-      this.#loading.set(ref.sha256, loading);
-    }
-    return loading;
+    return this.#loading.run(ref.sha256, () => this.#fetches.run(() => this.#fetch(artifactId, ref)));
   }
 
   async #fetch(artifactId: string, ref: RangeRef): Promise<void> {
