@@ -68,7 +68,7 @@ export class Actions {
   next(): Action | null {
     const model = this.#model;
     const files = model.files().length;
-    if (files > filesMax || model.bytes > bytesMax) return this.removeMuch();
+    if (files > filesMax || model.bytes > bytesMax) return this.makeRoom();
     return this[this.#random.weighted(weights)]();
   }
 
@@ -194,10 +194,13 @@ export class Actions {
     return path === undefined ? null : this.#removal([path]);
   }
 
-  removeMuch(): Action {
-    const all = [...this.#model.entries.keys()].filter((path) => path !== this.#model.top);
-    const tops = all.filter((path) => !path.slice(this.#model.top.length + 1).includes('/'));
-    return this.#removal(tops.filter(() => this.#random.chance(0.5)));
+  /** Something with all that is in it, so that in the long run as much goes as is made. */
+  makeRoom(): Action {
+    const { top } = this.#model;
+    const tops = [...this.#model.entries.keys()].filter(
+      (path) => path !== top && !path.slice(top.length + 1).includes('/'),
+    );
+    return this.#removal([this.#random.pick(tops) ?? top]);
   }
 
   link(): Action | null {

@@ -1,8 +1,10 @@
 // Reads what a mount shows, and compares it with what must be there.
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type Content, difference } from './content.js';
 import type { Frozen, Part } from './model.js';
 
@@ -122,6 +124,12 @@ async function compareNames(path: string, expected: readonly string[]): Promise<
   if (found.size > 0) throw new Mismatch(`${path} shows ${[...found].join(', ')}, which nobody made`);
 }
 
+/** What the daemon says, whatever the kernel remembers. */
+async function asked(path: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('stat', ['--cached=never', '-c', '%h names, inode %i', path]);
+  return `the daemon says ${stdout.trim()}`;
+}
+
 async function compareEntry(
   path: string,
   expected: Exclude<Frozen, { kind: 'directory' }>,
@@ -141,7 +149,8 @@ async function compareEntry(
     const { mode, links } = expected;
     if ((stat.mode & 0o7777) !== mode)
       throw new Mismatch(`${path} has mode ${(stat.mode & 0o7777).toString(8)}, not ${mode.toString(8)}`);
-    if (stat.nlink !== links) throw new Mismatch(`${path} has ${stat.nlink} names, not ${links}`);
+    if (stat.nlink !== links)
+      throw new Mismatch(`${path} has ${stat.nlink} names, not ${links}; ${await asked(path)}`);
   }
   if (!whole) return 0;
   if (expected.kind === 'file') await compareContent(path, expected.content, { direct });

@@ -5,8 +5,8 @@ import { ask, stateOf } from './api.js';
 import type { Side } from './side.js';
 
 const everyMs = 3_000;
-/** Of a daemon's life that counts as warming up. */
-const warmUpShare = 0.25;
+/** Points of a curve: the first third of a daemon's life counts as warming up. */
+const curvePoints = 12;
 
 interface Stats {
   readonly memory: {
@@ -31,13 +31,22 @@ interface Sample {
   readonly ofOthers: number;
 }
 
+/** A figure over a daemon's life, in bytes. */
+export interface Curve {
+  readonly curve: readonly number[];
+  /** Of the middle and of the last third. */
+  readonly middle: number;
+  readonly last: number;
+}
+
 export interface Growth {
-  /** How long the daemon that lived longest did, without its warm-up. */
+  /** How long the daemon that lived longest did. */
   readonly seconds: number;
   readonly residentMax: number;
-  readonly residentPerHour: number;
-  readonly heapPerHour: number;
-  readonly externalPerHour: number;
+  /** The most of each part of its life. */
+  readonly resident: Curve;
+  /** The least of each part: what is left when garbage was collected. */
+  readonly heap: Curve;
   /** Open files, the most at any time. */
   readonly ofStagingMax: number;
   readonly ofCacheMax: number;
@@ -79,15 +88,13 @@ export class Measure {
     const lives = new Map<number, Sample[]>();
     for (const sample of this.samples) lives.set(sample.pid, [...(lives.get(sample.pid) ?? []), sample]);
     const longest = [...lives.values()].sort((a, b) => b.length - a.length)[0] ?? [];
-    const warm = longest.slice(Math.floor(longest.length * warmUpShare));
-    const [first, last] = [warm[0], warm.at(-1)];
-    if (first === undefined || last === undefined || warm.length < 4) return undefined;
+    const [first, last] = [longest[0], longest.at(-1)];
+    if (first === undefined || last === undefined || longest.length < 2 * curvePoints) return undefined;
     return {
       seconds: last.seconds - first.seconds,
       residentMax: Math.max(...this.samples.map(({ resident }) => resident)),
-      residentPerHour: slopePerHour(warm, ({ resident }) => resident),
-      heapPerHour: slopePerHour(warm, ({ heap }) => heap),
-      externalPerHour: slopePerHour(warm, ({ external }) => external),
+      resident: curveOf(longest, (of) => Math.max(...of.map(({ resident }) => resident))),
+      heap: curveOf(longest, (of) => Math.min(...of.map(({ heap }) => heap))),
       ofStagingMax: Math.max(...this.samples.map(({ ofStaging }) => ofStaging)),
       ofCacheMax: Math.max(...this.samples.map(({ ofCache }) => ofCache)),
       ofOthersMax: Math.max(...this.samples.map(({ ofOthers }) => ofOthers)),
@@ -95,18 +102,14 @@ export class Measure {
   }
 }
 
-/** Of the straight line that fits best. */
-function slopePerHour(samples: readonly Sample[], of: (sample: Sample) => number): number {
-  const n = samples.length;
-  const x = samples.reduce((sum, { seconds }) => sum + seconds, 0) / n;
-  const y = samples.reduce((sum, sample) => sum + of(sample), 0) / n;
-  let above = 0;
-  let below = 0;
-  for (const sample of samples) {
-    above += (sample.seconds - x) * (of(sample) - y);
-    below += (sample.seconds - x) ** 2;
-  }
-  return below === 0 ? 0 : (above / below) * 3600;
+function curveOf(samples: readonly Sample[], figure: (of: readonly Sample[]) => number): Curve {
+  const part = (from: number, to: number): number =>
+    figure(samples.slice(Math.floor(from * samples.length), Math.floor(to * samples.length)));
+  return {
+    curve: Array.from({ length: curvePoints }, (_, i) => part(i / curvePoints, (i + 1) / curvePoints)),
+    middle: part(1 / 3, 2 / 3),
+    last: part(2 / 3, 1),
+  };
 }
 
 function descriptorsOf(pid: number): string[] {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../src/model/limits.js';
@@ -6,7 +6,7 @@ import { testServer } from '../support/s3.js';
 import { World } from '../support/world.js';
 import { Mismatch } from './compare.js';
 import { Faults } from './faults.js';
-import { type Growth, leftovers, Measure } from './measure.js';
+import { type Curve, type Growth, leftovers, Measure } from './measure.js';
 import { Random } from './random.js';
 import { Side } from './side.js';
 import { unfinishedUploads } from './uploads.js';
@@ -28,9 +28,11 @@ export interface SoakResult {
 
 const artifact = 'soak';
 const afterEventMs = [2_000, 9_000] as const;
-/** In a run of this many seconds after the warm-up, memory that grows faster is a leak. */
-const judgedSecondsMin = 500;
-const residentPerHourMax = 120 << 20;
+/** Of a daemon that lived so long, */
+const judgedSecondsMin = 480;
+/** the last third of its life may have more than the middle third by this share, and so many bytes. */
+const growthShareMax = 0.1;
+const growthBytesMax = 8 << 20;
 /** Files in use are never closed for others: there may be so many above the limits. */
 const inUseMax = limits.fuseBackgroundRequestsMax;
 /** Connections, databases, the kernel's, Node's own: all that is no staging or cache file. */
@@ -281,9 +283,11 @@ export class Soak implements AsyncDisposable {
   }
 
   #judge(side: Side, growth: Growth): string {
-    const perHour = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB/h`;
-    const text = `resident at most ${mebibytes(growth.residentMax)}, in ${growth.seconds.toFixed(0)} s after the warm-up grew by ${perHour(growth.residentPerHour)}, heap ${perHour(growth.heapPerHour)}, buffers ${perHour(growth.externalPerHour)}; open at most ${growth.ofStagingMax} staging files, ${growth.ofCacheMax} of the cache, ${growth.ofOthersMax} others`;
-    if (growth.seconds > judgedSecondsMin && growth.residentPerHour > residentPerHourMax) {
+    const { resident, heap } = growth;
+    const curve = ({ curve }: Curve): string => curve.map((bytes) => (bytes / 2 ** 20).toFixed(0)).join(' ');
+    const text = `in ${growth.seconds.toFixed(0)} s of one daemon: resident at most ${curve(resident)} MiB, heap at least ${curve(heap)} MiB; resident at most ${mebibytes(growth.residentMax)}; open at most ${growth.ofStagingMax} staging files, ${growth.ofCacheMax} of the cache, ${growth.ofOthersMax} others`;
+    const grows = ({ middle, last }: Curve): boolean => last > middle * (1 + growthShareMax) + growthBytesMax;
+    if (growth.seconds > judgedSecondsMin && (grows(resident) || grows(heap))) {
       this.#failures.push(`machine ${side.top}: memory grows: ${text}`);
     }
     const { ofStagingMax, ofCacheMax, ofOthersMax } = growth;
@@ -302,6 +306,10 @@ export class Soak implements AsyncDisposable {
     for (const side of this.#sides) {
       await side.machine.stop();
       await side.keepLog();
+      for (const { model, history } of side.workers) {
+        const name = `${model.top.replace('/', '-')}.actions`;
+        writeFileSync(join(side.machine.directory, name), `${history.join('\n')}\n`);
+      }
     }
     await this.#store.close();
     if (this.#failures.length === 0) await this.#world[Symbol.asyncDispose]();

@@ -7,6 +7,7 @@ import { type Frozen, isIn, Model, type Part } from './model.js';
 import { Random } from './random.js';
 
 const pageBytes = 4096;
+const historyMax = 3000;
 
 /** What a worker needs of the mount it works on. */
 export interface Place {
@@ -23,6 +24,8 @@ export interface Place {
 export class Worker {
   readonly model: Model;
   readonly counts: Record<string, number> = {};
+  /** What was done last, and when. */
+  readonly history: string[] = [];
   steps = 0;
   readonly #place: Place;
   readonly #random: Random;
@@ -97,9 +100,11 @@ export class Worker {
     try {
       await action.act();
       action.learn();
+      this.#note(began, action.what);
       this.#count(action.what.split(' ')[0] ?? '');
     } catch (error) {
       this.#doubt = action;
+      this.#note(began, `failed: ${action.what}: ${String(error)}`);
       this.#place.excuse(error, began, action.what);
     } finally {
       this.#current = null;
@@ -145,6 +150,11 @@ export class Worker {
 
   #path(path: string): string {
     return join(this.#place.root, path);
+  }
+
+  #note(began: number, what: string): void {
+    this.history.push(`${new Date(began).toISOString()} to ${new Date().toISOString()} ${what}`);
+    if (this.history.length > historyMax) this.history.shift();
   }
 
   #count(what: string): void {
