@@ -20,7 +20,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   try {
     const parser = commandLine(args, (verb, flags) => {
       running = execute(verb, new VerbContext(flags, interrupts));
-      return running;
+      running.catch(() => undefined); // it is awaited below, but by then may have failed
     });
     await parser.parseAsync(protectDashes(args));
     return running === undefined ? exitCodes.ok.code : await running;
@@ -37,7 +37,7 @@ async function execute(verb: Verb, context: VerbContext): Promise<number> {
   return (await context.interrupts.race(verb.run(context))) ?? exitCodes.ok.code;
 }
 
-type Run = (verb: Verb, flags: Readonly<Record<string, unknown>>) => Promise<number>;
+type Run = (verb: Verb, flags: Readonly<Record<string, unknown>>) => void;
 
 function commandLine(args: readonly string[], run: Run): Argv {
   let parser = yargs()
@@ -74,7 +74,8 @@ function commandLine(args: readonly string[], run: Run): Argv {
       verb.command,
       verb.describe,
       (scope) => describeVerb(scope, verb),
-      async (flags) => void (await run(verb, flags)),
+      // Answers no promise: for one yargs renders the whole help, which takes longer than all else it does.
+      (flags) => run(verb, flags),
     );
   }
   return parser;
