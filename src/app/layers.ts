@@ -4,8 +4,10 @@ import { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
 import { openCatalog } from '../catalog/open-catalog.js';
 import type { Config } from '../config/options.js';
+import { type BlockFiles, NativeBlockFiles, plainBlockFiles } from '../content/block-files.js';
 import { type Content, createContent } from '../content/create-content.js';
 import type { UploaderStatus } from '../content/ports.js';
+import { loadNative } from '../fuse/native.js';
 import type { RootLogger } from '../log/logger.js';
 import type { MemoryShares } from '../model/memory-shares.js';
 import { dataObject, objectKey, packObject } from '../workspace/keys.js';
@@ -53,6 +55,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
         // What is staged is limited by the disk alone: it is somebody's only copy.
         diskBytesMax: Number.MAX_SAFE_INTEGER,
         cacheBytesMax: config.cacheSize,
+        blockFiles: blockFiles(),
       }),
     );
     closers.defer(() => journal.close());
@@ -67,7 +70,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
           journal.open(opened);
           return content.uploader;
         },
-        store: workspace.store,
+        store: content.uploads,
         stateDir: state,
         onError: (err, doing) => artifactsLog.error({ err }, doing),
       }),
@@ -83,6 +86,15 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
   } catch (error) {
     await closers[Symbol.asyncDispose]().catch(() => undefined); // the reason is in `error`
     throw error;
+  }
+}
+
+/** By the addon, where it is built. */
+function blockFiles(): BlockFiles {
+  try {
+    return new NativeBlockFiles(loadNative());
+  } catch {
+    return plainBlockFiles; // who mounts is told why it does not load
   }
 }
 

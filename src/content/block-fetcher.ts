@@ -45,12 +45,19 @@ export class BlockFetcher {
   #gets = 0;
   #getBytes = 0;
 
-  constructor(store: ObjectStore, memory: MemoryCache, disk: DiskCache, inFlightBytesMax: number) {
+  /** `makeMemory` makes the memory that bytes are fetched into. */
+  constructor(
+    store: ObjectStore,
+    memory: MemoryCache,
+    disk: DiskCache,
+    inFlightBytesMax: number,
+    makeMemory?: (bytes: number) => Buffer,
+  ) {
     this.#store = store;
     this.#memory = memory;
     this.#disk = disk;
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
-    this.#pool = new LentMemoryPool(inFlightBytesMax / 2);
+    this.#pool = new LentMemoryPool(inFlightBytesMax / 2, makeMemory);
   }
 
   /** Memory for what is on its way from the store. */

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
 import type { ObjectStore } from '../store/object-store.js';
+import { BegunUploads } from './begun-uploads.js';
 import { BlockFetcher, type FetchStatistics } from './block-fetcher.js';
+import { type BlockFiles, plainBlockFiles } from './block-files.js';
 import { BlockReader } from './block-reader.js';
 import { CacheControl } from './cache-control.js';
 import { CacheHolds } from './cache-holds.js';
@@ -30,6 +32,10 @@ export interface ContentOptions {
   readonly diskBytesMax: number;
   /** For cached blocks alone; default `diskBytesMax`. */
   readonly cacheBytesMax?: number;
+  /** For tests: default `limits.uploadSweepQuietMs`. */
+  readonly uploadSweepQuietMs?: number;
+  /** Default: as Node can do it. */
+  readonly blockFiles?: BlockFiles;
 }
 
 interface ContentStatistics {
@@ -46,6 +52,8 @@ export interface Content extends AsyncDisposable {
   readonly reader: ContentReader;
   readonly staging: Staging;
   readonly uploader: Uploader;
+  /** The store for who uploads large objects by himself. */
+  readonly uploads: ObjectStore;
   readonly cache: CacheControl;
   statistics(): ContentStatistics;
 }
@@ -59,8 +67,9 @@ export function createContent(options: ContentOptions): Content {
   const memory = new MemoryCache(shares.blocks);
   const holds = new CacheHolds();
   const pins = new CachePins(join(stateDirectory, 'pins.json'), holds);
-  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds);
-  const fetcher = new BlockFetcher(store, memory, disk, shares.fetches);
+  const { blockFiles = plainBlockFiles } = options;
+  const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds, blockFiles);
+  const fetcher = new BlockFetcher(store, memory, disk, shares.fetches, (bytes) => blockFiles.memory(bytes));
   const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4);
   const localObjects = new LocalObjects(disk, store);
   const { objectKey } = keys;
@@ -74,8 +83,13 @@ export function createContent(options: ContentOptions): Content {
     localObjects,
     objectKey,
   });
+  const begun: BegunUploads = new BegunUploads(store, {
+    journal,
+    isGoingOn: (key) => uploader.isGoingOn(key),
+    ...(options.uploadSweepQuietMs === undefined ? {} : { quietMs: options.uploadSweepQuietMs }),
+  });
   const uploader = new ContentUploader({
-    store,
+    store: begun,
     keys,
     staging: files,
     journal,
@@ -87,6 +101,7 @@ export function createContent(options: ContentOptions): Content {
     reader,
     staging: keepingStaging(files, uploader, disk),
     uploader,
+    uploads: begun,
     cache: new CacheControl({ fetcher, memory, disk, pins, objectKey }),
     statistics: () => ({
       memory: {
@@ -103,6 +118,7 @@ export function createContent(options: ContentOptions): Content {
     }),
     async [Symbol.asyncDispose]() {
       await uploader[Symbol.asyncDispose]();
+      await begun[Symbol.asyncDispose]();
       await disk[Symbol.asyncDispose]();
       files[Symbol.dispose]();
     },

@@ -5,12 +5,13 @@ import { promisify } from 'node:util';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { BlockChecker } from './block-checker.js';
+import { type BlockFiles, plainBlockFiles } from './block-files.js';
 import { CacheHolds } from './cache-holds.js';
 import type { DiskBudget } from './disk-budget.js';
 import {
   BlockTable,
   cacheName,
-  checksOf,
+  checksPerBlock,
   decodeIndex,
   encodeHeader,
   entryBytes,
@@ -75,6 +76,7 @@ export class DiskCache implements AsyncDisposable {
   readonly #directory: string;
   readonly #budget: DiskBudget;
   readonly #files: OpenFiles<string>;
+  readonly #blockFiles: BlockFiles;
   /** In order of use: the first is the oldest. */
   #entries = new Map<string, Entry>();
   readonly #removals = new Map<string, Promise<void>>();
@@ -91,7 +93,14 @@ export class DiskCache implements AsyncDisposable {
   };
 
   /** Only staged files push out what is in `holds`. */
-  constructor(directory: string, budget: DiskBudget, pendingBytesMax: number, holds = new CacheHolds()) {
+  constructor(
+    directory: string,
+    budget: DiskBudget,
+    pendingBytesMax: number,
+    holds = new CacheHolds(),
+    blockFiles: BlockFiles = plainBlockFiles,
+  ) {
+    this.#blockFiles = blockFiles;
     this.#directory = directory;
     this.#holds = holds;
     this.#budget = budget;
@@ -393,15 +402,14 @@ export class DiskCache implements AsyncDisposable {
     if (this.#removals.size > 0) await Promise.all(this.#removals.values());
     if (object.dead) return;
     const isNew = object.table.bytes === 0;
-    const pieces: Buffer[] = [];
-    for (let at = 0; at < bytes.length; at += blockBytes) pieces.push(bytes.subarray(at, at + blockBytes));
-    const checks = pieces.map(checksOf);
-    await this.#writeFile(`${object.name}.data`, start, bytes);
+    const checks = await this.#writeData(object, start, bytes);
     if (object.dead) return;
     const first = start / blockBytes;
+    const count = Math.ceil(bytes.length / blockBytes);
     let grown = 0;
-    for (const [i, crcs] of checks.entries()) {
+    for (let i = 0; i < count; i++) {
       const length = Math.min(blockBytes, bytes.length - i * blockBytes);
+      const crcs = checks.subarray(i * checksPerBlock, (i + 1) * checksPerBlock);
       // A longer form of the block may have been stored meanwhile; its entry stays true.
       if (object.table.length(first + i) > length) continue;
       grown += length - object.table.length(first + i);
@@ -410,12 +418,22 @@ export class DiskCache implements AsyncDisposable {
     const entry = this.#entries.get(object.name);
     if (entry !== undefined) entry.bytes += this.#added(grown);
     if (isNew) await this.#writeHeader(object);
-    const entries = object.table.encode(first, checks.length);
+    const entries = object.table.encode(first, count);
     await this.#writeFile(`${object.name}.idx`, headerBytes + first * entryBytes, entries);
   }
 
   #writeHeader(object: DiskObject): Promise<void> {
     return this.#writeFile(`${object.name}.idx`, 0, encodeHeader(object.key, object.table.size));
+  }
+
+  /** Answers the checksums. */
+  async #writeData(object: DiskObject, start: number, bytes: Buffer): Promise<Uint32Array> {
+    const file = this.#files.acquire(`${object.name}.data`, true);
+    try {
+      return await this.#blockFiles.write(file.fd, start, bytes);
+    } finally {
+      this.#files.release(file);
+    }
   }
 
   async #writeFile(name: string, offset: number, bytes: Buffer): Promise<void> {

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
 
 const { blockBytes, checkBytes } = limits;
-const checksPerBlock = blockBytes / checkBytes;
+export const checksPerBlock = blockBytes / checkBytes;
 
 /**
  * The sidecar of one cached object: which blocks are in the data file beside it.
@@ -66,7 +66,7 @@ export class BlockTable {
     return this.#crcs;
   }
 
-  set(block: number, length: number, crcs: readonly number[]): void {
+  set(block: number, length: number, crcs: ArrayLike<number>): void {
     if (block >= this.#lengths.length) this.#grow(Math.max(this.#lengths.length * 2, block + 1));
     this.#bytes += length - this.length(block);
     this.#lengths[block] = length;

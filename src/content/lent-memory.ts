@@ -56,12 +56,14 @@ export class LentMemory {
  */
 export class LentMemoryPool {
   readonly #freeBytesMax: number;
+  readonly #make: (bytes: number) => Buffer;
   /** The one that came back last is at the end. */
   readonly #free: Buffer[] = [];
   #freeBytes = 0;
 
-  constructor(freeBytesMax: number) {
+  constructor(freeBytesMax: number, make: (bytes: number) => Buffer = Buffer.allocUnsafeSlow) {
     this.#freeBytesMax = freeBytesMax;
+    this.#make = make;
   }
 
   get freeBytes(): number {
@@ -74,7 +76,7 @@ export class LentMemoryPool {
     const index = this.#free.findLastIndex((buffer) => buffer.length === size);
     const [found] = index < 0 ? [] : this.#free.splice(index, 1);
     if (found !== undefined) this.#freeBytes -= size;
-    const whole = found ?? Buffer.allocUnsafeSlow(size);
+    const whole = found ?? this.#make(size);
     return new LentMemory(whole.subarray(0, length), () => this.#takeBack(whole));
   }
 

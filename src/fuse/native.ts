@@ -36,6 +36,16 @@ export interface Native {
   unmount(target: string, flags: number): Promise<number>;
   socketPair(): [number, number] | number;
   receiveDescriptor(socket: number): number;
+  /** These two are told in native/block-write.h. */
+  alignedStart(memory: Buffer): number;
+  writeBlocks(
+    file: number,
+    offset: number,
+    bytes: Buffer,
+    checkBytes: number,
+    checks: Uint32Array,
+    direct: boolean,
+  ): Promise<number>;
 }
 
 /** The same for src/fuse (tests) and dist/fuse (the program). */

@@ -57,6 +57,9 @@ export const limits = {
   pinnedShareMax: 0.8, // of the cache
   cacheWriteWaitMsMax: 5_000, // how long read-ahead may wait for a disk that does not follow,
   cacheWriteWaitShare: 0.05, // and the part of the time it may do so always
+  cacheDirectMsMax: 8, // for each MiB written past the page cache: when the disk took longer
+  cacheDirectSlowMax: 8, // so many times in a row,
+  cacheBufferedBytes: 128 << 20, // so much goes by way of the page cache before the disk is tried again
   syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
   unlinkSyncBytesMax: 16 << 20,
   reclaimBytesMin: 64 << 20,
@@ -78,6 +81,8 @@ export const limits = {
   partBuffersIdleMsMax: 5_000, // for which they are kept when nothing is sent
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
+  uploadSweepQuietMs: 15_000, // after the last upload, unfinished ones that nobody works on are looked for,
+  uploadSweepMsMax: 300_000, // and at the latest so long after the first
   hashInlineBytesMax: 256 << 10, // smaller contents are hashed where they are
   // requests to the store
   storeAttemptsMax: 5,

@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "block-write.h"
 #include "channel.h"
 #include "syscalls.h"
 
@@ -10,6 +11,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("unmount", Napi::Function::New<Unmount>(env, "unmount"));
   exports.Set("socketPair", Napi::Function::New<SocketPair>(env, "socketPair"));
   exports.Set("receiveDescriptor", Napi::Function::New<ReceiveDescriptor>(env, "receiveDescriptor"));
+  exports.Set("alignedStart", Napi::Function::New<AlignedStart>(env, "alignedStart"));
+  exports.Set("writeBlocks", Napi::Function::New<WriteBlocks>(env, "writeBlocks"));
   return exports;
 }
 
