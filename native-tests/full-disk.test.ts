@@ -82,9 +82,14 @@ test('the cache gives way, then writes are refused with the reason, and nothing 
   await expectSafe(machine, 'large', 0, count);
 
   // All the room of the databases cannot be taken by names either: it is there for removals.
-  const names = await machine.try('for i in $(seq 100000); do mkdir "$MNT/a/dir$i"; done');
+  const names = await machine.try(
+    `cd "$MNT/a" && seq -f dir%.0f 1000000 | xargs -n 500 sh -c 'mkdir "$@" || exit 255' mkdir`,
+    { timeoutMs: 170_000 },
+  );
   expect(names.stderr).toContain('No space left on device');
-  await machine.sh('rm "$MNT/a/large"[0-9]; rmdir "$MNT/a/"dir*');
+  await machine.sh('rm "$MNT/a/large"[0-9]; cd "$MNT/a"; ls | grep ^dir | xargs rmdir', {
+    timeoutMs: 170_000,
+  });
   await machine.sh('cp "$MNT/a/large10" "$MNT/a/large8"; cp "$MNT/a/large10" "$MNT/a/large9"');
 
   // What is committed is in the store: the disk has room again.
@@ -94,6 +99,24 @@ test('the cache gives way, then writes are refused with the reason, and nothing 
   await expectSafe(machine, 'large', 8, count);
   await machine.sh(
     `head -c ${32 * MiB} "$TMP/bytes" | dd of="$MNT/a/again" bs=1M iflag=fullblock conv=fsync status=none`,
+  );
+});
+
+test('regression: no change is refused while cached blocks hold the room, whoever took the rest', async () => {
+  const machine = await smallMachine();
+  await machine.sh(
+    'cmp "$TMP/bytes" "$MNT/a/committed"; for i in 1 2 3 4 5; do echo $i > "$MNT/a/file$i"; done',
+  );
+  expect(freeBytes()).toBeLessThan((diskMiB - committedMiB) * MiB);
+  execFileSync('fallocate', ['-l', String(freeBytes() - MiB), join(disk, 'filler')]);
+  await machine.sh(
+    `cd "$MNT/a"
+     changes=("mkdir dir" "ln file1 link" "mv file2 moved" "chmod 600 file3" "truncate -s 1000000 file4"
+              "dd if=$TMP/bytes of=file5 bs=100000 count=1 status=none" "touch new")
+     for change in "\${changes[@]}"; do $change & running+=($!); done
+     for each in "\${running[@]}"; do wait $each; done
+     [ -d dir ]; grep 1 link; grep 2 moved; [ $(stat -c %a file3) = 600 ]; [ $(stat -c %s file4) = 1000000 ]
+     cmp -n 100000 "$TMP/bytes" file5; [ -e new ]; cmp "$TMP/bytes" committed`,
   );
 });
 

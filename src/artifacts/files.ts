@@ -80,7 +80,8 @@ export class WorkspaceFiles implements FilesByPath {
     return withDirectory(own, dir, options, async (parent) => {
       using incoming = new Incoming(own.tree, this.#store, this.#journal, name, options);
       // The stage must have its id before an object is written under it.
-      own.tree.core.change(() => {});
+      const { core } = own.tree;
+      await core.withRoom(() => core.change(() => {}));
       const content = await incoming.receive(source);
       // What was written before must not come in after it.
       await own.settle();
@@ -154,8 +155,9 @@ export class WorkspaceFiles implements FilesByPath {
     }
     const isNew = inode === undefined;
     inode ??= await tree.create(parent, name, initOf('file', options.mode ?? 0o644, options));
-    if (!(inode instanceof Node)) throw new ArtifactError('Internal', `${path} has no inode of the tree`);
-    tree.content.adopt(inode, content);
+    const node = inode;
+    if (!(node instanceof Node)) throw new ArtifactError('Internal', `${path} has no inode of the tree`);
+    await tree.core.withRoom(() => tree.content.adopt(node, content));
     const { mode, uid, gid, mtime } = options;
     const changes = {
       ...(mode === undefined || isNew ? {} : { mode }),

@@ -131,7 +131,7 @@ export interface WorkingTree {
     inode: Inode,
     range: AllocateRange,
     options?: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number },
-  ): void;
+  ): MaybePromise<void>;
   /** Where data or a hole begins, from `offset` on; the end counts as a hole. `NotSeekable` past the last data, or the end. */
   seek(inode: Inode, offset: number, what: 'data' | 'hole'): number;
   /**

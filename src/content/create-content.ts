@@ -134,6 +134,10 @@ function keepingStaging(files: StagingFiles, uploader: ContentUploader, disk: Di
     write: (file, offset, data) => files.write(file, offset, data),
     read: (file, offset, length) => files.read(file, offset, length),
     admitRows: () => files.admitRows(),
+    get reclaimable() {
+      return files.reclaimable;
+    },
+    reclaimRows: (retry) => files.reclaimRows(retry),
     sync: (file) => files.sync(file),
     files: () => files.files(),
     usedBytes: () => files.usedBytes(),

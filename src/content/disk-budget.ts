@@ -1,5 +1,6 @@
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { FreeSpace } from './free-space.js';
 
 const fullHint = 'free space under the state directory, or commit and discard what is staged';
@@ -20,6 +21,10 @@ export class DiskBudget {
   /** Of removals that the file system has not finished: not counted above any more, not free yet. */
   #leavingBytes = 0;
   readonly #leaving = new Set<Promise<void>>();
+  /** Writes of the cache that are under way: they have their room, and can give it up afterwards. */
+  readonly #arriving = new Set<Promise<void>>();
+  /** How many wait in `reclaim`. */
+  #waiting = 0;
   #evict: (bytes: number) => void = () => {};
   #onPressure: () => void = () => {};
 
@@ -40,14 +45,15 @@ export class DiskBudget {
 
   /** What the cache may hold once all is removed that is being removed. */
   get cacheBytesMax(): number {
-    const onDisk = this.#cached + this.#leavingBytes + this.#spareBytes;
+    const free = this.#leavingBytes + this.#spareBytes - this.#distanceBytes;
+    const onDisk = this.#cached + (this.#waiting > 0 ? Math.min(0, free) : free);
     const mine = Math.min(this.bytesMax - this.#staged, this.#cacheLimitBytes) - this.#left;
     return Math.max(0, Math.min(mine, onDisk));
   }
 
-  /** True when `reclaim` can free something. */
+  /** True when `reclaim` may free something. */
   get reclaimable(): boolean {
-    return this.#cached > 0 || this.#leaving.size > 0;
+    return this.#cached > 0 || this.#leaving.size > 0 || this.#arriving.size > 0;
   }
 
   /** `onPressure` is called when the cache holds more than it may; `evict` begins to remove so many bytes if it can. */
@@ -79,16 +85,18 @@ export class DiskBudget {
 
   /**
    * Throws `NoSpace` when so little is left that the databases take the rest only for what frees some. Who asks is about to
-   * add a few rows to them.
+   * add a few rows to them. Freeing cache may help.
    */
   admitRows(): void {
-    const { rowsBytes } = limits;
-    this.beginWrite(rowsBytes);
-    this.endWrite(rowsBytes);
-    const reserve = -(this.#space?.headroomBytes ?? 0) / 2;
-    if (this.#spareBytes >= reserve) return;
-    this.#space?.forget();
-    if (this.#spareBytes >= reserve) return;
+    const space = this.#space;
+    if (space === null) return;
+    space.wrote(limits.rowsBytes);
+    if (space.freeBytes < space.headroomBytes + this.#distanceBytes) this.#checkPressure();
+    // Writes under way were promised nothing of the headroom.
+    const reserveBytes = space.headroomBytes / 2;
+    if (space.freeBytes >= reserveBytes) return;
+    space.forget();
+    if (space.freeBytes >= reserveBytes) return;
     throw new ArtifactError(
       'NoSpace',
       'the local disk is full; what is left is for removing files and committing',
@@ -105,6 +113,17 @@ export class DiskBudget {
 
   endWrite(bytes: number): void {
     this.#space?.end(bytes);
+  }
+
+  /** The same around `write`, which brings `bytes` into the cache. */
+  writeCached(bytes: number, write: () => Promise<void>): Promise<void> {
+    this.beginWrite(bytes);
+    const written = write().finally(() => {
+      this.endWrite(bytes);
+      this.#arriving.delete(written);
+    });
+    this.#arriving.add(written);
+    return written;
   }
 
   addStaged(bytes: number): void {
@@ -137,21 +156,35 @@ export class DiskBudget {
   }
 
   /**
-   * The disk has no room for `bytes`: waits for what is being removed, and lets the cache give up what is still lacking.
-   * False when there was nothing to free.
+   * The disk has no room for `bytes` of the user's: waits for what the cache writes and for what is being removed, lets the cache
+   * give up what is still lacking, and then answers `retry`. Until that has ended the cache does not grow.
    */
-  async reclaim(bytes: number): Promise<boolean> {
-    const helps = this.reclaimable;
-    this.#space?.forget();
-    const lacking = bytes - Math.min(0, this.#spareBytes) - this.#leavingBytes;
-    if (lacking > 0) this.#evict(lacking);
-    await Promise.all(this.#leaving);
-    return helps;
+  async reclaim<T>(bytes: number, retry: () => MaybePromise<T>): Promise<T> {
+    this.#waiting++;
+    try {
+      await Promise.allSettled(this.#arriving);
+      this.#space?.forget();
+      const lacking = bytes - Math.min(0, this.#spareBytes) - this.#leavingBytes;
+      if (lacking > 0) this.#evict(lacking);
+      await Promise.all(this.#leaving);
+      return await retry();
+    } finally {
+      this.#waiting--;
+    }
   }
 
   #changed(bytes: number): void {
     if (bytes < 0) this.#space?.forget();
-    else if (this.#cached > this.cacheBytesMax) this.#onPressure();
+    else this.#checkPressure();
+  }
+
+  #checkPressure(): void {
+    if (this.#cached > this.cacheBytesMax) this.#onPressure();
+  }
+
+  /** So far from the headroom the cache stays: the databases grow on without asking for each row. */
+  get #distanceBytes(): number {
+    return (this.#space?.headroomBytes ?? 0) / 2;
   }
 
   get #spareBytes(): number {

@@ -335,11 +335,7 @@ export class DiskCache implements AsyncDisposable {
     ended: () => void = () => {},
   ): Promise<void> | null {
     if (object.dead || !this.#use(object) || !this.#makeRoom(length, object.name)) return null;
-    this.#budget.beginWrite(length);
-    const written = write().finally(() => {
-      this.#budget.endWrite(length);
-      ended();
-    });
+    const written = this.#budget.writeCached(length, write).finally(ended);
     this.#track(written);
     return written;
   }

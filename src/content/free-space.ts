@@ -32,6 +32,11 @@ export class FreeSpace {
 
   /** What may be written now without touching the headroom; negative when it is touched already. */
   get spareBytes(): number {
+    return this.freeBytes - this.#pendingBytes - this.headroomBytes;
+  }
+
+  /** The headroom and what writes under way still need included. */
+  get freeBytes(): number {
     const now = performance.now();
     if (now - this.#askedMs > limits.freeSpaceAgeMsMax || this.#writtenBytes > this.#freeBytes / 4) {
       const { blocks, bavail, bsize } = this.#ask();
@@ -39,7 +44,7 @@ export class FreeSpace {
       this.#writtenBytes = 0;
       this.#askedMs = now;
     }
-    return this.#freeBytes - this.#writtenBytes - this.#pendingBytes - this.headroomBytes;
+    return this.#freeBytes - this.#writtenBytes;
   }
 
   begin(bytes: number): void {
@@ -48,6 +53,10 @@ export class FreeSpace {
 
   end(bytes: number): void {
     this.#pendingBytes -= bytes;
+    this.wrote(bytes);
+  }
+
+  wrote(bytes: number): void {
     this.#writtenBytes += bytes;
   }
 

@@ -84,6 +84,10 @@ export interface Staging {
   read(file: number, offset: number, length: number): MaybePromise<Buffer>;
   /** Throws `NoSpace` when the disk has no room for more rows in stage.db but those that free some. */
   admitRows(): void;
+  /** True when `reclaimRows` may find room. */
+  readonly reclaimable: boolean;
+  /** Answers `retry` when cached blocks and removed files have given up room for rows. */
+  reclaimRows<T>(retry: () => MaybePromise<T>): Promise<T>;
   /** On stable storage when it resolves. `NotFound` when it was removed. */
   sync(file: number): Promise<void>;
   remove(file: number): void;

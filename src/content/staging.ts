@@ -67,6 +67,14 @@ export class StagingFiles implements Staging, Disposable {
     this.#budget.admitRows();
   }
 
+  get reclaimable(): boolean {
+    return this.#budget.reclaimable;
+  }
+
+  reclaimRows<T>(retry: () => MaybePromise<T>): Promise<T> {
+    return this.#budget.reclaim(limits.reclaimBytesMin, retry);
+  }
+
   usedBytes(): number {
     return this.#budget.stagedBytes;
   }
@@ -81,7 +89,7 @@ export class StagingFiles implements Staging, Disposable {
     const written = this.#attempt(file, offset, data);
     if (written === undefined) return undefined;
     return Promise.resolve(written).then((failure) =>
-      failure === undefined ? undefined : this.#retry(file, offset, data, failure),
+      failure === undefined ? undefined : this.#retry(file, offset, data),
     );
   }
 
@@ -194,11 +202,11 @@ export class StagingFiles implements Staging, Disposable {
   }
 
   /** The disk is full while the cache holds bytes, or removed files do: those go first. */
-  async #retry(file: number, offset: number, data: Uint8Array, failure: ArtifactError): Promise<void> {
-    if (!(await this.#budget.reclaim(Math.max(data.length, limits.reclaimBytesMin)))) throw failure;
-    this.#budget.admitOnDisk(data.length);
-    const entry = this.#acquire(file, true);
-    await this.#writeLarge(file, entry, offset, data);
+  #retry(file: number, offset: number, data: Uint8Array): Promise<void> {
+    return this.#budget.reclaim(Math.max(data.length, limits.reclaimBytesMin), () => {
+      this.#budget.admitOnDisk(data.length);
+      return this.#writeLarge(file, this.#acquire(file, true), offset, data);
+    });
   }
 
   #writeSmall(file: number, entry: OpenFile, offset: number, data: Uint8Array): void {

@@ -208,10 +208,10 @@ describe('pins', () => {
     await parts.cache.warm(artifactId, one(0), never);
     await parts.cache.pin(target, 'a', one(0));
     await parts.cache.warm(artifactId, one(1), never);
-    await parts.budget.reclaim(MiB);
+    await parts.budget.reclaim(MiB, () => {});
     expect(await parts.cache.coverage(artifactId, one(0))).toMatchObject({ cachedBytes: MiB });
     expect(await parts.cache.coverage(artifactId, one(1))).toMatchObject({ cachedBytes: 0 });
-    await parts.budget.reclaim(MiB);
+    await parts.budget.reclaim(MiB, () => {});
     expect(await parts.cache.coverage(artifactId, one(0))).toMatchObject({ cachedBytes: 0 });
   });
 

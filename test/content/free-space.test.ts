@@ -6,6 +6,7 @@ import { DiskBudget } from '../../src/content/disk-budget.js';
 import { DiskCache } from '../../src/content/disk-cache.js';
 import { FreeSpace } from '../../src/content/free-space.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { deferred } from '../../src/util/deferred.js';
 import { noise, useDirectory } from './support.js';
 
 const directory = useDirectory();
@@ -90,12 +91,12 @@ describe('DiskBudget on a disk', () => {
     );
     budget.addCached(400 * MiB);
     disk.freeBytes = 0;
-    expect(await budget.reclaim(MiB)).toBe(true);
+    expect(await budget.reclaim(MiB, () => asked.length)).toBe(1);
     expect(asked).toEqual([21 * MiB]);
   });
 
   test('waits for what is being removed instead of evicting more', async () => {
-    const { disk, budget } = budgetOn(20 * MiB);
+    const { disk, budget } = budgetOn(30 * MiB);
     const asked: number[] = [];
     budget.attachCache(
       () => {},
@@ -106,12 +107,79 @@ describe('DiskBudget on a disk', () => {
     });
     budget.addLeaving(8 * MiB, removal);
     expect(budget.cacheBytesMax).toBe(8 * MiB);
-    expect(() => budget.admitOnDisk(MiB)).toThrow(noSpace);
-    expect(await budget.reclaim(8 * MiB)).toBe(true);
-    budget.admitOnDisk(8 * MiB);
+    expect(() => budget.admitOnDisk(18 * MiB)).toThrow(noSpace);
+    expect(budget.reclaimable).toBe(true);
+    await budget.reclaim(8 * MiB, () => budget.admitOnDisk(18 * MiB));
     expect(budget.cacheBytesMax).toBe(8 * MiB);
     expect(asked).toEqual([]);
-    expect(await budget.reclaim(MiB)).toBe(false);
+    expect(budget.reclaimable).toBe(false);
+  });
+
+  test('rows are not refused for the room that cached blocks on their way were promised', () => {
+    const { budget } = budgetOn(22 * MiB);
+    budget.attachCache(
+      () => {},
+      () => {},
+    );
+    const never = new Promise<void>(() => {});
+    budget.addLeaving(16 * MiB, never);
+    void budget.writeCached(16 * MiB, () => never);
+    budget.admitRows();
+  });
+
+  test('the cache keeps a distance from the headroom, and shrinks when rows come near to it', () => {
+    const { disk, budget } = budgetOn(40 * MiB);
+    let pressure = 0;
+    budget.attachCache(
+      () => {
+        pressure++;
+      },
+      () => {},
+    );
+    budget.addCached(400 * MiB);
+    expect(budget.cacheBytesMax).toBe(410 * MiB);
+    disk.freeBytes = 30 * MiB;
+    budget.admitRows();
+    expect(pressure).toBe(0);
+    const many = () => {
+      for (let i = 0; i < 1000; i++) budget.admitRows();
+    };
+    disk.freeBytes = 25 * MiB;
+    many();
+    expect(pressure).toBeGreaterThan(0);
+    expect(budget.cacheBytesMax).toBeLessThanOrEqual(395 * MiB);
+  });
+
+  test('who has no room waits for what the cache is writing, which gives way, and gets it before others', async () => {
+    const { disk, budget } = budgetOn(28 * MiB);
+    budget.attachCache(
+      () => {},
+      (bytes) => {
+        budget.addCached(-bytes);
+        budget.addLeaving(
+          bytes,
+          Promise.resolve().then(() => {
+            disk.freeBytes += bytes;
+          }),
+        );
+      },
+    );
+    const written = deferred();
+    const arriving = budget.writeCached(8 * MiB, () => written.promise);
+    expect(() => budget.admitOnDisk(MiB)).toThrow(noSpace);
+    expect(budget.reclaimable).toBe(true);
+    const room: number[] = [];
+    const reclaimed = budget.reclaim(MiB, () => {
+      budget.admitOnDisk(MiB);
+      room.push(budget.cacheBytesMax - budget.cachedBytes);
+    });
+    disk.freeBytes -= 8 * MiB;
+    budget.addCached(8 * MiB);
+    written.resolve();
+    await Promise.all([arriving, reclaimed]);
+    expect(budget.cachedBytes).toBe(7 * MiB);
+    expect(room).toEqual([expect.any(Number)]);
+    expect(room[0]).toBeLessThanOrEqual(0);
   });
 
   test('a removal is no reason for the next one', () => {
@@ -166,7 +234,7 @@ describe('on a small disk', () => {
       async [Symbol.asyncDispose]() {
         await cache[Symbol.asyncDispose]();
         // The disk cannot be unmounted while a file is still being removed from it.
-        await budget.reclaim(0);
+        await budget.reclaim(0, () => {});
         staging[Symbol.dispose]();
       },
     };

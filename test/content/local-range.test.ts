@@ -163,7 +163,7 @@ describe('bytes as a local file has them', () => {
     const again = ranges.map((range) => ({ ...range, descriptor: range.descriptor, release: () => {} }));
     side.staging.remove(3);
     await side.staging.write(4, 0, Buffer.alloc(1));
-    await side.budget.reclaim(2 * MiB);
+    await side.budget.reclaim(2 * MiB, () => {});
     await side.disk.settled();
     expect(side.disk.statistics().objects).toBe(0);
     await side[Symbol.asyncDispose]();

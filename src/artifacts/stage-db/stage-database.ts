@@ -119,12 +119,16 @@ export class StageDatabase implements Disposable {
     return this.#nextSync;
   }
 
-  /** Moves the log into the database, so that it begins anew and needs no more of a full disk. */
+  /** Moves the log into the database, unless somebody else reads it just now, so that it gives its room back to a full disk. */
   emptyLog(): void {
+    const busyMs = this.db.pragma('busy_timeout', { simple: true }) as number;
     try {
-      this.db.pragma('wal_checkpoint(PASSIVE)');
+      this.db.pragma('busy_timeout = 0');
+      this.db.pragma('wal_checkpoint(TRUNCATE)');
     } catch {
       // Not even for that there is room: whoever tries to write next is told.
+    } finally {
+      this.db.pragma(`busy_timeout = ${busyMs}`);
     }
   }
 

@@ -48,6 +48,8 @@ export class TreeCore implements ChangeHost {
   readonly loose = new Set<Ino>();
   /** INVARIANT: the nodes with `openForWriting` above 0. */
   readonly writers = new Set<Node>();
+  /** Failures of changes for which the disk had no room. */
+  readonly #refused = new WeakSet<object>();
   /** Called with an inode that has no name and no holder left. */
   dispose: (node: Node) => void = () => {};
 
@@ -66,26 +68,44 @@ export class TreeCore implements ChangeHost {
     this.table.add(this.root);
   }
 
+  /**
+   * Answers `operation`. When the disk has no room for a change of it, it runs once more after the log, cached blocks and removed
+   * files have given up theirs: nothing that it waits for may wait for it.
+   */
+  withRoom<T>(operation: () => MaybePromise<T>): MaybePromise<T> {
+    const again = (error: unknown): MaybePromise<T> => {
+      if (!(error instanceof ArtifactError && this.#refused.has(error))) throw error;
+      this.db.emptyLog();
+      return this.staging.reclaimable ? this.staging.reclaimRows(operation) : operation();
+    };
+    try {
+      const done = operation();
+      return isPromise(done) ? done.catch(again) : done;
+    } catch (error) {
+      return again(error);
+    }
+  }
+
   /** Runs `body` as one transaction over stage.db and the nodes in memory. Throws `NoSpace` while the disk has room for what frees some. */
   change(body: (change: Change) => void): void {
-    this.staging.admitRows();
-    this.#change(body);
+    this.#change(body, false);
   }
 
   /** The same for a change that frees space: a full disk is what it is there for. */
   changeToFree(body: (change: Change) => void): void {
     try {
-      this.#change(body);
+      this.#change(body, true);
     } catch (error) {
       if (!isCode(error, 'NoSpace')) throw error;
       this.db.emptyLog();
-      this.#change(body);
+      this.#change(body, true);
     }
   }
 
-  #change(body: (change: Change) => void): void {
+  #change(body: (change: Change) => void, frees: boolean): void {
     const change = new Change(this);
     try {
+      if (!frees) this.staging.admitRows();
       transaction(this.db.db, () => {
         this.stage.ensure(this.base?.inoPrefixes ?? []);
         body(change);
@@ -95,6 +115,7 @@ export class TreeCore implements ChangeHost {
       crashPoint('stage-change-committed');
     } catch (error) {
       change.undo();
+      if (isCode(error, 'NoSpace')) this.#refused.add(error);
       throw error;
     }
     change.committed();

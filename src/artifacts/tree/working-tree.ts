@@ -54,7 +54,8 @@ export class ArtifactTree implements WorkingTree {
   }
 
   create(parent: Inode, name: string, init: CreateInit): MaybePromise<Inode> {
-    return names.create(this.core, this.#directory(parent), name, init);
+    const { core } = this;
+    return core.withRoom(() => names.create(core, this.#directory(parent), name, init));
   }
 
   createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode {
@@ -62,25 +63,32 @@ export class ArtifactTree implements WorkingTree {
   }
 
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void> {
+    const { core } = this;
     const node = this.#node(inode);
-    const linked = names.link(this.core, node, this.#directory(parent), name);
+    const linked = core.withRoom(() => names.link(core, node, this.#directory(parent), name));
     return node.isLinkable ? chain(linked, () => this.content.named(node)) : linked;
   }
 
   unlink(parent: Inode, name: string): MaybePromise<void> {
-    return names.unlink(this.core, this.#directory(parent), name);
+    const { core } = this;
+    return core.withRoom(() => names.unlink(core, this.#directory(parent), name));
   }
 
   rmdir(parent: Inode, name: string): MaybePromise<void> {
-    return names.rmdir(this.core, this.#directory(parent), name);
+    const { core } = this;
+    return core.withRoom(() => names.rmdir(core, this.#directory(parent), name));
   }
 
   rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void> {
-    return names.rename(this.core, this.#directory(from), fromName, this.#directory(to), toName, flags);
+    const { core } = this;
+    return core.withRoom(() =>
+      names.rename(core, this.#directory(from), fromName, this.#directory(to), toName, flags),
+    );
   }
 
   setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void> {
-    return setAttributes(this.core, this.content, this.#node(inode), changes);
+    const { core } = this;
+    return core.withRoom(() => setAttributes(core, this.content, this.#node(inode), changes));
   }
 
   open(inode: Inode): FileReader {
@@ -94,15 +102,18 @@ export class ArtifactTree implements WorkingTree {
     killPrivileges = false,
     keepTimes = false,
   ): MaybePromise<number> {
-    return this.content.write(this.#node(inode), offset, data, killPrivileges, keepTimes);
+    return this.core.withRoom(() =>
+      this.content.write(this.#node(inode), offset, data, killPrivileges, keepTimes),
+    );
   }
 
   allocate(
     inode: Inode,
     range: AllocateRange,
     options: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number } = {},
-  ): void {
-    allocate(this.core, this.content, this.#node(inode), range, options);
+  ): MaybePromise<void> {
+    const { core } = this;
+    return core.withRoom(() => allocate(core, this.content, this.#node(inode), range, options));
   }
 
   seek(inode: Inode, offset: number, what: 'data' | 'hole'): number {
@@ -115,14 +126,10 @@ export class ArtifactTree implements WorkingTree {
     length: number,
     options: { killPrivileges?: boolean; keepTimes?: boolean; signal?: AbortSignal } = {},
   ): MaybePromise<number> {
-    return copyRange(
-      this.core,
-      this.content,
-      { node: this.#node(from.inode), offset: from.offset },
-      { node: this.#node(to.inode), offset: to.offset },
-      length,
-      options,
-    );
+    const { core } = this;
+    const source = { node: this.#node(from.inode), offset: from.offset };
+    const target = { node: this.#node(to.inode), offset: to.offset };
+    return core.withRoom(() => copyRange(core, this.content, source, target, length, options));
   }
 
   async sync(inode: Inode): Promise<void> {
@@ -151,7 +158,9 @@ export class ArtifactTree implements WorkingTree {
     value: Uint8Array | null,
     options: { clearSetgid?: boolean } = {},
   ): MaybePromise<void> {
-    setXattr(this.core, this.#node(inode), name, value, options.clearSetgid === true);
+    const { core } = this;
+    const clearSetgid = options.clearSetgid === true;
+    return core.withRoom(() => setXattr(core, this.#node(inode), name, value, clearSetgid));
   }
 
   retain(inode: Inode): void {

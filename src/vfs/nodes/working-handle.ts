@@ -91,12 +91,12 @@ export class WorkingHandle implements FileHandle {
     return last;
   }
 
-  allocate(context: RequestContext, range: AllocateRange, roomBytes: number): void {
+  allocate(context: RequestContext, range: AllocateRange, roomBytes: number): MaybePromise<void> {
     const killPrivileges = takesPrivileges(context);
     const keepTimes = this.#owner.kernelKeepsWrites;
     const { mode } = this.#inode;
-    this.#tree.allocate(this.#inode, range, { killPrivileges, keepTimes, roomBytes });
-    void this.#changed(mode, undefined);
+    const allocated = this.#tree.allocate(this.#inode, range, { killPrivileges, keepTimes, roomBytes });
+    return this.#changed(mode, allocated);
   }
 
   seek(offset: number, what: 'data' | 'hole'): MaybePromise<number> {
