@@ -120,9 +120,7 @@ describe('unmount', () => {
 });
 
 describe('a path selects the artifact', () => {
-  test('from inside, from beside, absolute, by a symlink, or by its version directory', {
-    timeout: 120_000,
-  }, async () => {
+  test('from inside, from beside, absolute, by a symlink, or by its version directory', async () => {
     const m = make();
     await inBackground(m);
     mkdirSync(m.path('a/d/e'), { recursive: true });

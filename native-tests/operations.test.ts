@@ -70,7 +70,7 @@ test('ranges of files, for an ordinary user', async () => {
     expect(outcomes[1], name).toEqual(outcomes[0]);
     expect([0, 77], name).toContain(outcomes[0]?.code);
   }
-}, 120_000);
+});
 
 describe('what only some file systems do is refused with the errno that programs know', () => {
   test('collapsing and inserting ranges, whiteouts, links to removed files', async () => {

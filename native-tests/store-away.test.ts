@@ -60,7 +60,7 @@ test('large files are uploaded while they are written, before any commit', async
   await expect.poll(sent).toBeGreaterThan(0);
   await m.sh('echo done > "$MNT/streamed/.artifact/commit"', { timeoutMs: 100_000 });
   expect(readFileSync(m.path('streamed@v0/big')).equals(Buffer.alloc(100_000_000, 'x1y2z3'))).toBe(true);
-}, 120_000);
+});
 
 test('bytes that the store returns wrong are never served', async () => {
   mkdirSync(m.path('y'));
@@ -77,7 +77,7 @@ test('bytes that the store returns wrong are never served', async () => {
   });
   expect(readFileSync(m.path('y/f')).equals(Buffer.alloc(300_000, 'truth '))).toBe(true);
   await store.server.control.clearFaults();
-}, 120_000);
+});
 
 test('a mount with wrong keys or a missing bucket is refused, naming what is wrong and no secret', async () => {
   const cases: [store: string, secret: string, says: RegExp][] = [

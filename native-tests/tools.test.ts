@@ -191,5 +191,5 @@ describe('commit and back', () => {
         `${name}@v0`,
       ).toEqual([]);
     }
-  }, 120_000);
+  });
 });

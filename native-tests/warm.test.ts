@@ -25,7 +25,7 @@ beforeAll(async () => {
   await m.unmount();
   m.forget();
   await m.mount();
-}, 120_000);
+});
 afterAll(async () => {
   await world[Symbol.asyncDispose]();
   await store.close();
@@ -47,7 +47,7 @@ test('many small files are read with few requests, and hardly a byte twice', asy
   expect(requests).toBeGreaterThan(0);
   expect(requests).toBeLessThan(20);
   expect(bytesOut).toBeLessThan(1.5 * smallCount * 4096);
-}, 120_000);
+});
 
 test('what was warmed and pinned is read while the store is away, also after a restart', async () => {
   const bytes = large.length + smallCount * 4096;
@@ -71,7 +71,7 @@ test('what was warmed and pinned is read while the store is away, also after a r
   expect(await verb('cache', 'evict', '--all', '--store', m.store)).toEqual({ bytes: 0 });
   expect(await verb('cache', 'unpin', m.path('x@v0'))).toMatchObject({ unpinned: true });
   expect((await verb('cache', 'evict', m.path('x@v0'))).bytes).toBeGreaterThanOrEqual(bytes);
-}, 120_000);
+});
 
 test('words and exit codes', async () => {
   expect(await m.artifactfs('warm', m.path('x@v0/d1'))).toMatchObject({ code: 0 });
@@ -84,4 +84,4 @@ test('words and exit codes', async () => {
   expect(what.code).toBe(2);
   expect(what.stderr).toMatch(/evict what\?.*\n.*--all/);
   expect((await m.artifactfs('cache', 'unpin', m.path('x@v0'))).code).toBe(3);
-}, 60_000);
+});

@@ -57,7 +57,7 @@ function partsFor(machine: Machine): string[] {
 function runAll(machine: Machine, place: () => string, min: number): void {
   let cases = 0;
   for (const part of partsFor(machine)) {
-    test(part, { timeout: 120_000 }, async (context) => {
+    test(part, async (context) => {
       cases += await run(machine, place(), part, context);
     });
   }
@@ -107,7 +107,7 @@ describe('in an artifact that is committed all the time', () => {
   const directory = inside(rootMachine, 'posix-committed', 'below');
   const control = rootMachine.path('posix-committed', '.artifact');
   for (const part of partsFor(rootMachine).filter(isOfTheFileSystem)) {
-    test(part, { timeout: 120_000 }, async (context) => {
+    test(part, async (context) => {
       await run(rootMachine, directory(), part, context, [`POSIX_COMMIT=${join(control, 'commit')}`]);
     });
   }

@@ -67,7 +67,7 @@ for (const [index, { name, flags }] of modes.entries()) {
   }
 }
 
-test('the last state of each file is there after a remount', { timeout: 120_000 }, async () => {
+test('the last state of each file is there after a remount', async () => {
   const sums = 'find . -type f -name f | sort | xargs sha256sum';
   const before = await here.sh(sums, { cwd: here.mnt });
   await here.unmount();

@@ -78,7 +78,7 @@ describe('the state directory', () => {
     await (await second)[Symbol.asyncDispose]();
   });
 
-  test('is free again when its holder was killed', { timeout: 120_000 }, async () => {
+  test('is free again when its holder was killed', async () => {
     const loader = join(import.meta.dirname, '../support/typescript-loader.mjs');
     const module = new URL('../../src/app/state-directory.ts', import.meta.url).href;
     const script = `import { StateDirectory } from ${JSON.stringify(module)};

@@ -269,7 +269,7 @@ test('holes, growing, shared ranges and copies are what an array of bytes says',
     }),
     { numRuns: 60 },
   );
-}, 120_000);
+});
 
 async function both(
   inode: Inode,

@@ -42,7 +42,7 @@ test(`a directory of ${count} files is renamed by a handful of rows, and its fil
   expect(await shell.read('moved/file-7')).toBe('seven');
   tree.release(directory);
   await machine.close();
-}, 60_000);
+});
 
 test('a file of many extents stores each write once, and reads back after a restart', async () => {
   const store = newStore();
@@ -72,7 +72,7 @@ test('a file of many extents stores each write once, and reads back after a rest
   await after.commit();
   expect((await after.bytes('random')).equals(expected)).toBe(true);
   await again.close();
-}, 60_000);
+});
 
 test('many inodes pass through memory that holds few, and stay what they are', async () => {
   const machine = await openMachine({ store: newStore() });

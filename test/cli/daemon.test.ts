@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { startS3Server } from '../support/s3-server/server.js';
 import { compile, Home } from './compiled.js';
 
-beforeAll(compile, 120_000);
+beforeAll(compile);
 
 let home: Home;
 beforeEach(() => {
@@ -23,7 +23,7 @@ async function daemon(store: string, flags: Record<string, unknown> = {}): Promi
 }
 
 describe('a running daemon', () => {
-  test('is found by its store, or because it is the only one', { timeout: 120_000 }, async () => {
+  test('is found by its store, or because it is the only one', async () => {
     await using app = await daemon('one');
     expect((await home.run('create', 'm', '--store', home.path('one'))).code).toBe(0);
     expect((await home.run('ls')).stdout).toBe('m (new)\n');
@@ -38,7 +38,7 @@ describe('a running daemon', () => {
     expect((await home.run('ls', '--store', home.path('two'))).stdout).toBe('');
   });
 
-  test('is found under another spelling of its store, too', { timeout: 120_000 }, async () => {
+  test('is found under another spelling of its store, too', async () => {
     await using app = await daemon('one');
     expect(app.mountPoint).toBeNull();
     writeFileSync(home.path('link-target'), '');
@@ -47,14 +47,14 @@ describe('a running daemon', () => {
     expect(outcome.stdout).toContain('m (new)');
   });
 
-  test('leaves nothing behind that would be taken for one', { timeout: 120_000 }, async () => {
+  test('leaves nothing behind that would be taken for one', async () => {
     await (await daemon('one'))[Symbol.asyncDispose]();
     expect(JSON.parse((await home.run('status', '--json')).stdout)).toEqual({ daemons: [] });
   });
 });
 
 describe('Ctrl-C during a commit', () => {
-  test('cancels it, keeps the stage and says so', { timeout: 120_000 }, async () => {
+  test('cancels it, keeps the stage and says so', async () => {
     const s3 = await startS3Server();
     const credentials = { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey };
     Object.assign(home.env, credentials, {

@@ -15,7 +15,7 @@ import {
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { compile, Home } from './compiled.js';
 
-beforeAll(compile, 120_000);
+beforeAll(compile);
 
 let home: Home;
 beforeEach(() => {
@@ -40,7 +40,7 @@ function file(path: string, text: string | Buffer, mode = 0o644): string {
 }
 
 describe('without a daemon', () => {
-  test('put, status, commit, log, show, diff, cat, get', { timeout: 120_000 }, async () => {
+  test('put, status, commit, log, show, diff, cat, get', async () => {
     file('a.txt', 'one\n');
     const put = await afs('put', 'a.txt', 'my-model/');
     expect(put).toMatchObject({ code: 0, stdout: '1 file staged in my-model, 4B\n' });
@@ -71,9 +71,7 @@ describe('without a daemon', () => {
     expect(difference.changes.map((c: { path: string }) => c.path)).toEqual(['dir', 'dir/renamed.txt']);
   });
 
-  test('a directory goes and comes back with modes, times, symlinks and odd names', {
-    timeout: 120_000,
-  }, async () => {
+  test('a directory goes and comes back with modes, times, symlinks and odd names', async () => {
     file('src/run.sh', '#!/bin/sh\n', 0o755);
     file('src/-dash', 'd');
     file('src/ü ?#&%41', 'odd');
@@ -100,7 +98,7 @@ describe('without a daemon', () => {
     }
   });
 
-  test('where a put goes is as with cp', { timeout: 120_000 }, async () => {
+  test('where a put goes is as with cp', async () => {
     file('d/f', '1');
     file('g', '2');
     await afs('create', 'm');
@@ -120,7 +118,7 @@ describe('without a daemon', () => {
     expect((await afs('put', 'g', 'm@v0/x')).code).toBe(7);
   });
 
-  test('standard input of any length, also none', { timeout: 120_000 }, async () => {
+  test('standard input of any length, also none', async () => {
     const store = home.path('store');
     const big = await home.shell(`head -c 20000000 /dev/zero | tr '\\0' x | $A put - m/big --store ${store}`);
     expect(big).toMatchObject({ code: 0 });
@@ -132,7 +130,7 @@ describe('without a daemon', () => {
     expect(await home.runWith({ input: 'x' }, 'put', '-', 'm/', '--store', store)).toMatchObject({ code: 2 });
   });
 
-  test('get to a name, into a directory, to standard output', { timeout: 120_000 }, async () => {
+  test('get to a name, into a directory, to standard output', async () => {
     file('f', 'bytes', 0o640);
     await afs('put', 'f', 'm/dir/f');
     await afs('get', 'm/dir/f');
@@ -149,7 +147,7 @@ describe('without a daemon', () => {
     expect(readdirSync(home.path('into')).filter((name) => name.endsWith('.part'))).toEqual([]);
   });
 
-  test('exit codes say what kind of failure it was', { timeout: 120_000 }, async () => {
+  test('exit codes say what kind of failure it was', async () => {
     const nothing = await afs('ls');
     expect([nothing.code, nothing.stderr]).toEqual([
       3,
@@ -178,7 +176,7 @@ describe('without a daemon', () => {
     expect(away.stderr).not.toContain('hidden');
   });
 
-  test('a store that is gone is not made anew by accident', { timeout: 120_000 }, async () => {
+  test('a store that is gone is not made anew by accident', async () => {
     await afs('create', 'm');
     renameSync(home.path('store'), home.path('away'));
     file('f', '1');
@@ -194,7 +192,7 @@ describe('without a daemon', () => {
     expect((await afs('put', 'f', 'm')).code).toBe(0);
   });
 
-  test('discard drops what is staged, and never guesses the artifact', { timeout: 120_000 }, async () => {
+  test('discard drops what is staged, and never guesses the artifact', async () => {
     file('f', '1');
     await afs('put', 'f', 'm/a');
     await afs('commit', 'm');
@@ -204,7 +202,7 @@ describe('without a daemon', () => {
     expect((await afs('ls', 'm')).stdout).toBe('a\n');
   });
 
-  test('commands at the same time wait for each other', { timeout: 120_000 }, async () => {
+  test('commands at the same time wait for each other', async () => {
     await afs('create', 'm');
     const files = Array.from({ length: 5 }, (_, i) => file(`f${i}`, String(i)));
     const outcomes = await Promise.all(files.map((path) => afs('put', path, 'm')));
@@ -212,7 +210,7 @@ describe('without a daemon', () => {
     expect((await afs('ls', 'm')).stdout).toBe('f0\nf1\nf2\nf3\nf4\n');
   });
 
-  test('a reader of the output that goes away is no failure to speak of', { timeout: 120_000 }, async () => {
+  test('a reader of the output that goes away is no failure to speak of', async () => {
     const store = home.path('store');
     await home.shell(`head -c 30000000 /dev/zero | $A put - m/big --store ${store}`);
     const outcome = await home.shell(
@@ -223,7 +221,7 @@ describe('without a daemon', () => {
     expect((await afs('ls', 'm')).stdout).toBe('big\n');
   });
 
-  test('nothing is coloured in a pipe', { timeout: 120_000 }, async () => {
+  test('nothing is coloured in a pipe', async () => {
     await afs('create', 'm');
     expect(
       (await home.runWith({ env: { FORCE_COLOR: '1' } }, 'ls', '--store', home.path('store'))).stdout,
@@ -232,7 +230,7 @@ describe('without a daemon', () => {
 });
 
 describe('status', () => {
-  test('with nothing mounted is no failure', { timeout: 120_000 }, async () => {
+  test('with nothing mounted is no failure', async () => {
     expect(await home.run('status')).toMatchObject({
       code: 0,
       stdout: 'nothing is mounted: no daemon is running\n',
@@ -270,7 +268,7 @@ describe('doctor', () => {
     );
     expect(bad.code).toBe(1);
     expect(bad.stdout).toMatch(/^fail {2}store: /m);
-  }, 120_000);
+  });
 });
 
 describe('mount', () => {

@@ -11,7 +11,7 @@ let home: Home;
 beforeAll(async () => {
   await compile();
   home = new Home();
-}, 120_000);
+});
 afterAll(() => home[Symbol.dispose]());
 
 describe('a command line that is wrong', () => {

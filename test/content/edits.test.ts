@@ -142,7 +142,7 @@ describe('a committed file that is changed', () => {
     expect(extentsMost).toBeLessThan(20);
     expect(store.sentBytes).toBeLessThan(2000 * 2 * limits.blockBytes + 8 * appended);
     expect((await stored(store, [...(await file.commit()).extents])).equals(file.bytes)).toBe(true);
-  }, 120_000);
+  });
 
   test('in its middle sends what was changed', async () => {
     const store = new CopyingStore();

@@ -166,7 +166,7 @@ describe('upload', () => {
       }),
       { numRuns: 25 },
     );
-  }, 60_000);
+  });
 
   test('small files go into one pack in tree order, with an index that says what is where', async () => {
     const world = newWorld();

@@ -226,4 +226,4 @@ it('runs as a process of its own', async () => {
     await own.close();
   }
   await expect(fetch(own.endpoint)).rejects.toThrow();
-}, 60_000);
+});

@@ -259,7 +259,7 @@ describe('a body', () => {
   });
 
   it('may arrive after its caller was told that the answer is lost', async () => {
-    await server.control.addFault({ on: 'PutObject', times: 1, effect: { kind: 'applyLate', ms: 100 } });
+    await server.control.addFault({ on: 'PutObject', times: 1, effect: { kind: 'applyLate', ms: 2_000 } });
     const key = fresh();
     await expectCode('StoreUnavailable', store.putIfAbsent(key, Buffer.from('late')));
     await expectCode('NotFound', store.get(key));

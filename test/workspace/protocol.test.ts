@@ -223,7 +223,7 @@ describe('committers over a store that loses, delays, repeats and lies', () => {
     expect(total.successes).toBeGreaterThan(interleavings * 2);
     expect(total.failures).toBeGreaterThan(interleavings / 10);
     expect(total.kills).toBeGreaterThan(interleavings / 10);
-  }, 120_000);
+  });
 });
 
 const interleavings = 2000;

@@ -140,7 +140,7 @@ describe('two stages on one base', () => {
     );
     expect(merged).toBeGreaterThan(60);
     expect(refused).toBeGreaterThan(60);
-  }, 60_000);
+  });
 
   it.each<[Policy, 1 | 2]>([
     ['theirs', 1],

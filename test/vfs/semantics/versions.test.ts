@@ -114,7 +114,7 @@ const large = 'abcdefgh'.repeat(limits.packFileBytesMax / 8);
 
 /** Reads it through us, as often as it takes until it is verified; answers the reply that has an id. */
 async function openedByKernel(path: string): Promise<OpenReply> {
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 5_000; tries++) {
     const opened = await user.open(path, O_RDONLY);
     if (opened.backingId !== undefined) return opened;
     expect((await user.readAll(opened.handle, 1 << 20)) === large).toBe(true);
