@@ -15,7 +15,8 @@ import { limits } from '../../model/limits.js';
 import type { AttributeChanges } from '../ports.js';
 import type { Change } from './change.js';
 import type { ContentOps } from './content-ops.js';
-import type { Node, Xattrs } from './node.js';
+import type { Node } from './node.js';
+import type { Xattrs } from './node-parts.js';
 import { dropCapabilities, dropPrivileges } from './privileges.js';
 import type { TreeCore } from './tree-core.js';
 

@@ -19,7 +19,6 @@ export class WorkingNode extends Node {
   revision = -1;
   /** Of a file that is written to: the size that the kernel knows, or knows better; -1: none. */
   agreedSize = -1;
-  #ino: bigint | undefined;
 
   constructor(owner: WorkingOwner, inode: Inode) {
     super();
@@ -37,8 +36,7 @@ export class WorkingNode extends Node {
     return this.inode.kind;
   }
   get ino(): bigint {
-    this.#ino ??= shownIno(this.owner.inos, this.inode.ino);
-    return this.#ino;
+    return shownIno(this.owner.inos, this.inode.ino);
   }
   attributes(): Attributes {
     return inodeAttributes(this.ino, this.inode);
