@@ -10,30 +10,22 @@ import {
 import { limits } from '../../model/limits.js';
 import { type Backoff, backoffMs, repeatableCodes } from '../backoff.js';
 import { useGetPools } from './get-handler.js';
-import { GetPools } from './get-pools.js';
+import type { GetPools } from './get-pools.js';
 import { ChunkStream, sha256Hex } from './s3-body.js';
 import { classify, describeFailure, leanError } from './s3-errors.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
 /**
  * An SDK client that sends bodies as they are: with a length and a hash in plain headers, never in chunks with a trailer.
- * `signsBodies` is asked for each request: whether the SHA-256 of its body is signed. Nothing is sent twice. The `pools` are its
- * connections for GETs, and end with it.
+ * `signsBodies` is asked for each request: whether the SHA-256 of its body is signed. Nothing is sent twice. GETs go over `pools`,
+ * which end with it.
  */
-export function createS3Client(
-  options: S3Options,
-  signsBodies: () => boolean,
-): { client: S3Client; pools: GetPools } {
+export function createS3Client(options: S3Options, signsBodies: () => boolean, pools: GetPools): S3Client {
   // The SDK's notice on Node versions is for those who choose the SDK's version, not for users of this program.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const client = new S3Client(clientConfig(options));
-  const pools = new GetPools({
-    connectMsMax: options.connectMsMax ?? s3Defaults.connectMsMax,
-    idleMsMax: options.idleMsMax ?? s3Defaults.idleMsMax,
-    socketsMax: options.socketsMax ?? s3Defaults.socketsMax,
-  });
   useGetPools(client, pools);
-  return { client: withMiddleware(client, signsBodies), pools };
+  return withMiddleware(client, signsBodies);
 }
 
 /**
@@ -134,9 +126,6 @@ function clientConfig(options: S3Options): S3ClientConfig {
     },
   };
 }
-
-/** Asked for by hand: the SDK would check the checksum in a stream of its own on the way. */
-export const checksumMode = { 'x-amz-checksum-mode': 'ENABLED' };
 
 /** A GET with headers of our own. */
 export function getCommand(

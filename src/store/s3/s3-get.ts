@@ -1,31 +1,28 @@
 import { Readable } from 'node:stream';
-import type { S3Client } from '@aws-sdk/client-s3';
-import type { GetAnswer } from './get-connection.js';
+import { type GetAnswer, LengthUnknown } from './get-connection.js';
 import type { BodySink, GetPools } from './get-pools.js';
 import type { AnswerHead } from './http-head.js';
-import { getCommand } from './s3-client.js';
-import { SignedGets, type SignedRequest } from './signed-get.js';
+import type { LateClient } from './s3-late-client.js';
+import type { GetReply } from './s3-replies.js';
+import { SignedGets, type SignedRequest, type Signer } from './signed-get.js';
 
-/** What a GET is answered with, besides the bytes in the sink. */
-export interface GetReply {
-  readonly length: number | undefined;
-  readonly range: string | undefined;
-  readonly crc32: string | undefined;
-  readonly crc32Type: string | undefined;
-  /** Where the sink did not take the bytes. */
-  readonly body: unknown;
-}
+/** Asked for by hand: the SDK would check the checksum in a stream of its own on the way. */
+export const checksumMode = { 'x-amz-checksum-mode': 'ENABLED' };
 
-/** The GETs of one client: the first by the SDK, which shows how, the others without it as far as they succeed. */
+/**
+ * The GETs of one client: the first by the SDK, which shows how, unless that is known; the others without it as far as they
+ * succeed.
+ */
 export class ObjectGets {
-  readonly #client: S3Client;
+  readonly #client: LateClient;
   readonly #pools: GetPools;
   readonly #signed: SignedGets;
 
-  constructor(client: S3Client, pools: GetPools) {
+  /** `signer`: how GETs are to be written, when that is known without the SDK. */
+  constructor(client: LateClient, signer: Signer | null) {
     this.#client = client;
-    this.#pools = pools;
-    this.#signed = new SignedGets(client);
+    this.#pools = client.pools;
+    this.#signed = new SignedGets(signer);
   }
 
   /** Fails as the SDK does. `headers` are by lower-case name. */
@@ -37,18 +34,19 @@ export class ObjectGets {
   ): Promise<GetReply> {
     const made = this.#pools.unfit ? null : await this.#signed.make(target.Key, headers);
     if (made !== null) {
-      const { head, body } = await this.#pools.get(made.origin, made.text, sink, signal);
-      if (head.status < 300) return replyOf(head, sink);
-      if (!isUnderstood(head)) this.#signed.forget();
-      else throw failureOf({ head, body });
+      const answer = await this.#pools.get(made.origin, made.text, sink, signal).catch(withoutLength);
+      if (answer !== null && answer.head.status < 300) return replyOf(answer.head, sink);
+      if (answer !== null && isUnderstood(answer.head)) throw failureOf(answer);
+      this.#signed.forget();
     }
     let sent: SignedRequest | null = null;
     const onRequest = (request: SignedRequest): void => {
       sent = request;
     };
     const options = { sink, onRequest, ...(signal === undefined ? {} : { abortSignal: signal }) };
-    const answer = await this.#client.send(getCommand(target, headers), options);
-    if (sent !== null) this.#signed.learn(sent, target.Key);
+    const { client, getCommand } = await this.#client.load();
+    const answer = await client.send(getCommand(target, headers), options);
+    if (sent !== null) this.#signed.learn(sent, target.Key, client.config);
     return {
       length: answer.ContentLength,
       range: answer.ContentRange,
@@ -68,6 +66,12 @@ function replyOf({ length, headers }: AnswerHead, sink: BodySink): GetReply {
     crc32Type: headers['x-amz-checksum-type'],
     body: Readable.from([]),
   };
+}
+
+/** The SDK's way can take an answer that does not say how long it is. */
+function withoutLength(error: unknown): null {
+  if (error instanceof LengthUnknown) return null;
+  throw error;
 }
 
 /** Others (redirects, clocks that differ, keys that expired) may go away when the SDK makes the request. */

@@ -5,9 +5,18 @@ import type { ByteRange, CallOptions, GetOptions, ObjectInfo, PartInfo } from '.
 import type { BodySink } from './get-pools.js';
 import type { AnswerHead } from './http-head.js';
 import { collect, crc32Base64 } from './s3-body.js';
-import type { GetReply } from './s3-get.js';
 
 /** What S3 says, in the words of the port. */
+
+/** What a GET is answered with, besides the bytes in the sink. */
+export interface GetReply {
+  readonly length: number | undefined;
+  readonly range: string | undefined;
+  readonly crc32: string | undefined;
+  readonly crc32Type: string | undefined;
+  /** Where the sink did not take the bytes. */
+  readonly body: unknown;
+}
 
 export const rangeHeader = ({ offset, length }: ByteRange): string =>
   `bytes=${offset}-${offset + length - 1}`;

@@ -1,21 +1,5 @@
 import type { Readable } from 'node:stream';
-import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  DeleteObjectCommand,
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  ListPartsCommand,
-  PutObjectCommand,
-  type PutObjectCommandInput,
-  type S3Client,
-  UploadPartCommand,
-  UploadPartCopyCommand,
-} from '@aws-sdk/client-s3';
-import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import type { PutObjectCommandInput } from '@aws-sdk/client-s3';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import {
@@ -45,12 +29,11 @@ import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
 import { requestBody } from './s3-body.js';
 import { verifiesCrc32 } from './s3-checksums.js';
-import { checksumMode, createRepeatingClient, createS3Client } from './s3-client.js';
 import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
-import { ObjectGets } from './s3-get.js';
+import { checksumMode, ObjectGets } from './s3-get.js';
+import { LateClient, type LoadedClient } from './s3-late-client.js';
 import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
-import { StreamUpload } from './s3-put-stream.js';
 import {
   abortOf,
   etagOf,
@@ -63,6 +46,7 @@ import {
   WholeSink,
   wholeBody,
 } from './s3-replies.js';
+import { firstSigner } from './static-signer.js';
 
 /** Marks upload ids whose parts carry a CRC32: all parts of an upload must, or none. */
 const crc32Upload = 'crc32:';
@@ -73,9 +57,8 @@ export class S3Store implements ObjectStore {
   readonly #bucket: string;
   readonly #prefix: string;
   readonly #where: string;
-  readonly #client: S3Client;
+  readonly #client: LateClient;
   readonly #gets: ObjectGets;
-  readonly #repeatingClient: S3Client;
   readonly #policy: S3Options['checksums'];
   readonly #tamperProof: boolean;
   /** The service verifies CRC32 headers: by option, or proved by `probe`. */
@@ -91,10 +74,8 @@ export class S3Store implements ObjectStore {
     this.#crc32 = this.#policy === 'crc32';
     this.#tamperProof = isTamperProof(options.endpoint);
     const signsBodies = () => !(this.#crc32 && this.#tamperProof);
-    const { client, pools } = createS3Client(options, signsBodies);
-    this.#client = client;
-    this.#gets = new ObjectGets(client, pools);
-    this.#repeatingClient = createRepeatingClient(this.#client, options, signsBodies);
+    this.#client = new LateClient(options, signsBodies);
+    this.#gets = new ObjectGets(this.#client, firstSigner({ bucket, prefix }, options));
   }
 
   get(key: string, range?: ByteRange, options?: GetOptions): Promise<Buffer> {
@@ -105,8 +86,9 @@ export class S3Store implements ObjectStore {
 
   head(key: string, options?: CallOptions): Promise<ObjectInfo> {
     return this.#onKey(`looking at ${key}`, key, options, async (target) => {
+      const { client, HeadObjectCommand } = await this.#sdk();
       const send = async () => {
-        const head = await this.#client.send(new HeadObjectCommand(target), abortOf(options));
+        const head = await client.send(new HeadObjectCommand(target), abortOf(options));
         return objectInfo(key, head.ContentLength, head.ETag, head.LastModified);
       };
       try {
@@ -144,8 +126,10 @@ export class S3Store implements ObjectStore {
   ): Promise<PutResult & { size: number }> {
     try {
       checkKey(key);
+      source.on('error', () => undefined); // reading it tells, which begins when the SDK is loaded
+      const { repeatingClient, StreamUpload } = await this.#sdk();
       const target = {
-        client: this.#repeatingClient,
+        client: repeatingClient,
         object: { Bucket: this.#bucket, Key: this.#prefix + key },
         crc32: this.#crc32,
         classified: (error: unknown) => s3Error(this.#where, `writing ${key}`, error, options?.signal),
@@ -159,7 +143,8 @@ export class S3Store implements ObjectStore {
   createMultipart(key: string, options?: CallOptions): Promise<string> {
     return this.#onKey(`starting an upload of ${key}`, key, options, async (target) => {
       const crc32 = this.#crc32;
-      const answer = await this.#client.send(
+      const { client, CreateMultipartUploadCommand } = await this.#sdk();
+      const answer = await client.send(
         new CreateMultipartUploadCommand({ ...target, ...(crc32 ? { ChecksumAlgorithm: 'CRC32' } : {}) }),
         abortOf(options),
       );
@@ -179,7 +164,8 @@ export class S3Store implements ObjectStore {
       checkPart(key, part);
       const upload = parseUploadId(uploadId);
       const sent = requestBody(body, upload.crc32, options?.crc32);
-      const answer = await this.#client.send(
+      const { client, UploadPartCommand } = await this.#sdk();
+      const answer = await client.send(
         new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent }),
         abortOf(options),
       );
@@ -203,8 +189,9 @@ export class S3Store implements ObjectStore {
       // Some services decode the name twice: they would copy another object, or none.
       if (from.includes('%'))
         throw new ArtifactError('Unsupported', `object ${source.key} cannot be copied by its name`);
+      const { client, UploadPartCopyCommand } = await this.#sdk();
       try {
-        const { CopyPartResult: copied } = await this.#client.send(
+        const { CopyPartResult: copied } = await client.send(
           new UploadPartCopyCommand({
             ...target,
             UploadId: upload.id,
@@ -231,8 +218,9 @@ export class S3Store implements ObjectStore {
       const upload = parseUploadId(uploadId);
       const parts: PartInfo[] = [];
       let after: string | undefined;
+      const { client, ListPartsCommand } = await this.#sdk();
       do {
-        const page = await this.#client.send(
+        const page = await client.send(
           new ListPartsCommand({
             ...target,
             UploadId: upload.id,
@@ -257,8 +245,9 @@ export class S3Store implements ObjectStore {
     return this.#onKey(`completing ${key}`, key, options, async (target) => {
       checkPartList(key, parts);
       const upload = parseUploadId(uploadId);
+      const { client, CompleteMultipartUploadCommand } = await this.#sdk();
       try {
-        const answer = await this.#client.send(
+        const answer = await client.send(
           new CompleteMultipartUploadCommand({
             ...target,
             UploadId: upload.id,
@@ -282,8 +271,9 @@ export class S3Store implements ObjectStore {
 
   abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
     return this.#onKey(`aborting the upload of ${key}`, key, options, async (target) => {
+      const { client, AbortMultipartUploadCommand } = await this.#sdk();
       try {
-        await this.#client.send(
+        await client.send(
           new AbortMultipartUploadCommand({ ...target, UploadId: parseUploadId(uploadId).id }),
           abortOf(options),
         );
@@ -297,8 +287,9 @@ export class S3Store implements ObjectStore {
     const after = options?.startAfter;
     let token: string | undefined;
     do {
-      const page = await this.#run('listing', options, () =>
-        this.#client.send(
+      const page = await this.#run('listing', options, async () => {
+        const { client, ListObjectsV2Command } = await this.#sdk();
+        return client.send(
           new ListObjectsV2Command({
             Bucket: this.#bucket,
             Prefix: this.#prefix + prefix,
@@ -307,8 +298,8 @@ export class S3Store implements ObjectStore {
             ...(after === undefined || after === '' ? {} : { StartAfter: this.#prefix + after }),
           }),
           abortOf(options),
-        ),
-      );
+        );
+      });
       for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
         const sent = required(Key, 'a key');
         const key = page.EncodingType === 'url' ? decodeURIComponent(sent.replaceAll('+', ' ')) : sent;
@@ -325,16 +316,18 @@ export class S3Store implements ObjectStore {
       await this.#deleteBatch(inBatches.slice(start, start + limits.storeDeleteKeysMax), options);
     for (const key of keys)
       if (!fitsXml(key))
-        await this.#onKey(`deleting ${key}`, key, options, (target) =>
-          this.#client.send(new DeleteObjectCommand(target), abortOf(options)),
-        );
+        await this.#onKey(`deleting ${key}`, key, options, async (target) => {
+          const { client, DeleteObjectCommand } = await this.#sdk();
+          return client.send(new DeleteObjectCommand(target), abortOf(options));
+        });
   }
 
   presignGet(key: string, expiresSeconds: number): Promise<string> {
-    return this.#onKey(`signing a URL of ${key}`, key, undefined, (target) => {
+    return this.#onKey(`signing a URL of ${key}`, key, undefined, async (target) => {
       if (!(expiresSeconds >= 1 && expiresSeconds <= limits.presignSecondsMax))
         throw new ArtifactError('Invalid', `a URL can be valid for 1 to ${limits.presignSecondsMax} seconds`);
-      return getSignedUrl(this.#client, new GetObjectCommand(target), { expiresIn: expiresSeconds });
+      const { client, GetObjectCommand, getSignedUrl } = await this.#sdk();
+      return getSignedUrl(client, new GetObjectCommand(target), { expiresIn: expiresSeconds });
     });
   }
 
@@ -351,6 +344,10 @@ export class S3Store implements ObjectStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client.destroy();
+  }
+
+  #sdk(): Promise<LoadedClient> {
+    return this.#client.load();
   }
 
   async #getAll(key: string, target: Target, options: GetOptions | undefined): Promise<Buffer> {
@@ -376,13 +373,15 @@ export class S3Store implements ObjectStore {
   }
 
   async #put(input: PutObjectCommandInput, options: CallOptions | undefined): Promise<PutResult> {
-    const { ETag } = await this.#client.send(new PutObjectCommand(input), abortOf(options));
+    const { client, PutObjectCommand } = await this.#sdk();
+    const { ETag } = await client.send(new PutObjectCommand(input), abortOf(options));
     return { etag: etagOf(ETag) };
   }
 
   #deleteBatch(keys: readonly string[], options: CallOptions | undefined): Promise<void> {
     return this.#run('deleting', options, async () => {
-      const { Errors = [] } = await this.#client.send(
+      const { client, DeleteObjectsCommand } = await this.#sdk();
+      const { Errors = [] } = await client.send(
         new DeleteObjectsCommand({
           Bucket: this.#bucket,
           Delete: { Objects: keys.map((key) => ({ Key: this.#prefix + key })), Quiet: true },

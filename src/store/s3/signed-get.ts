@@ -1,5 +1,4 @@
 import { createHash, createHmac } from 'node:crypto';
-import type { S3Client } from '@aws-sdk/client-s3';
 import type { Origin } from './get-connection.js';
 
 /** A request as the SDK made and signed it. */
@@ -14,37 +13,53 @@ export interface SignedRequest {
 /** SHA-256 of no bytes. */
 const emptyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
+/** Whose keys sign, and by which clock. A client's `config` is one. */
+export interface Keys {
+  readonly credentials: () => Promise<{
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  }>;
+  /** Of the service's clock against ours, in ms. */
+  readonly systemClockOffset: number;
+}
+
+/** How GETs of a bucket are written and signed. */
+export interface Signer {
+  readonly plan: Plan;
+  readonly keys: Keys;
+}
+
 /**
- * Writes and signs GETs as the SDK does, once it has seen the SDK do one: server, path, region and service are taken from that.
- * The SDK takes about two milliseconds of processor time for each request, this a fiftieth. Keys and clock are the
- * client's. What it cannot imitate (other ways to sign) is left to the SDK.
+ * Writes and signs GETs as the SDK does, when that is known or it has seen the SDK do one: server, path, region and service are
+ * taken from that. The SDK takes about two milliseconds of processor time for each request, this a fiftieth. Keys and clock are
+ * the client's. What it cannot imitate (other ways to sign) is left to the SDK.
  */
 export class SignedGets {
-  readonly #client: S3Client;
-  #plan: Plan | null = null;
+  #signer: Signer | null;
   #signingKey: { name: string; key: Buffer } = { name: '', key: Buffer.alloc(0) };
 
-  constructor(client: S3Client) {
-    this.#client = client;
+  constructor(signer: Signer | null) {
+    this.#signer = signer;
   }
 
   /** Takes over what the SDK made of a GET of this key. */
-  learn(request: SignedRequest, key: string): void {
-    this.#plan = planOf(request, encodedPath(key));
+  learn(request: SignedRequest, key: string, keys: Keys): void {
+    const plan = planOf(request, encodedPath(key));
+    this.#signer = plan === null ? null : { plan, keys };
   }
 
   /** To be learned anew: the service did not like a request of ours. */
   forget(): void {
-    this.#plan = null;
+    this.#signer = null;
   }
 
   /** The text of a request with these headers besides, and where it goes; null: only the SDK can. */
   async make(key: string, more: Record<string, string>): Promise<{ text: string; origin: Origin } | null> {
-    const plan = this.#plan;
-    if (plan === null) return null;
-    const { credentials, systemClockOffset } = this.#client.config;
-    const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
-    const time = new Date(Date.now() + systemClockOffset).toISOString().replace(/[-:]|\.\d+/g, '');
+    if (this.#signer === null) return null;
+    const { plan, keys } = this.#signer;
+    const { accessKeyId, secretAccessKey, sessionToken } = await keys.credentials();
+    const time = new Date(Date.now() + keys.systemClockOffset).toISOString().replace(/[-:]|\.\d+/g, '');
     const headers: Record<string, string> = {
       host: plan.host,
       ...more,
@@ -76,7 +91,7 @@ export class SignedGets {
   }
 }
 
-interface Plan {
+export interface Plan {
   readonly origin: Origin;
   readonly host: string;
   /** Of the path, before the key. */
