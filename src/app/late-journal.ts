@@ -45,6 +45,18 @@ export class LateJournal implements UploadJournal {
     return this.#opened().all();
   }
 
+  noteBegun(prefix: string): void {
+    this.#opened().noteBegun(prefix);
+  }
+
+  forgetBegun(prefix: string): void {
+    if (!this.#closed) this.#opened().forgetBegun(prefix);
+  }
+
+  begun(): readonly string[] {
+    return this.#opened().begun();
+  }
+
   #opened(): UploadJournal {
     if (this.#closed) throw new ArtifactError('Interrupted', 'the daemon is closing');
     if (this.#journal === undefined)

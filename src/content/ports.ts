@@ -155,8 +155,17 @@ export interface UploaderStatus {
   readonly lastError: string | null;
 }
 
+/** Durable memory of where uploads were begun that may be left behind (in stage.db). */
+export interface BegunJournal {
+  /** Before the first one under this prefix of keys, under which nobody but this machine writes. */
+  noteBegun(prefix: string): void;
+  /** All uploads there have ended. */
+  forgetBegun(prefix: string): void;
+  begun(): readonly string[];
+}
+
 /** Durable memory of unfinished uploads (in stage.db). */
-export interface UploadJournal {
+export interface UploadJournal extends BegunJournal {
   /** A number never used before, for object keys `d/<stageId>/<n>-...`. */
   nextObjectNumber(stageId: string): number;
   saveUpload(upload: JournaledUpload): void;

@@ -95,6 +95,14 @@ export class StreamUploads implements AsyncDisposable {
     return this.#streams.has(file);
   }
 
+  /** True when an unfinished upload of this key is known. */
+  isGoingOn(key: string): boolean {
+    for (const { upload } of this.#streams.values()) {
+      if (upload.key === key) return upload.completedSize === null;
+    }
+    return false;
+  }
+
   /** The upload of a whole file of `size` bytes, begun before or now. Nothing else touches it until `release`. */
   async seal(target: UploadTarget, size: number): Promise<StreamedFile> {
     const before = this.#streams.get(target.file);

@@ -1,7 +1,7 @@
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
-import type { ObjectStore } from '../store/object-store.js';
 import { anySignal } from '../util/shared-signal.js';
+import type { BegunUploads } from './begun-uploads.js';
 import type { WholeObject } from './disk-cache.js';
 import { HashPool } from './hash-pool.js';
 import { PartBuffers } from './part-body.js';
@@ -22,7 +22,7 @@ import { UploadAttempts } from './upload-attempts.js';
 import { UploadRun } from './upload-run.js';
 
 export interface ContentUploaderParts {
-  readonly store: ObjectStore;
+  readonly store: BegunUploads;
   readonly keys: ContentKeys;
   readonly staging: StagingFiles;
   readonly journal: UploadJournal;
@@ -91,8 +91,14 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     }
   }
 
+  /** True when an unfinished upload of this key, of an earlier process or of this one, is known. */
+  isGoingOn(key: string): boolean {
+    return this.#streams.isGoingOn(key);
+  }
+
   async resume(): Promise<void> {
     this.#streams.resume();
+    this.#parts.store.resume();
   }
 
   /** Memory for parts and packs on their way, and buffers kept for the next ones. */

@@ -85,6 +85,9 @@ export interface ObjectStore extends AsyncDisposable {
   /** Succeeds also when the upload is gone. */
   abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void>;
 
+  /** Uploads of keys that begin with `prefix` which were begun and neither completed nor aborted, whoever began them. */
+  unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]>;
+
   /** In byte order of keys, from after `startAfter`. */
   list(prefix: string, options?: CallOptions & { startAfter?: string }): AsyncIterable<ObjectInfo>;
   /** Succeeds also for keys that are gone. */
@@ -150,6 +153,11 @@ export interface PartInfo {
   readonly size: number;
   /** Base64 CRC32 where the store keeps one; must be handed back to `completeMultipart`. */
   readonly crc32?: string;
+}
+
+export interface UnfinishedUpload {
+  readonly key: string;
+  readonly uploadId: string;
 }
 
 export interface CopySource extends ByteRange {

@@ -204,6 +204,20 @@ export class MemoryJournal implements UploadJournal {
     return [...this.rows.values()].map((row) => ({ ...row, parts: [...row.parts.values()] }));
   }
 
+  readonly prefixes = new Set<string>();
+
+  noteBegun(prefix: string): void {
+    this.prefixes.add(prefix);
+  }
+
+  forgetBegun(prefix: string): void {
+    this.prefixes.delete(prefix);
+  }
+
+  begun() {
+    return [...this.prefixes];
+  }
+
   #row(file: number): Row {
     const row = this.rows.get(file);
     if (row === undefined) throw new Error(`no upload of file ${file} is journaled`);

@@ -325,6 +325,19 @@ function deleting(store: ObjectStore): void {
 
 function multipart(store: ObjectStore, traits: StoreTraits): void {
   describe('multipart', () => {
+    it('lists the uploads under a prefix that were begun and have not ended', async () => {
+      const under = `${fresh()}/`;
+      const [one, two] = [`${under}one`, `${under}two %+ö`];
+      for (const key of [one, one, two, fresh()]) await store.createMultipart(key);
+      const begun = await store.unfinishedUploads(under);
+      // Of an upload whose beginning was not answered there are two.
+      expect(new Set(begun.map(({ key }) => key))).toEqual(new Set([one, two]));
+      expect(new Set(begun.map(({ uploadId }) => uploadId)).size).toBe(begun.length);
+      expect(begun.length).toBeGreaterThanOrEqual(3);
+      for (const { key, uploadId } of begun) await store.abortMultipart(key, uploadId);
+      expect(await store.unfinishedUploads(under)).toEqual([]);
+    });
+
     it('makes one object of parts that come in any order, and not before it is completed', async () => {
       const key = fresh();
       const bodies = [randomBytes(partBytes), randomBytes(partBytes), randomBytes(1000)];

@@ -179,6 +179,7 @@ export class ChaosStore implements ObjectStore {
   listParts = unused;
   completeMultipart = unused;
   abortMultipart = unused;
+  unfinishedUploads = unused;
   deleteMany = unused;
   presignGet = unused;
   probe = unused;

@@ -106,4 +106,8 @@ export const stageMigrations: readonly string[] = [
   DROP TABLE stage;
   ALTER TABLE numbered_stage RENAME TO stage;
   `,
+  `
+  -- Where in the store uploads were begun: some that nobody knows may be left there, until it is looked.
+  CREATE TABLE begun_upload (prefix TEXT PRIMARY KEY) WITHOUT ROWID;
+  `,
 ];

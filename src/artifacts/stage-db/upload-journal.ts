@@ -27,6 +27,10 @@ export class StageUploadJournal implements UploadJournal {
   readonly #uploads: Statement<[], UploadRow>;
   readonly #parts: Statement<[number], JournaledPart>;
 
+  readonly #noteBegun: Statement<[string]>;
+  readonly #forgetBegun: Statement<[string]>;
+  readonly #begun: Statement<[], { prefix: string }>;
+
   constructor(db: Database) {
     this.#db = db;
     this.#advance = prepareAdvance(db);
@@ -42,6 +46,9 @@ export class StageUploadJournal implements UploadJournal {
     this.#complete = db.prepare('UPDATE upload SET completed_size = ?, sha256 = ? WHERE file = ?');
     this.#remove = db.prepare('DELETE FROM upload WHERE file = ?');
     this.#uploads = db.prepare('SELECT * FROM upload ORDER BY file');
+    this.#noteBegun = db.prepare('INSERT OR IGNORE INTO begun_upload (prefix) VALUES (?)');
+    this.#forgetBegun = db.prepare('DELETE FROM begun_upload WHERE prefix = ?');
+    this.#begun = db.prepare('SELECT prefix FROM begun_upload');
     this.#parts = db.prepare('SELECT part, size, etag, crc32 FROM upload_part WHERE file = ? ORDER BY part');
   }
 
@@ -81,6 +88,22 @@ export class StageUploadJournal implements UploadJournal {
       this.#remove.run(file);
       this.#dropParts.run(file);
     });
+  }
+
+  noteBegun(prefix: string): void {
+    transaction(this.#db, () => {
+      this.#noteBegun.run(prefix);
+    });
+  }
+
+  forgetBegun(prefix: string): void {
+    transaction(this.#db, () => {
+      this.#forgetBegun.run(prefix);
+    });
+  }
+
+  begun(): readonly string[] {
+    return this.#begun.all().map(({ prefix }) => prefix);
   }
 
   all(): readonly (JournaledUpload & {

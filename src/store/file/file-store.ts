@@ -29,6 +29,7 @@ import type {
   ProgressOptions,
   PutResult,
   StoreCapabilities,
+  UnfinishedUpload,
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
@@ -199,6 +200,12 @@ export class FileStore implements ObjectStore {
 
   abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
     return this.#writing(`aborting the upload of ${key}`, key, options, () => this.#uploads.abort(uploadId));
+  }
+
+  async unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]> {
+    throwIfAborted(options?.signal);
+    await this.#requireRoot();
+    return this.#run('listing uploads', options?.signal, () => this.#uploads.unfinished(prefix));
   }
 
   async *list(prefix: string, options?: CallOptions & { startAfter?: string }): AsyncIterable<ObjectInfo> {

@@ -16,7 +16,7 @@ import { crc32 } from 'node:zlib';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { partsSize, uploadNotFound } from '../keys.js';
-import type { PartInfo } from '../object-store.js';
+import type { PartInfo, UnfinishedUpload } from '../object-store.js';
 import { type DurableDir, dirMode, fileMode, writeChunks } from './durable.js';
 import { isMissing } from './file-errors.js';
 
@@ -112,6 +112,16 @@ export class FileUploads {
     return [...upload.parts.values()]
       .sort((a, b) => a.part - b.part)
       .map(({ part, etag, size, crc32 }) => ({ part, etag, size, crc32 }));
+  }
+
+  /** Of all processes. */
+  async unfinished(prefix: string): Promise<UnfinishedUpload[]> {
+    const found: UnfinishedUpload[] = [];
+    for (const uploadId of await namesIn(this.#dir)) {
+      const key = await savedKey(join(this.#dir, uploadId));
+      if (key?.startsWith(prefix)) found.push({ key, uploadId });
+    }
+    return found;
   }
 
   /** Makes `parts` the file at `path`. */
@@ -286,6 +296,16 @@ export async function* readChunks(file: FileHandle, offset: number, length: numb
       throw new ArtifactError('Corrupt', `a file of the store ends ${length - done} bytes too early`);
     done += bytesRead;
     yield chunk.subarray(0, bytesRead);
+  }
+}
+
+/** null: it is gone, or only beginning. */
+async function savedKey(dir: string): Promise<string | null> {
+  try {
+    return await readFile(join(dir, 'key'), 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
   }
 }
 

@@ -27,6 +27,7 @@ import type {
   ProgressOptions,
   PutResult,
   StoreCapabilities,
+  UnfinishedUpload,
 } from '../object-store.js';
 import { probeStore } from '../probe.js';
 import { readSource } from '../put-stream.js';
@@ -162,6 +163,13 @@ export class MemoryStore implements ObjectStore {
   async abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
     await start(key, options);
     this.#uploads.delete(uploadId);
+  }
+
+  async unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]> {
+    throwIfAborted(options?.signal);
+    return [...this.#uploads]
+      .filter(([, { key }]) => key.startsWith(prefix))
+      .map(([uploadId, { key }]) => ({ key, uploadId }));
   }
 
   async *list(prefix: string, options?: CallOptions & { startAfter?: string }): AsyncIterable<ObjectInfo> {

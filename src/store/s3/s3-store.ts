@@ -24,6 +24,7 @@ import type {
   PutOptions,
   PutResult,
   StoreCapabilities,
+  UnfinishedUpload,
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
@@ -280,6 +281,16 @@ export class S3Store implements ObjectStore {
       } catch (error) {
         if (describeFailure(error).name !== 'NoSuchUpload') throw error;
       }
+    });
+  }
+
+  unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]> {
+    return this.#run('listing uploads', options, async () => {
+      const where = { Bucket: this.#bucket, Prefix: this.#prefix + prefix };
+      const { client } = await this.#sdk();
+      const { listUploads } = await import('./s3-uploads.js');
+      const found = await listUploads(client, where, options);
+      return found.map(({ key, uploadId }) => ({ key: key.slice(this.#prefix.length), uploadId }));
     });
   }
 

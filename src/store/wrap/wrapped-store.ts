@@ -12,6 +12,7 @@ import type {
   PutOptions,
   PutResult,
   StoreCapabilities,
+  UnfinishedUpload,
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 
@@ -120,6 +121,12 @@ export abstract class WrappedStore implements ObjectStore {
   abortMultipart(key: string, uploadId: string, options?: CallOptions): Promise<void> {
     return this.around(callOf('abortMultipart', key, options), () =>
       this.inner.abortMultipart(key, uploadId, options),
+    );
+  }
+
+  unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]> {
+    return this.around(callOf('unfinishedUploads', prefix, options), () =>
+      this.inner.unfinishedUploads(prefix, options),
     );
   }
 

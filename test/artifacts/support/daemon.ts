@@ -75,7 +75,7 @@ export async function openMachine(options: MachineOptions): Promise<Machine> {
       journal.open(opened);
       return content.uploader;
     },
-    store,
+    store: content.uploads,
     stateDir,
     ...(clock ? { clock } : {}),
     ...(options.onStep ? { onStep: options.onStep } : {}),

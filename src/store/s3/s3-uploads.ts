@@ -1,0 +1,26 @@
+import { ListMultipartUploadsCommand, type S3Client } from '@aws-sdk/client-s3';
+import type { CallOptions, UnfinishedUpload } from '../object-store.js';
+import { abortOf, required } from './s3-replies.js';
+
+/** Multipart uploads under a prefix, by whole keys, page by page. */
+export async function listUploads(
+  client: S3Client,
+  where: { readonly Bucket: string; readonly Prefix: string },
+  options: CallOptions | undefined,
+): Promise<UnfinishedUpload[]> {
+  const found: UnfinishedUpload[] = [];
+  let after: { KeyMarker?: string; UploadIdMarker?: string } = {};
+  for (;;) {
+    const page = await client.send(
+      new ListMultipartUploadsCommand({ ...where, ...after, EncodingType: 'url' }),
+      abortOf(options),
+    );
+    const isEncoded = page.EncodingType === 'url';
+    const plain = (key: string): string => (isEncoded ? decodeURIComponent(key.replaceAll('+', ' ')) : key);
+    for (const { Key, UploadId } of page.Uploads ?? [])
+      found.push({ key: plain(required(Key, 'a key')), uploadId: required(UploadId, 'an upload id') });
+    if (page.IsTruncated !== true || page.NextKeyMarker === undefined) return found;
+    after = { KeyMarker: plain(page.NextKeyMarker) };
+    if (page.NextUploadIdMarker !== undefined) after.UploadIdMarker = page.NextUploadIdMarker;
+  }
+}
