@@ -20,6 +20,9 @@ const main = join(build, 'dist/bin/main.js');
 /** The same before it is bundled: a module is a file. */
 export const mainModule = join(build, 'dist/cli/main.js');
 
+/** Takes every processor for half a minute, when nothing else runs. */
+export const compileMsMax = 900_000;
+
 /** Compiles the program as it is released, when a source is newer than what was compiled before. */
 export async function compile(): Promise<void> {
   const stamp = join(build, 'stamp');
@@ -53,7 +56,7 @@ function tryLock(path: string): boolean {
     mkdirSync(path);
     return true;
   } catch {
-    if (existsSync(path) && Date.now() - statSync(path).mtimeMs > 300_000) rmdirSync(path);
+    if (existsSync(path) && Date.now() - statSync(path).mtimeMs > compileMsMax) rmdirSync(path);
     return false;
   }
 }

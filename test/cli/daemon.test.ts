@@ -5,9 +5,9 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { type App, startApp } from '../../src/app/start.js';
 import { loadConfig } from '../../src/config/load.js';
 import { startS3Server } from '../support/s3-server/server.js';
-import { compile, Home } from './compiled.js';
+import { compile, compileMsMax, Home } from './compiled.js';
 
-beforeAll(compile);
+beforeAll(compile, compileMsMax);
 
 let home: Home;
 beforeEach(() => {

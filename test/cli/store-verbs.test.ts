@@ -13,9 +13,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { compile, Home } from './compiled.js';
+import { compile, compileMsMax, Home } from './compiled.js';
 
-beforeAll(compile);
+beforeAll(compile, compileMsMax);
 
 let home: Home;
 beforeEach(() => {

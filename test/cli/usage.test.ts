@@ -5,13 +5,13 @@ import { exitClass, exitCodeOf, exitCodes } from '../../src/cli/exit-codes.js';
 import { verbs } from '../../src/cli/verbs/all.js';
 import { optionNames, optionSpec } from '../../src/config/options.js';
 import { httpStatus } from '../../src/http/error-body.js';
-import { compile, Home, mainModule } from './compiled.js';
+import { compile, compileMsMax, Home, mainModule } from './compiled.js';
 
 let home: Home;
 beforeAll(async () => {
   await compile();
   home = new Home();
-});
+}, compileMsMax);
 afterAll(() => home[Symbol.dispose]());
 
 describe('a command line that is wrong', () => {
