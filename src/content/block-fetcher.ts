@@ -13,6 +13,7 @@ import {
   runEnd,
 } from './object-blocks.js';
 import type { LocalRange } from './ports.js';
+import { StoreDistance } from './store-distance.js';
 import { TransferQueue } from './transfer-queue.js';
 
 const { blockBytes } = limits;
@@ -36,6 +37,7 @@ export class BlockFetcher {
   readonly #disk: DiskCache;
   readonly #queue: TransferQueue;
   readonly #pool: LentMemoryPool;
+  readonly #distance = new StoreDistance();
   readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
   readonly #heads = new Map<ObjectBlocks, Promise<void>>();
   /** Fetched when the disk did not follow, in that order; kept there later, if they are in memory then. */
@@ -58,6 +60,11 @@ export class BlockFetcher {
     this.#disk = disk;
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
     this.#pool = new LentMemoryPool(inFlightBytesMax / 2, makeMemory);
+  }
+
+  /** The store is so close that a few requests at a time fetch as fast as many. */
+  get isNear(): boolean {
+    return this.#distance.isNear;
   }
 
   /** Memory for what is on its way from the store. */
@@ -356,10 +363,16 @@ export class BlockFetcher {
       this.#gets++;
       // Of a failed GET it is not used again: some of it may still be on its way.
       const memory = this.#pool.take(length);
+      const askedAt = performance.now();
+      let isSilent = true;
+      const onReceived = (): void => {
+        if (isSilent) this.#distance.add(performance.now() - askedAt);
+        isSilent = false;
+      };
       const bytes = await this.#store.get(
         blocks.key,
         { offset: start, length },
-        { signal, into: memory.bytes },
+        { signal, into: memory.bytes, onReceived },
       );
       if (bytes.length !== length) {
         throw new ArtifactError(

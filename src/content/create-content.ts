@@ -70,7 +70,7 @@ export function createContent(options: ContentOptions): Content {
   const { blockFiles = plainBlockFiles } = options;
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds, blockFiles);
   const fetcher = new BlockFetcher(store, memory, disk, shares.fetches, (bytes) => blockFiles.memory(bytes));
-  const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4);
+  const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4, () => fetcher.isNear);
   const localObjects = new LocalObjects(disk, store);
   const { objectKey } = keys;
   const walks = new Walks({ fetcher, memory, readAhead, objectKey });

@@ -14,13 +14,24 @@ export interface AheadHolder {
  */
 export class ReadAheadBudget {
   readonly bytesMax: number;
+  readonly #isNear: () => boolean;
   /** In order of use: the first was read longest ago. */
   readonly #streams = new Set<AheadHolder>();
   #bytes = 0;
   #reads = 0;
 
-  constructor(bytesMax: number) {
+  /** `isNear`: whether the store is so close that a few requests at a time fetch as fast as many. */
+  constructor(bytesMax: number, isNear: () => boolean = () => false) {
     this.bytesMax = bytesMax;
+    this.#isNear = isNear;
+  }
+
+  /** How large one GET of a stream with this window is: a full window is many at a time. */
+  getBytes(window: number): number {
+    const share = this.#isNear()
+      ? Math.min(window, this.bytesMax) / limits.nearStoreWindowGets
+      : window / limits.readWindowGets;
+    return Math.min(limits.getBytesMax, Math.max(limits.getBytesMin, roundUp(share)));
   }
 
   /** Bytes granted and not read yet. */
@@ -61,6 +72,8 @@ export class Stream implements AheadHolder {
   /** Where the next read is expected. */
   next: number;
   usedAt = 0;
+  /** How large one GET of what is to be fetched is. */
+  getBytes: number = limits.getBytesMin;
   /** 0 until a second read has followed the first. */
   #window = 0;
   /** Everything before it was asked for. */
@@ -95,21 +108,18 @@ export class Stream implements AheadHolder {
     this.#taken -= passed;
     if (this.#frontier < end) this.#frontier = roundUp(end);
     const ranges: [number, number][] = [];
-    const step = this.getBytes;
+    const step = budget.getBytes(this.#window);
+    this.getBytes = step;
     while (this.#frontier < fileSize && this.#frontier + step <= end + this.#window) {
-      const length = Math.min(step, fileSize - this.#frontier);
+      // Large pieces end where the kernel's requests end, so that none lies in two.
+      const whole = step > requestBytes ? step - (this.#frontier % requestBytes) : step;
+      const length = Math.min(whole, fileSize - this.#frontier);
       if (!budget.take(this, length)) break;
       ranges.push([this.#frontier, length]);
       this.#taken += length;
       this.#frontier += length;
     }
     return ranges;
-  }
-
-  /** How large one GET of this stream is: a full window is many at a time. */
-  get getBytes(): number {
-    const share = roundUp(this.#window / limits.readWindowGets);
-    return Math.min(limits.getBytesMax, Math.max(limits.getBytesMin, share));
   }
 
   /** Gives back what it had taken of the budget. */
@@ -120,5 +130,7 @@ export class Stream implements AheadHolder {
     this.#window = 0;
   }
 }
+
+const { fuseRequestBytesMax: requestBytes } = limits;
 
 const roundUp = (bytes: number) => Math.ceil(bytes / limits.blockBytes) * limits.blockBytes;

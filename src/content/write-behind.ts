@@ -1,6 +1,11 @@
 import { limits } from '../model/limits.js';
-import { type Deferred, deferred } from '../util/deferred.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import { Semaphore } from '../util/semaphore.js';
+
+interface Waiter {
+  readonly bytes: number;
+  settle(hasRoom: boolean): void;
+}
 
 /**
  * Writes that nobody waits for, bounded in bytes. When too much waits already, a write is refused, or, if its caller is
@@ -11,7 +16,8 @@ import { Semaphore } from '../util/semaphore.js';
 export class WriteBehind {
   readonly #bytesMax: number;
   readonly #writers = new Semaphore(2);
-  readonly #waiting = new Set<Deferred<void>>();
+  /** In the order they came. */
+  readonly #waiting = new Set<Waiter>();
   #bytes = 0;
   #closed = false;
   /** The ration, as of `#rationAt`: it is used up while anybody waits and grows slowly while nobody does. */
@@ -35,19 +41,21 @@ export class WriteBehind {
   }
 
   /** The same, when it is the caller's turn. False: the ration is used up. */
-  async reserveLater(bytes: number): Promise<boolean> {
-    while (!this.reserve(bytes)) {
-      const leftMs = this.#closed ? 0 : this.#ration();
-      if (leftMs <= 0) return false;
-      const turn = deferred();
-      const timer = setTimeout(() => turn.resolve(), leftMs);
-      this.#waiting.add(turn);
-      await turn.promise;
-      this.#ration();
-      this.#waiting.delete(turn);
-      clearTimeout(timer);
-    }
-    return true;
+  reserveLater(bytes: number): MaybePromise<boolean> {
+    if (this.reserve(bytes)) return true;
+    const leftMs = this.#closed ? 0 : this.#ration();
+    if (leftMs <= 0) return false;
+    return new Promise((resolve) => {
+      const settle = (hasRoom: boolean): void => {
+        clearTimeout(timer);
+        this.#ration();
+        this.#waiting.delete(waiter);
+        resolve(hasRoom);
+      };
+      const waiter: Waiter = { bytes, settle };
+      const timer = setTimeout(() => settle(false), leftMs);
+      this.#waiting.add(waiter);
+    });
   }
 
   /** Does a write that has its room. Resolves, or rejects with its error, when it is done. */
@@ -71,7 +79,11 @@ export class WriteBehind {
   }
 
   #wake(): void {
-    for (const turn of this.#waiting) turn.resolve();
+    for (const { bytes, settle } of this.#waiting) {
+      const hasRoom = this.reserve(bytes);
+      if (!hasRoom && !this.#closed) return;
+      settle(hasRoom);
+    }
   }
 
   #ration(): number {

@@ -36,6 +36,9 @@ export const limits = {
   readWindowBytesMin: 1 << 20,
   readWindowBytesMax: 32 << 20,
   readWindowGets: 44, // a window is cut into so many GETs
+  nearStoreWindowGets: 16, // and when answers of the store begin within
+  nearStoreMsMax: 5, // into so many: each costs processor time, and distance is no reason for many
+  nearStoreSamples: 64, // the shortest time of as many answers counts
   readStreamIdleReads: 256, // reads of others after which a stream no longer holds read-ahead
   readStreamsMax: 4, // sequential readers told apart in one open file
   readJumpBytesMax: 1 << 20, // requests of one stream may overtake each other by this much

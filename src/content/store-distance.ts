@@ -1,0 +1,23 @@
+import { limits } from '../model/limits.js';
+
+/**
+ * How far away the store is, by the time to the first byte of its answers: the shortest one lately, since others may also tell
+ * how busy this machine or the store is.
+ */
+export class StoreDistance {
+  #count = 0;
+  #shortestMs = Number.POSITIVE_INFINITY;
+  #shortestBeforeMs = Number.POSITIVE_INFINITY;
+
+  add(ms: number): void {
+    if (this.#count++ % limits.nearStoreSamples === 0) {
+      this.#shortestBeforeMs = this.#shortestMs;
+      this.#shortestMs = ms;
+    } else if (ms < this.#shortestMs) this.#shortestMs = ms;
+  }
+
+  /** Its answers begin so soon that a few connections carry all that it sends. False while nothing is known. */
+  get isNear(): boolean {
+    return Math.min(this.#shortestMs, this.#shortestBeforeMs) <= limits.nearStoreMsMax;
+  }
+}
