@@ -115,6 +115,7 @@ export const limits = {
   databaseBusyMsMax: 5_000,
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
+  databaseWalShare: 0.005, // of its disk, if that is less
   stageWalBytesMax: 64 << 20, // of stage.db, whose log is moved by a thread before that:
   checkpointIntervalMs: 200, // so often it is looked,
   checkpointIdleMs: 2_000, // and so often while nothing changes,

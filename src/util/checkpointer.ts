@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { limits } from '../model/limits.js';
+import { type Deferred, deferred } from './deferred.js';
 import type { Database, Statement } from './sqlite.js';
 
 /** Text, so that the same program runs from sources and from the built package. */
@@ -31,7 +32,8 @@ export class Checkpointer implements Disposable {
   readonly #changes: Statement<[], number>;
   #timer: NodeJS.Timeout | undefined;
   #worker: Worker | null = null;
-  #running = false;
+  /** Of a checkpoint under way. */
+  #running: Deferred<void> | null = null;
   #changesMoved = 0;
   #changesSeen = 0;
 
@@ -51,11 +53,21 @@ export class Checkpointer implements Disposable {
     const changes = this.#changes.get() ?? 0;
     this.#lookIn(changes === this.#changesSeen ? limits.checkpointIdleMs : limits.checkpointIntervalMs);
     this.#changesSeen = changes;
-    if (this.#running) return;
+    if (this.#running !== null) return;
     if (changes - this.#changesMoved < limits.checkpointChangesMin) return;
     this.#changesMoved = changes;
-    this.#running = true;
+    this.#running = deferred();
     this.#thread().postMessage(null);
+  }
+
+  /** Resolves when the thread moves nothing: nobody else can meanwhile. */
+  async idle(): Promise<void> {
+    await this.#running?.promise;
+  }
+
+  #ended(): void {
+    this.#running?.resolve();
+    this.#running = null;
   }
 
   #thread(): Worker {
@@ -64,12 +76,10 @@ export class Checkpointer implements Disposable {
     const worker = new Worker(workerSource, { eval: true, workerData: { path: this.#path, sqlite } });
     worker.unref();
     // What fails here is tried again, and in the end by the writer, who tells.
-    worker.on('message', () => {
-      this.#running = false;
-    });
+    worker.on('message', () => this.#ended());
     worker.on('error', () => {
       this.#worker = null;
-      this.#running = false;
+      this.#ended();
     });
     this.#worker = worker;
     return worker;
@@ -78,7 +88,7 @@ export class Checkpointer implements Disposable {
   /** Before the database is closed. */
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#running = true;
+    this.#ended();
     void this.#worker?.terminate();
   }
 }

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, fsyncSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, fsyncSync, openSync, statfsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
@@ -29,7 +29,7 @@ export interface DatabaseOptions {
   readonly cacheBytesMax?: number;
   /** Page size of a new database: a power of two from 512 to 65,536; default 4,096. */
   readonly pageBytes?: number;
-  /** How long the log grows before a commit moves it into the database, which waits for the disk. */
+  /** How long the log grows before a commit moves it into the database, which waits for the disk. Less on a small disk. */
   readonly walBytesMax?: number;
   /** How long to wait for another connection that writes. */
   readonly busyMsMax?: number;
@@ -138,10 +138,17 @@ function configure(db: Database, options: DatabaseOptions): void {
   // A checkpoint syncs twice, about 15 ms on the caller's thread, however much it moves: at SQLite's default of 1,000
   // pages that is half the time of short transactions.
   const pageBytes = db.pragma('page_size', { simple: true }) as number;
-  const walBytesMax = options.walBytesMax ?? limits.databaseWalBytesMax;
-  db.pragma(`wal_autocheckpoint = ${Math.floor(walBytesMax / pageBytes)}`);
+  const walBytesMax = walBytesOn(db, options.walBytesMax ?? limits.databaseWalBytesMax);
+  db.pragma(`wal_autocheckpoint = ${Math.ceil(walBytesMax / pageBytes)}`);
   // To cut a log that grew no larger than it may would be work for the next writer.
   db.pragma(`journal_size_limit = ${walBytesMax}`);
+}
+
+/** On a full disk the log must not be what took the room that was kept for it and the database. */
+function walBytesOn(db: Database, bytesMax: number): number {
+  if (db.memory) return bytesMax;
+  const { blocks, bsize } = statfsSync(dirname(db.name));
+  return blocks === 0 ? bytesMax : Math.min(bytesMax, Math.ceil(blocks * bsize * limits.databaseWalShare));
 }
 
 function migrate(db: Database, path: string, options: DatabaseOptions): void {

@@ -1,6 +1,9 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import type { CommitProgress } from '../../src/artifacts/ports.js';
 import { ArtifactError } from '../../src/model/errors.js';
+import { limits } from '../../src/model/limits.js';
 import {
   failure,
   openMachine,
@@ -309,3 +312,29 @@ async function stagingFiles(stateDir: string): Promise<string[]> {
   const { readdir } = await import('node:fs/promises');
   return readdir(`${stateDir}/staging`);
 }
+
+test('regression: the log of stage.db stays bounded however much is changed while a commit uploads', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', 'sealed');
+  const release = store.holdPuts();
+  const committing = shell.commit();
+  const inode = await shell.get('f');
+  const { tree } = shell.artifact;
+  let bytes = 0;
+  for (let i = 0; bytes < 3 * limits.stageWalBytesMax; i++) {
+    const value = Buffer.alloc(limits.xattrValueBytesMax, i);
+    await tree.setXattr(inode, 'user.it', value);
+    bytes += value.length;
+    // The commit has its turns, too.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const log = statSync(join(machine.stateDir, 'stage.db-wal')).size;
+  expect(log).toBeGreaterThan(0);
+  expect(log).toBeLessThan(1.25 * limits.stageWalBytesMax);
+  release();
+  expect(await committing).toMatchObject({ version: 0 });
+  expect(Buffer.from((await tree.xattr(inode, 'user.it')) ?? []).length).toBe(limits.xattrValueBytesMax);
+  await machine.close();
+});

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -206,6 +207,49 @@ describe('a transaction', () => {
     writeFileSync(path, bytes);
     const again = open();
     expect(failureOf(() => transaction(again, () => count(again))).code).toBe('Corrupt');
+  });
+});
+
+describe('the log', () => {
+  const bytesMax = 1 << 20;
+  const log = () => statSync(`${path}-wal`).size;
+
+  test('stays within its bound however much is written', () => {
+    const db = open({ walBytesMax: bytesMax });
+    const put = db.prepare('INSERT INTO a (y) VALUES (?)');
+    let most = 0;
+    for (let i = 0; i < 2_000; i++) {
+      transaction(db, () => void put.run('x'.repeat(8_000)));
+      most = Math.max(most, log());
+    }
+    expect(most).toBeGreaterThan(bytesMax / 2);
+    expect(most).toBeLessThan(1.1 * bytesMax);
+  });
+
+  test('that one large transaction made longer is cut again', () => {
+    const db = open({ walBytesMax: bytesMax });
+    const put = db.prepare('INSERT INTO a (y) VALUES (?)');
+    transaction(db, () => {
+      for (let i = 0; i < 1_000; i++) put.run('x'.repeat(8_000));
+    });
+    expect(log()).toBeGreaterThan(4 * bytesMax);
+    for (let i = 0; i < 2; i++) transaction(db, () => void put.run('x'));
+    expect(log()).toBeLessThan(1.1 * bytesMax);
+  });
+
+  test.runIf(process.getuid?.() === 0)('is shorter on a small disk', () => {
+    const small = join(directory, 'small');
+    mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64M', 'artifactfs-test', small]);
+    try {
+      const db = open({}, join(small, 'its.db'));
+      const put = db.prepare('INSERT INTO a (y) VALUES (?)');
+      for (let i = 0; i < 500; i++) transaction(db, () => void put.run('x'.repeat(8_000)));
+      expect(statSync(`${db.name}-wal`).size).toBeLessThan(512 << 10);
+      for (const each of opened.splice(0)) each.close();
+    } finally {
+      execFileSync('umount', [small]);
+    }
   });
 });
 

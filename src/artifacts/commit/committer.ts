@@ -166,10 +166,7 @@ export class Committer {
   /** Uploads, and stores what will be published. null: the stage does not differ from its base. */
   async #prepare(sealed: Seal, options: CommitOptions & { signal: AbortSignal }): Promise<Prepared | null> {
     const { core } = this.#parts.tree;
-    using snapshot = sealed.snapshot;
-    const { inodes, dirents } = snapshot;
-    this.#step('sealed');
-    const plan = await CommitPlan.make({ s: sealed.s, inodes, dirents, base: core.base });
+    const plan = await this.#plan(sealed);
     const root = plan.root();
     const requests = await plan.requests();
     // Without bytes to send they are what they will be.
@@ -192,6 +189,14 @@ export class Committer {
     await this.#saveSealed(sealed, plan, uploads);
     this.#step('saved');
     return { changes, root, bytesUploaded, localFiles: plan.localFiles() };
+  }
+
+  /** The snapshot is closed before anything is sent: while it is open the log of stage.db only grows. */
+  async #plan({ s, snapshot }: Seal): Promise<CommitPlan> {
+    using view = snapshot;
+    const { inodes, dirents } = view;
+    this.#step('sealed');
+    return await CommitPlan.make({ s, inodes, dirents, base: this.#parts.tree.core.base });
   }
 
   async #saveSealed(sealed: Seal, plan: CommitPlan, uploads: ReadonlyMap<Ino, UploadResult>): Promise<void> {

@@ -95,6 +95,7 @@ export class CommitPlan {
     this.#hardLinked = new Map(view.inodes.hardLinked(view.s).map((row) => [row.ino, row]));
   }
 
+  /** Everything that it needs of the staged rows is read here. */
   static async make(view: StageView): Promise<CommitPlan> {
     const plan = new CommitPlan(view);
     const root = view.inodes.get(view.s, rootIno);

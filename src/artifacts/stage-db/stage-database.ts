@@ -119,8 +119,14 @@ export class StageDatabase implements Disposable {
     return this.#nextSync;
   }
 
-  /** Moves the log into the database, unless somebody else reads it just now, so that it gives its room back to a full disk. */
-  emptyLog(): void {
+  /** `emptyLogNow`, when the thread that does it otherwise is out of the way. */
+  async emptyLog(): Promise<void> {
+    await this.#checkpointer.idle();
+    this.emptyLogNow();
+  }
+
+  /** Moves the log into the database, unless somebody else is at it, so that it gives its room back to a full disk. */
+  emptyLogNow(): void {
     const busyMs = this.db.pragma('busy_timeout', { simple: true }) as number;
     try {
       this.db.pragma('busy_timeout = 0');

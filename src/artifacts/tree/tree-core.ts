@@ -73,10 +73,9 @@ export class TreeCore implements ChangeHost {
    * files have given up theirs: nothing that it waits for may wait for it.
    */
   withRoom<T>(operation: () => MaybePromise<T>): MaybePromise<T> {
-    const again = (error: unknown): MaybePromise<T> => {
-      if (!(error instanceof ArtifactError && this.#refused.has(error))) throw error;
-      this.db.emptyLog();
-      return this.staging.reclaimable ? this.staging.reclaimRows(operation) : operation();
+    const again = (error: unknown): Promise<T> => {
+      if (error instanceof ArtifactError && this.#refused.has(error)) return this.#againWithRoom(operation);
+      throw error;
     };
     try {
       const done = operation();
@@ -84,6 +83,11 @@ export class TreeCore implements ChangeHost {
     } catch (error) {
       return again(error);
     }
+  }
+
+  async #againWithRoom<T>(operation: () => MaybePromise<T>): Promise<T> {
+    await this.db.emptyLog();
+    return this.staging.reclaimable ? this.staging.reclaimRows(operation) : operation();
   }
 
   /** Runs `body` as one transaction over stage.db and the nodes in memory. Throws `NoSpace` while the disk has room for what frees some. */
@@ -97,7 +101,7 @@ export class TreeCore implements ChangeHost {
       this.#change(body, true);
     } catch (error) {
       if (!isCode(error, 'NoSpace')) throw error;
-      this.db.emptyLog();
+      this.db.emptyLogNow();
       this.#change(body, true);
     }
   }
