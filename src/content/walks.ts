@@ -87,6 +87,8 @@ class Walk implements AheadHolder {
   #frontier: string;
   #last: Upcoming | null = null;
   #hasEnded = false;
+  /** Of the upcoming files, how many were not asked for. */
+  #unasked = 0;
   #steps = 0;
   #readBytes = 0;
   #aheadBytes = 0;
@@ -129,7 +131,7 @@ class Walk implements AheadHolder {
     const wanted = Math.max(limits.getBytesMin, this.#readBytes * 4);
     const window = Math.min(limits.readWindowBytesMax, wanted);
     // Not at each step: what follows each other in a pack is asked for in one piece.
-    if (this.#aheadBytes * 2 <= window) this.#ahead(window);
+    if (this.#aheadBytes * 2 <= window && this.#mayAskMore()) this.#ahead(window);
   }
 
   /** Somebody else needs the budget, or nobody reads on. */
@@ -138,6 +140,12 @@ class Walk implements AheadHolder {
     this.#counts.wastedBytes += this.#aheadBytes;
     this.#aheadBytes = 0;
     for (const upcoming of this.#upcoming.values()) upcoming.aheadBytes = 0;
+    this.#unasked = this.#upcoming.size;
+  }
+
+  /** False when a way through all that is known would find nothing: at the end of a tree at each step. */
+  #mayAskMore(): boolean {
+    return this.#unasked > 0 || !(this.#hasEnded || this.#upcoming.size >= limits.walkFilesMax);
   }
 
   #pass(path: string): void {
@@ -154,8 +162,11 @@ class Walk implements AheadHolder {
   }
 
   #take(path: string, isRead: boolean): void {
-    const aheadBytes = this.#upcoming.get(path)?.aheadBytes ?? 0;
+    const upcoming = this.#upcoming.get(path);
+    if (upcoming === undefined) return;
+    const { aheadBytes } = upcoming;
     this.#upcoming.delete(path);
+    if (aheadBytes === 0) this.#unasked--;
     this.#parts.readAhead.give(aheadBytes);
     this.#aheadBytes -= aheadBytes;
     if (!isRead) this.#counts.wastedBytes += aheadBytes;
@@ -168,6 +179,7 @@ class Walk implements AheadHolder {
       if (entry.kind !== 'file' || entry.size === 0) continue;
       this.#last = { entry, number: (this.#last?.number ?? 0) + 1, aheadBytes: 0 };
       this.#upcoming.set(entryPath(entry), this.#last);
+      this.#unasked++;
     }
     const last = found.at(-1);
     if (last === undefined) this.#hasEnded = true;
@@ -189,6 +201,7 @@ class Walk implements AheadHolder {
         isFull = this.#aheadBytes + bytes > window || !this.#parts.readAhead.take(this, bytes);
         if (!isFull) {
           upcoming.aheadBytes = bytes;
+          this.#unasked--;
           this.#aheadBytes += bytes;
           this.#counts.aheadBytes += bytes;
           addSpans(spans, entry.extents ?? [], bytes);

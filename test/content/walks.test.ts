@@ -18,20 +18,28 @@ interface File {
   readonly size: number;
 }
 
-function orderOf(files: readonly File[]): FileOrder & { lookups: number } {
+function orderOf(files: readonly File[]): FileOrder & { lookups: number; extentsRead: number } {
   const entries = files.map(({ path, object, offset, size }, i): Entry => {
     const extents = [{ object, offset, length: size }];
     const rest = { kind: 'file', ino: i + 2, mode: 0o644, uid: 0, gid: 0, nlink: 1 } as const;
-    return { ...splitPath(path), ...rest, size, mtime: time(0), ctime: time(0), extents };
+    const entry = { ...splitPath(path), ...rest, size, mtime: time(0), ctime: time(0) };
+    return Object.defineProperty({ ...entry, extents }, 'extents', {
+      get() {
+        order.extentsRead++;
+        return extents;
+      },
+    });
   });
-  return {
+  const order = {
     lookups: 0,
-    following(path, limit) {
+    extentsRead: 0,
+    following(path: string, limit: number) {
       this.lookups++;
       const at = entries.findIndex((entry) => entryPath(entry) === path) + 1;
       return entries.slice(at, at + limit);
     },
   };
+  return order;
 }
 
 /** Files of `size` bytes in two directories, each an object of its own. */
@@ -121,6 +129,15 @@ describe('reading files in the order of the tree', () => {
     expect(waited).toBe(1);
     expect(store.gotBytes).toBeLessThan(4 * MiB + 4 * limits.blockBytes);
     expect(store.gets.length).toBeLessThan(24);
+  });
+
+  test('looks at no file again and again when all of them have been asked for', async () => {
+    const { store, files } = await packed(600, 600);
+    const order = orderOf(files);
+    const side = readerOf(store, order);
+    for (const file of files) await side.read(file);
+    while (side.fetcher.statistics().active > 0) await nextTurn();
+    expect(order.extentsRead).toBeLessThan(20 * files.length);
   });
 
   test('of large files only the beginning is fetched ahead', async () => {
