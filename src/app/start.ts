@@ -11,6 +11,7 @@ import { limits } from '../model/limits.js';
 import { memoryShares } from '../model/memory-shares.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { programVersion } from '../util/version.js';
+import { whenQuiet } from '../util/when-quiet.js';
 import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
 import type { CreateMode } from '../workspace/format.js';
 import { Closers } from './closers.js';
@@ -113,8 +114,9 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   if (!record.transient) {
     await register(options.env, record);
     registered = record;
-    const later = setTimeout(() => api.prepare(), limits.apiPrepareMs);
-    closers.defer(() => clearTimeout(later));
+    const { apiPrepareMs: afterMs, apiPrepareQuietMs: quietMs } = limits;
+    // It takes the event loop for longer than programs take that read what they have just mounted.
+    closers.defer(whenQuiet(() => api.prepare(), { afterMs, quietMs }));
   }
   log.info({ store: config.store, mountPoint: mountPoint ?? null, state: state.path }, 'ready');
   return {

@@ -64,6 +64,11 @@ export const limits = {
   cacheDirectSlowMax: 8, // so many times in a row,
   cacheBufferedBytes: 128 << 20, // so much goes by way of the page cache before the disk is tried again
   syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
+  directBytesMin: 256 << 10, // of one write past the page cache
+  directRunBytesMax: 8 << 20, // of writes that are joined to one
+  directBytesPerMsMin: 200_000, // a disk that writes less at its best
+  directSampleBytes: 16 << 20, // of so much
+  directSlowMs: 1_000, // is written through the page cache for so long
   unlinkSyncBytesMax: 16 << 20,
   reclaimBytesMin: 64 << 20,
   // uploading
@@ -81,6 +86,7 @@ export const limits = {
   uploadPartsWhileWritten: 2, // then so many parts at a time,
   uploadBacklogBytesPerPart: 32 << 20, // and one more for each so many bytes that wait besides
   partBufferBytes: 1 << 20, // a part is read into so large pieces
+  partSlabBytes: 8 << 20, // of which so much is taken at a time,
   partBuffersIdleMsMax: 5_000, // for which they are kept when nothing is sent
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
@@ -161,7 +167,8 @@ export const limits = {
   apiHeaderBytesMax: 32 << 10, // a path of 4096 bytes, percent-encoded, and its artifact's
   apiHeadersMsMax: 10_000,
   apiCloseMsMax: 3_000,
-  apiPrepareMs: 1_000, // after the start, when programs that waited for the mount had their first turn
+  apiPrepareMs: 1_000, // after the start, when programs that waited for the mount had their first turn,
+  apiPrepareQuietMs: 250, // and nobody wants anything for so long
   apiListMax: 10_000, // items of one answer
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
