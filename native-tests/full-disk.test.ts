@@ -110,6 +110,7 @@ test('regression: no change is refused while cached blocks hold the room, whoeve
   execFileSync('fallocate', ['-l', String(freeBytes() - MiB), join(disk, 'filler')]);
   await machine.sh(
     `cd "$MNT/a"
+     fallocate -l ${committedMiB / 2}MiB reserved
      changes=("mkdir dir" "ln file1 link" "mv file2 moved" "chmod 600 file3" "truncate -s 1000000 file4"
               "dd if=$TMP/bytes of=file5 bs=100000 count=1 status=none" "touch new")
      for change in "\${changes[@]}"; do $change & running+=($!); done

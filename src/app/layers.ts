@@ -31,6 +31,8 @@ export interface Layers extends AsyncDisposable {
   counters(): Record<string, number>;
   /** Bytes that the parts of the content layer hold of their shares of the memory budget. */
   memory(): Omit<MemoryShares, 'requests'>;
+  /** Of the local disk, what gives way to staged files. */
+  cachedBytes(): number;
 }
 
 export async function openLayers(options: LayersOptions): Promise<Layers> {
@@ -81,6 +83,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),
       memory: () => content.statistics().memory,
+      cachedBytes: () => content.statistics().disk.bytes,
       [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
     };
   } catch (error) {

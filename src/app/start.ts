@@ -145,7 +145,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
   const { config, log, layers, control, state, closers, stop } = parts;
   const fileSystem = createFileSystem({
     artifacts: layers.artifacts,
-    statistics: () => spaceOf(state.path),
+    statistics: () => spaceOf(state.path, layers.cachedBytes()),
     texts: control.texts,
   });
   const mounted: MountedFileSystem = closers.use(
@@ -169,13 +169,15 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
 /** Shown by df and mount; no character in it may end the option that carries it. */
 const fsNameOf = (store: string) => store.replace(/[,\\\s\p{Cc}]/gu, '_').slice(0, 200);
 
-async function spaceOf(directory: string): Promise<SpaceStatistics> {
+/** Programs that ask first, and fallocate(2), must not be refused what would be given to them. */
+async function spaceOf(directory: string, cachedBytes: number): Promise<SpaceStatistics> {
   const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(directory);
+  const cached = Math.floor(cachedBytes / bsize);
   return {
     blockBytes: bsize,
     blocks,
-    blocksFree: bfree,
-    blocksAvailable: bavail,
+    blocksFree: bfree + cached,
+    blocksAvailable: bavail + cached,
     files,
     filesFree: ffree,
   };

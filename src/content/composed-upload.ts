@@ -43,7 +43,7 @@ export async function compose(
   const send = async (part: number, { start, length }: ComposedPart): Promise<PartInfo> => {
     const body = await PartBody.read(source, start, length, buffers);
     const info = await store.uploadPart(key, uploadId, part, body.chunks, { ...options, crc32: body.crc32 });
-    body.release(buffers);
+    await body.release(buffers);
     return info;
   };
   const transfer = async (part: number, what: ComposedPart): Promise<PartInfo> => {

@@ -12,7 +12,7 @@ export interface FilePiece {
 
 /**
  * What runs in a worker. It is text, so that the same program runs from sources and from the built package. It reads
- * the files itself: the bytes are in the page cache, and handing over a path costs nothing.
+ * files itself. Bytes are handed over without a copy when their memory is shared; they must not change until the answer.
  */
 const workerSource = `
 const { parentPort } = require('node:worker_threads');
@@ -20,7 +20,9 @@ const { createHash } = require('node:crypto');
 const { openSync, readSync, closeSync } = require('node:fs');
 const hashes = new Map();
 const buffer = Buffer.allocUnsafeSlow(1 << 20);
-function update(hash, { path, offset, length }) {
+function update(hash, piece) {
+  if (ArrayBuffer.isView(piece)) return hash.update(piece);
+  const { path, offset, length } = piece;
   const fd = openSync(path, 'r');
   try {
     for (let done = 0; done < length; ) {
@@ -47,6 +49,8 @@ parentPort.on('message', ({ id, call, pieces, last }) => {
 });
 `;
 
+type Piece = FilePiece | Uint8Array;
+
 interface Answer {
   readonly call: number;
   readonly digest?: string | null;
@@ -71,7 +75,7 @@ export class HashPool implements AsyncDisposable {
   #closed = false;
 
   /** Lower-case hex of the pieces one after another. */
-  async hash(pieces: readonly FilePiece[]): Promise<string> {
+  async hash(pieces: readonly Piece[]): Promise<string> {
     const session = this.session();
     return session.finish(pieces);
   }
@@ -80,7 +84,7 @@ export class HashPool implements AsyncDisposable {
   session(): HashSession {
     const id = ++this.#lastId;
     const lane = this.#lane();
-    const send = (pieces: readonly FilePiece[], last: boolean) => this.#send(lane, id, pieces, last);
+    const send = (pieces: readonly Piece[], last: boolean) => this.#send(lane, id, pieces, last);
     return {
       update: async (pieces) => {
         await send(pieces, false);
@@ -134,7 +138,7 @@ export class HashPool implements AsyncDisposable {
     return lane;
   }
 
-  #send(lane: Lane, id: number, pieces: readonly FilePiece[], last: boolean): Promise<string | null> {
+  #send(lane: Lane, id: number, pieces: readonly Piece[], last: boolean): Promise<string | null> {
     if (this.#closed) throw new ArtifactError('Interrupted', 'hashing was stopped');
     const call = ++this.#lastCall;
     const waiting = deferred<string | null>();
@@ -146,8 +150,8 @@ export class HashPool implements AsyncDisposable {
 }
 
 export interface HashSession {
-  update(pieces: readonly FilePiece[]): Promise<void>;
-  finish(pieces: readonly FilePiece[]): Promise<string>;
+  update(pieces: readonly Piece[]): Promise<void>;
+  finish(pieces: readonly Piece[]): Promise<string>;
   /** Forgets what was hashed. */
   drop(): void;
 }

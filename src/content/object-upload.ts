@@ -29,6 +29,12 @@ export interface ObjectUploadInit {
   readonly source: ByteSource;
 }
 
+/** Who wants to see the bytes of parts that are read to be sent. */
+export interface PartFollower {
+  /** The part at `offset` is read. Resolves when its bytes are not looked at any more; undefined: they are not wanted. Never rejects. */
+  follow(offset: number, length: number, body: Promise<PartBody>): Promise<void> | undefined;
+}
+
 /**
  * One object on its way into the store, in parts that may be sent in any order, again after their bytes changed, and
  * by another process after a crash. Bytes must not change while `finish` runs; before that `changed` says what did.
@@ -38,6 +44,7 @@ export class ObjectUpload {
   readonly object: string;
   readonly key: string;
   readonly partBytes: number;
+  follower: PartFollower | null = null;
   readonly #parts: ObjectUploadParts;
   readonly #source: ByteSource;
   #uploadId: string | null = null;
@@ -189,20 +196,29 @@ export class ObjectUpload {
     await this.listed();
     const uploadId = await this.#create();
     const body = await this.#load(part, length);
-    if (entry.stale) return body.release(this.#parts.buffers);
+    if (entry.stale) {
+      await body.release(this.#parts.buffers);
+      return;
+    }
     const info = await this.#parts.store.uploadPart(this.key, uploadId, part, body.chunks, {
       crc32: body.crc32,
       ...(signal && { signal }),
     });
-    body.release(this.#parts.buffers);
     crashPoint('upload-part-sent');
-    if (entry.stale || this.#abandoned) return;
-    this.#sent.add(info, body.crc32, body.checks);
-    crashPoint('upload-part-journaled');
+    if (!entry.stale && !this.#abandoned) {
+      this.#sent.add(info, body.crc32, body.checks);
+      crashPoint('upload-part-journaled');
+    }
+    await body.release(this.#parts.buffers);
   }
 
-  #load(part: number, length: number): Promise<PartBody> {
-    return PartBody.read(this.#source, partStart(part, this.partBytes), length, this.#parts.buffers);
+  async #load(part: number, length: number): Promise<PartBody> {
+    const offset = partStart(part, this.partBytes);
+    const loading = PartBody.read(this.#source, offset, length, this.#parts.buffers);
+    const followed = this.follower?.follow(offset, length, loading);
+    const body = await loading;
+    body.holdUntil(followed);
+    return body;
   }
 
   async #putWhole(size: number, signal?: AbortSignal): Promise<void> {
@@ -212,7 +228,7 @@ export class ObjectUpload {
         crc32: body.crc32,
         ...(signal && { signal }),
       });
-      body.release(this.#parts.buffers);
+      await body.release(this.#parts.buffers);
       crashPoint('upload-object-put');
       this.#sent.dropAfter(0);
       if (this.#uploadId === null) this.#journalUpload('');
@@ -307,7 +323,7 @@ export class ObjectUpload {
     if (sent.info.size !== length) return false;
     const check = this.#parts.queue.run(length, true, () => this.#load(sent.info.part, length));
     const body = await check.promise;
-    body.release(this.#parts.buffers);
+    await body.release(this.#parts.buffers);
     sent.checks = body.checks;
     return body.crc32 === sent.crc32;
   }

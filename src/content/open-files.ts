@@ -3,6 +3,8 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 /** A descriptor in use. Hand it back with `release`; it is not closed before. */
 export interface OpenFile {
   readonly fd: number;
+  /** The same file past the page cache, once it was asked for. */
+  directFd: number | null;
   /** Bytes on disk (st_blocks), as of the last look. */
   allocated: number;
   users: number;
@@ -40,7 +42,7 @@ export class OpenFiles<Name> {
       this.#evict();
       const flags = constants.O_RDWR | (create ? constants.O_CREAT : 0);
       const fd = openSync(this.#pathOf(file), flags, 0o600);
-      entry = { fd, allocated: fstatSync(fd).blocks * 512, users: 0, doomed: false };
+      entry = { fd, directFd: null, allocated: fstatSync(fd).blocks * 512, users: 0, doomed: false };
     } else {
       this.#open.delete(file);
     }
@@ -51,7 +53,7 @@ export class OpenFiles<Name> {
 
   release(entry: OpenFile): void {
     entry.users--;
-    if (entry.doomed && entry.users === 0) closeSync(entry.fd);
+    if (entry.doomed && entry.users === 0) close(entry);
   }
 
   /** Closes the file now or when its last user is done. */
@@ -60,7 +62,7 @@ export class OpenFiles<Name> {
     if (entry === undefined) return;
     this.#open.delete(file);
     entry.doomed = true;
-    if (entry.users === 0) closeSync(entry.fd);
+    if (entry.users === 0) close(entry);
   }
 
   closeAll(): void {
@@ -73,4 +75,16 @@ export class OpenFiles<Name> {
       if (entry.users === 0) this.drop(file);
     }
   }
+}
+
+/** The descriptor of a file in use past the page cache. Throws where its file system cannot. */
+export function openDirect(entry: OpenFile): number {
+  // By the descriptor: the name may be gone or another file's.
+  entry.directFd ??= openSync(`/proc/self/fd/${entry.fd}`, constants.O_RDWR | constants.O_DIRECT);
+  return entry.directFd;
+}
+
+function close(entry: OpenFile): void {
+  closeSync(entry.fd);
+  if (entry.directFd !== null) closeSync(entry.directFd);
 }

@@ -1,11 +1,12 @@
 import { crc32 } from 'node:zlib';
 import { limits } from '../model/limits.js';
+import { alignedMemory } from '../util/aligned-memory.js';
 import { base64Crc } from '../util/base64-crc.js';
 import { Crc32Joiner } from '../util/crc32-joiner.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { checksOf } from './disk-index.js';
 
-const { partBufferBytes, checkBytes } = limits;
+const { partBufferBytes, partSlabBytes, checkBytes } = limits;
 const joiner = new Crc32Joiner(checkBytes);
 
 /** Where an object's bytes are read from. */
@@ -28,7 +29,13 @@ export class PartBuffers {
   }
 
   take(): Buffer {
-    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(partBufferBytes);
+    const known = this.#idle.pop();
+    if (known !== undefined) return known;
+    // Several in one piece, of which a process may have a limited number; shared with the threads that hash.
+    const bytes = alignedMemory(partSlabBytes, true);
+    for (let at = partBufferBytes; at < partSlabBytes; at += partBufferBytes)
+      this.#idle.push(bytes.subarray(at, at + partBufferBytes));
+    return bytes.subarray(0, partBufferBytes);
   }
 
   /** The buffers may be written again: whoever gave them away has been answered. Idle ones go after a while. */
@@ -53,6 +60,7 @@ export class PartBody {
   /** CRC32 of each piece as the disk cache checks it. */
   readonly checks: readonly number[];
   readonly #buffers: readonly Buffer[];
+  #looking: Promise<void> | undefined;
 
   private constructor(chunks: readonly Buffer[], buffers: readonly Buffer[], crc: number, checks: number[]) {
     this.chunks = chunks;
@@ -90,11 +98,17 @@ export class PartBody {
     return new PartBody(chunks, buffers, crc, checks);
   }
 
+  /** Somebody else looks at the bytes until then. */
+  holdUntil(done: Promise<void> | undefined): void {
+    this.#looking = done;
+  }
+
   /**
-   * The bytes are not needed any more. Not after a failed transfer: what is left of it may still be sent from these
-   * buffers, by a connection that nobody waits for.
+   * The bytes are not needed any more. Resolves when nobody else looks at them. Not after a failed transfer: what is left of
+   * it may still be sent from these buffers, by a connection that nobody waits for.
    */
-  release(pool: PartBuffers): void {
+  async release(pool: PartBuffers): Promise<void> {
+    await this.#looking;
     pool.give(this.#buffers);
   }
 }

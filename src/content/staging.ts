@@ -20,9 +20,10 @@ import { promisify } from 'node:util';
 import { ArtifactError, isCode, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
+import { DirectIo } from './direct-io.js';
 import type { DiskBudget } from './disk-budget.js';
 import { FileRange } from './local-range.js';
-import { type OpenFile, OpenFiles } from './open-files.js';
+import { type OpenFile, OpenFiles, openDirect } from './open-files.js';
 import type { LocalRange, Staging } from './ports.js';
 
 const writeAsync = promisify(write);
@@ -34,7 +35,7 @@ const readAsync = promisify(read);
  * Calls below `syncIoBytesMax` go straight to the page cache on the event loop: the system call is shorter than the
  * way to a pool thread and back (measured for 4 KiB: 8 us against 45 us), and no turn of the loop lets two requests
  * interleave. Larger ones go through libuv's pool: their copying runs beside the loop, and a disk that cannot follow
- * holds up a pool thread and not the loop.
+ * holds up a pool thread and not the loop. Of those, whole pages go past the page cache (direct-io.ts).
  *
  * A failed write acknowledges nothing: the range it was for holds undefined bytes, which no extent names.
  */
@@ -42,6 +43,7 @@ export class StagingFiles implements Staging, Disposable {
   readonly directory: string;
   readonly #budget: DiskBudget;
   readonly #files: OpenFiles<number>;
+  readonly #direct = new DirectIo(openDirect);
   /** Files whose fdatasync failed once: the kernel may have dropped their dirty pages, so they can never be synced. */
   readonly #unsyncable = new Map<number, ArtifactError>();
   /** Names made since the directory was last synced; at start nobody knows. */
@@ -227,7 +229,7 @@ export class StagingFiles implements Staging, Disposable {
   async #writeLarge(file: number, entry: OpenFile, offset: number, data: Uint8Array): Promise<void> {
     this.#budget.beginWrite(data.length);
     try {
-      for (let done = 0; done < data.length; ) {
+      for (let done = await this.#direct.write(entry, offset, data); done < data.length; ) {
         const { bytesWritten } = await writeAsync(entry.fd, data, done, data.length - done, offset + done);
         done += bytesWritten;
       }
@@ -242,7 +244,7 @@ export class StagingFiles implements Staging, Disposable {
 
   async #readLarge(file: number, entry: OpenFile, offset: number, target: Buffer): Promise<void> {
     try {
-      for (let done = 0; done < target.length; ) {
+      for (let done = await this.#direct.read(entry, offset, target); done < target.length; ) {
         const { bytesRead } = await readAsync(entry.fd, target, done, target.length - done, offset + done);
         if (bytesRead === 0) throw this.#short(file, offset + done);
         done += bytesRead;

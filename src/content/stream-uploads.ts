@@ -260,7 +260,6 @@ export class StreamUploads implements AsyncDisposable {
   #send(stream: StreamedFile, part: number, length: number): void {
     const { upload } = stream;
     this.#active++;
-    stream.hashThrough(part);
     const sent = upload
       .sendPart(part, length, false, this.#closing.signal)
       .then(() => {

@@ -1,13 +1,14 @@
 import type { Frontier } from './frontier.js';
 import type { HashPool, HashSession } from './hash-pool.js';
-import type { ObjectUpload } from './object-upload.js';
+import type { ObjectUpload, PartFollower } from './object-upload.js';
+import type { PartBody } from './part-body.js';
 import { partLength, partStart } from './part-plan.js';
 
 /**
  * A staging file that becomes one object while it is written: parts that lie a whole part behind the frontier are
- * sent, and hashed in order. What is written again after that is sent and hashed again when the upload is asked for.
+ * sent, and hashed in order by the way. What is written again after that is sent and hashed again when the upload is asked for.
  */
-export class StreamedFile {
+export class StreamedFile implements PartFollower {
   readonly frontier: Frontier;
   /** Set while `upload` works on the file: nothing is sent in the background then. */
   sealed = false;
@@ -17,11 +18,14 @@ export class StreamedFile {
   #next = 1;
   #session: HashSession | null = null;
   #hashedTo = 0;
+  /** Until all bytes before that are hashed. */
+  #fed = Promise.resolve();
   #hashFailed = false;
   #digest: { size: number; sha256: string } | null = null;
 
   constructor(upload: ObjectUpload, frontier: Frontier, hashes: HashPool, path: string) {
     this.upload = upload;
+    upload.follower = this;
     this.frontier = frontier;
     this.#hashes = hashes;
     this.#path = path;
@@ -49,6 +53,7 @@ export class StreamedFile {
   /** Everything is sent again, as another object. */
   restart(upload: ObjectUpload): void {
     this.upload = upload;
+    upload.follower = this;
     this.#next = 1;
   }
 
@@ -59,24 +64,29 @@ export class StreamedFile {
     this.#forgetHash();
   }
 
-  /** Hashes up to the end of `part`, if all before it was hashed. */
-  hashThrough(part: number): void {
-    const base = this.upload.partBytes;
-    if (this.#hashFailed || partStart(part, base) !== this.#hashedTo) return;
-    const offset = this.#hashedTo;
-    const length = partLength(part, base);
+  /** Hashes the part if all before it was hashed, or is being. */
+  follow(offset: number, length: number, body: Promise<PartBody>): Promise<void> | undefined {
+    if (this.#hashFailed || offset !== this.#hashedTo) return undefined;
     this.#hashedTo += length;
     this.#session ??= this.#hashes.session();
-    const session = this.#session;
-    session.update([{ path: this.#path, offset, length }]).catch(() => {
+    this.#fed = this.#feed(this.#session, this.#fed, body);
+    return this.#fed;
+  }
+
+  async #feed(session: HashSession, before: Promise<void>, body: Promise<PartBody>): Promise<void> {
+    try {
+      const [{ chunks }] = await Promise.all([body, before]);
+      if (this.#session === session) await session.update(chunks);
+    } catch {
       // The digest is asked for again from the beginning, and fails there if it must.
       if (this.#session === session) this.#hashFailed = true;
-    });
+    }
   }
 
   /** SHA-256 of the first `size` bytes, which must not change any more. */
   async digest(size: number): Promise<string> {
     if (this.#digest?.size === size) return this.#digest.sha256;
+    await this.#fed;
     const session = this.#session;
     const from = this.#hashedTo;
     const usable = session !== null && !this.#hashFailed && from <= size;

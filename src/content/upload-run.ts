@@ -210,8 +210,7 @@ export class UploadRun {
 
   async #sendStreamed(plan: UploadPlan, streamed: StreamedFile, comparable: boolean): Promise<UploadResult> {
     const { base, size } = plan.request;
-    const hashing = streamed.digest(size);
-    if (comparable && base !== undefined && (await hashing) === base.sha256) {
+    if (comparable && base !== undefined && (await streamed.digest(size)) === base.sha256) {
       return resultOf(plan, base.extents, base.sha256);
     }
     const finish = async () => {
@@ -224,7 +223,9 @@ export class UploadRun {
         await streamed.upload.finish(size, this.#signal);
       }
     };
-    const [, sha256] = await both(finish(), hashing);
+    await finish();
+    // By then what was sent is hashed, too.
+    const sha256 = await streamed.digest(size);
     this.#parts.journal.complete(streamed.upload.target.file, size, sha256);
     crashPoint('upload-object-journaled');
     return resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256);

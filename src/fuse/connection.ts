@@ -5,6 +5,7 @@ import type { EndReason } from './mounted-file-system.js';
 import type { Native, NativeChannel } from './native.js';
 import { Notifier } from './notifier.js';
 import { Passthrough } from './passthrough.js';
+import { requestStart } from './protocol/request.js';
 import { RequestPool } from './request-pool.js';
 
 export interface ConnectionOptions {
@@ -35,6 +36,7 @@ export class Connection {
   readonly #channel: NativeChannel;
   readonly #pool: RequestPool;
   readonly #keepBytes: number;
+  readonly #pieceBytes: number;
   readonly #options: ConnectionOptions;
   readonly #ends = new Uint32Array(batchMax);
   #resolveClosed: (reason: EndReason) => void = () => {};
@@ -44,14 +46,12 @@ export class Connection {
     this.#driver = driver;
     this.#options = options;
     this.#keepBytes = options.requestBytesMax + headerBytesMax;
+    this.#pieceBytes = requestStart(writesPerPiece * this.#keepBytes);
     this.#channel = new native.Channel(fd, driver.replyMemory, () => this.#readable());
     this.#pool = new RequestPool(
       this.#keepBytes,
-      writesPerPiece * this.#keepBytes,
-      Math.max(
-        limits.fuseWritePiecesMin,
-        Math.floor(options.memoryBytes / (writesPerPiece * this.#keepBytes)),
-      ),
+      this.#pieceBytes,
+      Math.max(limits.fuseWritePiecesMin, Math.floor(options.memoryBytes / this.#pieceBytes)),
       () => this.#start(),
     );
     this.notifier = new Notifier((messages) => this.#channel.notify(messages), options.onNotifyFailure);
@@ -64,7 +64,7 @@ export class Connection {
 
   /** Memory that requests are read into, in bytes. */
   get memoryBytes(): number {
-    return this.#pool.piecesCount * writesPerPiece * this.#keepBytes;
+    return this.#pool.piecesCount * this.#pieceBytes;
   }
 
   /** The kernel has agreed to read local files by itself. */
@@ -95,11 +95,11 @@ export class Connection {
       return;
     }
     const last = count === 0 ? start : (this.#ends[count - 1] as number);
-    this.#pool.position = align8(last);
+    this.#pool.position = requestStart(last);
     for (let i = 0; i < count; i++) {
       const end = this.#ends[i] as number;
       this.#driver.handle(memory, start, end);
-      start = align8(end);
+      start = requestStart(end);
     }
   }
 
@@ -116,8 +116,6 @@ export class Connection {
       });
   }
 }
-
-const align8 = (offset: number): number => (offset + 7) & ~7;
 
 function endReason(errno: number): EndReason {
   if (errno === constants.errno.ENODEV) return 'unmounted';

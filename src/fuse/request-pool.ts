@@ -1,5 +1,5 @@
 import { limits } from '../model/limits.js';
-import { RequestMemory } from './protocol/request.js';
+import { RequestMemory, requestStart } from './protocol/request.js';
 
 /**
  * The memory requests are read into. Requests follow each other in one piece of memory; it starts over as soon as no
@@ -17,7 +17,7 @@ export class RequestPool {
   #current: RequestMemory | undefined;
   #idle: NodeJS.Timeout | undefined;
   /** Where the next request goes in the current piece. */
-  position = 0;
+  position = requestStart(0);
 
   /**
    * `keepBytes` is the room the kernel insists on for any request. `onFree` is called when a piece came back after
@@ -34,10 +34,10 @@ export class RequestPool {
   take(): RequestMemory | undefined {
     const current = this.#current;
     if (current !== undefined) {
-      if (current.loans === 0) this.position = 0;
+      if (current.loans === 0) this.position = requestStart(0);
       if (this.position + this.#keepBytes <= current.bytes.length) return current;
     }
-    this.position = 0;
+    this.position = requestStart(0);
     this.#current = this.#pieces.find((piece) => piece.loans === 0) ?? this.#make();
     return this.#current;
   }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { checkMountOptions, type MountOptions } from '../../src/fuse/mount-options.js';
 import { prepareMountPoint } from '../../src/fuse/mount-point.js';
 import { parseMountTable } from '../../src/fuse/mount-table.js';
+import { requestHeaderBytes, requestStart, writeFieldsBytes } from '../../src/fuse/protocol/request.js';
 import { RequestPool } from '../../src/fuse/request-pool.js';
 import { limits } from '../../src/model/limits.js';
 
@@ -85,15 +86,26 @@ test('the table of mounts is read, with its escapes and optional tags', () => {
 });
 
 describe('request memory', () => {
+  test('holds the data of writes where a page begins, and requests one after another', () => {
+    for (const offset of [0, 1, 4016, 4017, 5000, (1 << 20) + 4096]) {
+      const at = requestStart(offset);
+      expect(at).toBeGreaterThanOrEqual(offset);
+      expect(at - offset).toBeLessThan(4096);
+      expect((at + requestHeaderBytes + writeFieldsBytes) % 4096).toBe(0);
+    }
+  });
+
   const keep = 100;
-  const pool = (onFree = () => {}): RequestPool => new RequestPool(keep, 3 * keep, 2, onFree);
+  const start = requestStart(0);
+  const bytes = start + 3 * keep;
+  const pool = (onFree = () => {}): RequestPool => new RequestPool(keep, bytes, 2, onFree);
 
   test('starts over when nothing is lent', () => {
     const requests = pool();
     const first = requests.take();
-    requests.position = 250;
+    requests.position = start + 250;
     expect(requests.take()).toBe(first);
-    expect(requests.position).toBe(0);
+    expect(requests.position).toBe(start);
   });
 
   test('goes on behind lent data while there is room, then takes another piece', () => {
@@ -101,13 +113,13 @@ describe('request memory', () => {
     const first = requests.take();
     if (first === undefined) throw new Error('no memory');
     first.loans = 1;
-    requests.position = 200;
+    requests.position = start + 200;
     expect(requests.take()).toBe(first);
-    expect(requests.position).toBe(200);
-    requests.position = 208;
+    expect(requests.position).toBe(start + 200);
+    requests.position = start + 208;
     const second = requests.take();
     expect(second).not.toBe(first);
-    expect(requests.position).toBe(0);
+    expect(requests.position).toBe(start);
     expect(requests.piecesCount).toBe(2);
   });
 
@@ -120,7 +132,7 @@ describe('request memory', () => {
       const piece = requests.take();
       if (piece === undefined) throw new Error('no memory');
       piece.loans = 1;
-      requests.position = 3 * keep;
+      requests.position = bytes;
       return piece;
     });
     expect(requests.take()).toBeUndefined();
@@ -135,13 +147,13 @@ describe('request memory', () => {
   test('uses the same pieces again while anybody writes, and lets go of all but a few after that', () => {
     vi.useFakeTimers();
     try {
-      const requests = new RequestPool(keep, 3 * keep, 8, () => {});
+      const requests = new RequestPool(keep, bytes, 8, () => {});
       const lendAll = () =>
         Array.from({ length: 8 }, () => {
           const piece = requests.take();
           if (piece === undefined) throw new Error('no memory');
           piece.loans = 1;
-          requests.position = 3 * keep;
+          requests.position = bytes;
           return piece;
         });
       const first = lendAll();

@@ -14,7 +14,9 @@
 
 namespace {
 
-constexpr size_t kAlignment = 8;
+// Where requests begin, so that the data of a write begins a page: see requestStart of protocol/request.ts.
+constexpr size_t kPageBytes = 4096;
+constexpr size_t kBeforeData = 80;
 constexpr size_t kHeaderBytes = 16;
 
 // Protocol 7.40; the headers this is built with may be older.
@@ -27,7 +29,9 @@ constexpr int kDeviceMagic = 229;
 constexpr unsigned long kBackingOpen = _IOW(kDeviceMagic, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(kDeviceMagic, 2, uint32_t);
 
-size_t Aligned(size_t offset) { return (offset + kAlignment - 1) & ~(kAlignment - 1); }
+size_t RequestStart(size_t offset) {
+  return (offset + kBeforeData + kPageBytes - 1) / kPageBytes * kPageBytes - kBeforeData;
+}
 
 struct Bytes {
   char* data;
@@ -286,7 +290,7 @@ Napi::Value Channel::Read(const Napi::CallbackInfo& info) {
       break;
     }
     out[count++] = static_cast<uint32_t>(offset + got);
-    offset = Aligned(offset + got);
+    offset = RequestStart(offset + got);
   }
   return Napi::Number::New(env, count > 0 ? static_cast<int>(count) : failure);
 }

@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import type { Time } from '../../model/entry.js';
 import type { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
+import { alignedMemory, alignmentBytes } from '../../util/aligned-memory.js';
 import type { RequestContext } from '../../vfs/file-system.js';
 import { decodeName, decodeText, type Text } from './names.js';
 import { Refusal } from './refusal.js';
@@ -9,7 +10,15 @@ import { Refusal } from './refusal.js';
 /** fuse_in_header: length, opcode, unique (64), nodeid (64), uid, gid, pid, extension length. */
 export const requestHeaderBytes = 40;
 const bodyWord = requestHeaderBytes / 4;
+/** fuse_write_in: handle, offset (64 each), length, flags, lock owner (64), open flags, padding. */
+export const writeFieldsBytes = 40;
 const twoTo32 = 2 ** 32;
+
+/** Where a request may begin, from `offset` on: the data of a write then begins a page, and can go to the disk as it is. */
+export function requestStart(offset: number): number {
+  const before = requestHeaderBytes + writeFieldsBytes;
+  return Math.ceil((offset + before) / alignmentBytes) * alignmentBytes - before;
+}
 
 /** Memory that requests are read into, and the same memory seen as words of the host (the protocol's byte order). */
 export class RequestMemory {
@@ -20,7 +29,7 @@ export class RequestMemory {
   readonly #onReturned: () => void;
 
   constructor(length: number, onReturned: () => void = () => {}) {
-    this.bytes = Buffer.allocUnsafeSlow(length);
+    this.bytes = alignedMemory(length);
     this.words = new Uint32Array(this.bytes.buffer, 0, Math.floor(length / 4));
     this.#onReturned = onReturned;
   }
