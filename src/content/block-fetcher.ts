@@ -1,8 +1,9 @@
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
-import { chain, type MaybePromise } from '../util/maybe-promise.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { DiskCache, DiskObject } from './disk-cache.js';
+import { FetchedToDisk } from './fetched-to-disk.js';
 import { type Borrower, LentMemory, LentMemoryPool } from './lent-memory.js';
 import {
   blockOf,
@@ -12,6 +13,7 @@ import {
   type Run,
   runEnd,
 } from './object-blocks.js';
+import { ObjectFacts } from './object-facts.js';
 import type { LocalRange } from './ports.js';
 import { StoreDistance } from './store-distance.js';
 import { TransferQueue } from './transfer-queue.js';
@@ -38,10 +40,8 @@ export class BlockFetcher {
   readonly #queue: TransferQueue;
   readonly #pool: LentMemoryPool;
   readonly #distance = new StoreDistance();
-  readonly #diskOpens = new Map<ObjectBlocks, Promise<DiskObject>>();
-  readonly #heads = new Map<ObjectBlocks, Promise<void>>();
-  /** Fetched when the disk did not follow, in that order; kept there later, if they are in memory then. */
-  readonly #unkept = new Map<LentMemory, { readonly blocks: ObjectBlocks; readonly start: number }>();
+  readonly #facts: ObjectFacts;
+  readonly #toDisk: FetchedToDisk;
   #loadsBegun = 0;
   #memoryHitBytes = 0;
   #gets = 0;
@@ -58,6 +58,8 @@ export class BlockFetcher {
     this.#store = store;
     this.#memory = memory;
     this.#disk = disk;
+    this.#facts = new ObjectFacts(store, disk);
+    this.#toDisk = new FetchedToDisk(disk);
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
     this.#pool = new LentMemoryPool(inFlightBytesMax / 2, makeMemory);
   }
@@ -114,10 +116,8 @@ export class BlockFetcher {
   /** The bytes as a local file has them, unless they are in memory. */
   local(blocks: ObjectBlocks, offset: number, length: number): LocalRange | undefined {
     if (blocks.run(offset) !== undefined) return undefined;
-    const disk = blocks.disk?.dead === false ? blocks.disk : this.#disk.opened(blocks.key);
-    if (disk === undefined) return undefined;
-    if (disk !== blocks.disk) attach(blocks, disk);
-    return this.#disk.local(disk, offset, length);
+    const disk = this.#facts.openDisk(blocks);
+    return disk === undefined ? undefined : this.#disk.local(disk, offset, length);
   }
 
   /**
@@ -133,7 +133,7 @@ export class BlockFetcher {
     borrower?: Borrower,
   ): Promise<Buffer> {
     const begun = this.#loadsBegun;
-    const disk = await this.#diskOf(blocks);
+    const disk = await this.#facts.disk(blocks);
     const cached = this.cached(blocks, offset, length, borrower);
     if (cached !== undefined) return cached;
     const stored = await this.#disk.read(disk, offset, length);
@@ -206,12 +206,12 @@ export class BlockFetcher {
       if (end > offset) void this.#want(blocks, offset, end, getBytes, false);
     };
     if (blocks.disk !== null && !blocks.disk.dead) return start();
-    return this.#diskOf(blocks).then(start, () => {});
+    return this.#facts.disk(blocks).then(start, () => {});
   }
 
   /** What the disk cache has of the object: the same for all while somebody uses `blocks`. */
   onDisk(blocks: ObjectBlocks): Promise<DiskObject> {
-    return this.#diskOf(blocks);
+    return this.#facts.disk(blocks);
   }
 
   /** One GET past the memory cache, when no read waits for its turn. Its turn ends when `take` has the bytes where they belong. */
@@ -239,12 +239,12 @@ export class BlockFetcher {
     if (blocks.takenWhole) return;
     if (blocks.entriesWanted.size < limits.packEntriesUntilWhole) {
       // Asked for with the first file, so that it is known when the third comes.
-      if (blocks.size === null) this.#sizeOf(blocks).catch(() => {});
+      if (blocks.size === null) this.#facts.size(blocks).catch(() => {});
       return;
     }
     blocks.takenWhole = true;
     try {
-      await this.#sizeOf(blocks);
+      await this.#facts.size(blocks);
     } catch {
       // The read itself can do without the size; if the store is away, that is where it is said.
       blocks.takenWhole = false;
@@ -384,49 +384,8 @@ export class BlockFetcher {
       return memory;
     };
     // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
-    const keep = (memory: LentMemory) =>
-      chain(this.#keep(blocks, start, memory, !urgent), (isTaken) => {
-        if (isTaken) return;
-        this.#forgetUnkept();
-        this.#unkept.set(memory, { blocks, start });
-      });
+    const keep = (memory: LentMemory) => this.#toDisk.keep(blocks, start, memory, !urgent);
     return this.#queue.run(length, urgent, get, keep, artifactOf(blocks.key));
-  }
-
-  /** False: the disk does not follow. */
-  #keep(blocks: ObjectBlocks, start: number, memory: LentMemory, patient: boolean): MaybePromise<boolean> {
-    if (blocks.disk === null) return true;
-    memory.hold();
-    const taken = this.#disk.store(blocks.disk, start, memory.bytes, patient, () => {
-      memory.release();
-      this.#keepUnkept();
-    });
-    return chain(taken, (isTaken) => {
-      if (!isTaken) memory.release();
-      return isTaken;
-    });
-  }
-
-  /** What the disk could not take before, now that it has room. */
-  #keepUnkept(): void {
-    this.#forgetUnkept();
-    for (const [memory, { blocks, start }] of this.#unkept) {
-      if (blocks.run(start)?.memory === memory) {
-        if (this.#keep(blocks, start, memory, false) === false) return;
-      } else {
-        this.#disk.skipped(memory.bytes.length);
-      }
-      this.#unkept.delete(memory);
-    }
-  }
-
-  /** Those at the front that have left the memory are given up. */
-  #forgetUnkept(): void {
-    for (const [memory, { blocks, start }] of this.#unkept) {
-      if (blocks.run(start)?.memory === memory) return;
-      this.#unkept.delete(memory);
-      this.#disk.skipped(memory.bytes.length);
-    }
   }
 
   /** The bytes of runs whose memory is held meanwhile: a slice of one, else put together. */
@@ -445,41 +404,6 @@ export class BlockFetcher {
     borrower?.onAnswered?.(() => target.release());
     return target.bytes;
   }
-
-  /** Waits until it is known what of the object is on disk, and how long it is as far as the disk knows. */
-  async #diskOf(blocks: ObjectBlocks): Promise<DiskObject> {
-    if (blocks.disk !== null && !blocks.disk.dead) return blocks.disk;
-    let opening = this.#diskOpens.get(blocks);
-    if (opening === undefined) {
-      opening = this.#disk.open(blocks.key).finally(() => this.#diskOpens.delete(blocks));
-      this.#diskOpens.set(blocks, opening);
-    }
-    const disk = await opening;
-    attach(blocks, disk);
-    return disk;
-  }
-
-  async #sizeOf(blocks: ObjectBlocks): Promise<void> {
-    if (blocks.size !== null) return;
-    let asking = this.#heads.get(blocks);
-    if (asking === undefined) {
-      asking = this.#store
-        .head(blocks.key)
-        .then(({ size }) => {
-          blocks.size = size;
-          if (blocks.disk !== null) this.#disk.noteSize(blocks.disk, size);
-        })
-        .finally(() => this.#heads.delete(blocks));
-      this.#heads.set(blocks, asking);
-    }
-    await asking;
-  }
-}
-
-function attach(blocks: ObjectBlocks, disk: DiskObject): void {
-  blocks.disk = disk;
-  blocks.size ??= disk.table.size;
-  blocks.noteEnd(disk.table.end);
 }
 
 /** Of all fetches, what those of one artifact may be. */
