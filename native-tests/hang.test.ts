@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { daemonStats } from './support/daemon-stats.js';
 import { type S3Store, testServer } from './support/s3.js';
 import { type Machine, sleep, World } from './support/world.js';
 
@@ -82,17 +83,12 @@ interface Stats {
   readonly counters: Record<string, number>;
 }
 
-async function stats(machine: Machine): Promise<Stats> {
-  const { stdout } = await machine.artifactfs('stats', '--json', machine.mnt);
-  return JSON.parse(stdout) as Stats;
-}
-
 /** Until a request waits, and has waited for so long. */
 async function untilPending(machine: Machine, ms = 0): Promise<void> {
   await expect
     .poll(
       async () => {
-        const { requests } = await stats(machine);
+        const { requests } = await daemonStats<Stats>(machine);
         return requests.pending > 0 && requests.oldestPendingMs > ms;
       },
       { timeout: 60_000 },
@@ -310,7 +306,8 @@ describe('the health of a mount', () => {
     await stallEverything();
     const program = shell(m, 'ls "$MNT/other"');
     await untilPending(m, 250);
-    const { requests, loopDelay, counters } = await stats(m);
+    const { stdout } = await m.artifactfs('stats', '--json', m.mnt);
+    const { requests, loopDelay, counters } = JSON.parse(stdout) as Stats;
     expect(requests.pending).toBeGreaterThan(0);
     expect(requests.oldestPendingMs).toBeGreaterThan(250);
     expect(loopDelay.maxMs).toBeGreaterThan(0);

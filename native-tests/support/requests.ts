@@ -1,5 +1,4 @@
-import { request } from 'node:http';
-import { join } from 'node:path';
+import { daemonStats } from './daemon-stats.js';
 import type { Machine } from './world.js';
 
 /**
@@ -54,17 +53,9 @@ export class Requests {
   /** A close is told and not waited for: what is asked after it (statfs) comes after it. */
   async #counts(): Promise<Map<string, number>> {
     await this.#machine.sh('stat -f "$MNT" > /dev/null');
-    const { counters } = JSON.parse(await get(this.#socketPath, '/v1/stats')) as {
-      counters: Record<string, number>;
-    };
+    const { counters } = await daemonStats<{ counters: Record<string, number> }>(this.#machine);
     const own = Object.entries(counters).filter(([name]) => name.startsWith('fuse.'));
     return new Map(own.map(([name, count]) => [name.slice('fuse.'.length), count]));
-  }
-
-  get #socketPath(): string {
-    const line = this.#machine.output.split('\n').find((text) => text.includes('"msg":"ready"')) ?? '{}';
-    const { state } = JSON.parse(line) as { state: string };
-    return join(state, 'control.sock');
   }
 }
 
@@ -72,19 +63,4 @@ function leaveOut(made: Record<string, number>, name: string, count: number): vo
   const rest = (made[name] ?? 0) - count;
   if (rest > 0) made[name] = rest;
   else delete made[name];
-}
-
-function get(socketPath: string, path: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => {
-        text += part;
-      });
-      response.on('end', () => resolve(text));
-    });
-    asked.on('error', reject);
-    asked.end();
-  });
 }
