@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { type GetAnswer, LengthUnknown } from './get-connection.js';
 import type { BodySink, GetPools } from './get-pools.js';
 import type { AnswerHead } from './http-head.js';
@@ -64,7 +63,7 @@ function replyOf({ length, headers }: AnswerHead, sink: BodySink): GetReply {
     range: headers['content-range'],
     crc32: headers['x-amz-checksum-crc32'],
     crc32Type: headers['x-amz-checksum-type'],
-    body: Readable.from([]),
+    body: null,
   };
 }
 

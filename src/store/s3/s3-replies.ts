@@ -122,13 +122,11 @@ export async function rangeBody(
   sink: RangeSink,
 ): Promise<Buffer> {
   const problem = rangeProblem(key, answer, range);
-  if (problem === null && sink.taken) return sink.bytes;
-  const body = bodyOf(answer);
   if (problem !== null) {
-    body.destroy();
+    if (answer.body instanceof Readable) answer.body.destroy();
     throw problem;
   }
-  return collect(key, body, sink.bytes);
+  return sink.taken ? sink.bytes : collect(key, bodyOf(answer), sink.bytes);
 }
 
 function rangeProblem(key: string, answer: GetReply, range: ByteRange): ArtifactError | null {
