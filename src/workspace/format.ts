@@ -4,6 +4,7 @@ import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { type FeatureSet, requireReadable } from './features.js';
 import { Fields, parseJson } from './fields.js';
 import { formatKey, parseKey } from './keys.js';
+import { storedJson } from './stored-json.js';
 
 /** The content of format.json: written once, when a workspace is created. */
 export interface WorkspaceFormat extends FeatureSet {
@@ -62,7 +63,7 @@ const createAttemptsMax = 5;
 
 async function readFormat(store: ObjectStore, options: CallOptions): Promise<WorkspaceFormat | null> {
   try {
-    return decodeFormat(`${store.url}: ${formatKey}`, await store.get(formatKey, undefined, options));
+    return decodeFormat(`${store.url}: ${formatKey}`, await storedJson(store, formatKey, options));
   } catch (error) {
     if (isCode(error, 'NotFound')) return null;
     throw error;

@@ -4,6 +4,7 @@ import { corrupt } from './fields.js';
 import { logKey, logPrefix, parseKey } from './keys.js';
 import { decodeFirstRecord, decodeRecord } from './record-codec.js';
 import type { StoredRecord } from './records.js';
+import { storedJson } from './stored-json.js';
 
 /** Slots asked for at once: one for a poll, more as long as they turn out to be there. */
 const windowMax = 8;
@@ -66,7 +67,7 @@ export async function readSlot(
   options: CallOptions = {},
 ): Promise<Buffer | null> {
   try {
-    return await store.get(logKey(artifactId, seq), undefined, options);
+    return await storedJson(store, logKey(artifactId, seq), options);
   } catch (error) {
     if (isCode(error, 'NotFound')) return null;
     throw error;
