@@ -78,10 +78,12 @@ class BlockFileReader implements FileReader {
     const answer =
       only !== undefined && only.start === offset && only.length === end - offset
         ? this.#readPiece(only, signal, borrower)
-        : this.#assemble(pieces, offset, end, signal);
+        : this.#assemble(pieces, offset, end, signal ?? borrower?.signal);
     this.#follow(offset, end, size);
     if (this.#place !== undefined) this.#begin(this.#place, size, answer instanceof Promise);
-    return answer instanceof Promise && signal !== undefined ? abortable(answer, signal) : answer;
+    if (!(answer instanceof Promise)) return answer;
+    const wanted = signal ?? borrower?.signal;
+    return wanted === undefined ? answer : abortable(answer, wanted);
   }
 
   local(offset: number, length: number): LocalRange | undefined {
@@ -118,7 +120,7 @@ class BlockFileReader implements FileReader {
     const cached = this.#parts.fetcher.cached(blocks, source.offset, length, borrower);
     if (cached !== undefined) return cached;
     this.#learn(blocks, piece, source);
-    return this.#parts.fetcher.read(blocks, source.offset, length, signal, borrower);
+    return this.#parts.fetcher.read(blocks, source.offset, length, signal ?? borrower?.signal, borrower);
   }
 
   /** After what is read itself was asked for: others come behind it. */

@@ -5,6 +5,8 @@ const { blockBytes } = limits;
 
 /** Who asks for bytes, and says when he is done with them. */
 export interface Borrower {
+  /** Fires when he wants them no more. Looked at only where they have to be waited for: making one takes longer than reading. */
+  readonly signal?: AbortSignal;
   /**
    * `done` is called once, when the bytes that were answered are no longer looked at. Left out: who asks may keep them as
    * long as he likes.

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { checksOf } from '../../src/content/disk-index.js';
 import { ExtentMap } from '../../src/content/extent-map.js';
+import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import { deferred } from '../../src/util/deferred.js';
 import {
@@ -123,6 +124,32 @@ describe('reading', () => {
     expect(reader.read(4 * MiB, 10)).toEqual(Buffer.alloc(0));
     reader.close();
     expect(() => reader.read(0, 1)).toThrow(expect.objectContaining({ code: 'BadHandle' }));
+  });
+
+  test('asks the borrower for his signal only when there is something to wait for, and then gives up by it', async () => {
+    const { store, bytes, content } = await oneObject(100);
+    await using side = readingSide(directory(), store);
+    const reader = side.reader.open(artifactId, content);
+    const controller = new AbortController();
+    let asked = 0;
+    const borrower = {
+      get signal() {
+        asked++;
+        return controller.signal;
+      },
+    };
+    const gate = deferred();
+    store.gate = gate.promise;
+    const waiting = reader.read(0, 100, undefined, borrower);
+    expect(asked).toBeGreaterThan(0);
+    controller.abort(new ArtifactError('Interrupted', 'no more'));
+    await expect(waiting).rejects.toMatchObject({ code: 'Interrupted' });
+    gate.resolve();
+    expect(await reader.read(0, 100)).toEqual(bytes);
+    asked = 0;
+    expect(reader.read(0, 100, undefined, borrower)).toEqual(bytes);
+    expect(asked).toBe(0);
+    reader.close();
   });
 
   test('a random read fetches the block it touches and nothing else, by one GET', async () => {

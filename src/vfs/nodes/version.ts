@@ -170,7 +170,7 @@ class VersionHandle implements FileHandle {
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
     this.#passThrough?.read(length);
-    return this.#open().read(offset, length, context.signal, context);
+    return this.#open().read(offset, length, undefined, context);
   }
   localRange(offset: number, length: number): LocalRange | undefined {
     const range = this.#open().local(offset, length);

@@ -45,7 +45,7 @@ export class WorkingHandle implements FileHandle {
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {
     // Also through a handle for writing: the kernel fills the page around a partial write.
     this.#reader ??= this.#tree.open(this.#inode);
-    return this.#reader.read(offset, length, context.signal, context);
+    return this.#reader.read(offset, length, undefined, context);
   }
 
   localRange(offset: number, length: number): LocalRange | undefined {
