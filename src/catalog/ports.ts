@@ -1,6 +1,7 @@
 import type { Entry } from '../model/entry.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Manifest, StoredRecord, TreeRef } from '../workspace/records.js';
+import type { TreeChange } from '../workspace/trees.js';
 
 /** Committed metadata of the workspace in catalog.db. Everything here can be rebuilt from the store. */
 export interface Catalog extends Disposable {
@@ -65,4 +66,9 @@ export interface VersionTree {
   walk(dir: string): AsyncIterable<Entry>;
   /** The entries that `other` may not have like this, in tree order: all but those of ranges that both have. */
   walkUnlike(other: VersionTree): AsyncIterable<Entry>;
+  /**
+   * This tree is `base` with `changes`, which are few: what is loaded of `base` needs not be fetched again. What cannot be
+   * taken over is left to be fetched.
+   */
+  inherit(base: VersionTree, changes: readonly TreeChange[]): Promise<void>;
 }

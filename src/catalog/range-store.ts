@@ -6,8 +6,9 @@ import type { MaybePromise } from '../util/maybe-promise.js';
 import { Mutex, Semaphore } from '../util/semaphore.js';
 import { SharedWork } from '../util/shared-work.js';
 import { type Database, transaction } from '../util/sqlite.js';
-import type { RangeRef, TreeReader } from '../workspace/trees.js';
+import type { RangeRef, TreeChange, TreeReader } from '../workspace/trees.js';
 import { encodeEntry } from './entry-row.js';
+import { RangeCopier } from './range-copy.js';
 import { RangeReader } from './range-reader.js';
 import { directoriesPerRange } from './schema.js';
 
@@ -41,6 +42,7 @@ export class RangeStore {
   readonly #writer = new Mutex();
   readonly #fetches = new Semaphore(limits.catalogLoadsMax);
   readonly #sql: ReturnType<typeof prepare>;
+  readonly #copier: RangeCopier;
   #background: Promise<void> = Promise.resolve();
   #entries = 0;
   #clock = 0;
@@ -58,6 +60,7 @@ export class RangeStore {
     this.#source = source;
     this.#entriesMax = entriesMax;
     this.#sql = prepare(db);
+    this.#copier = new RangeCopier(db);
     this.reader = new RangeReader(db);
     for (const range of this.#sql.complete.all()) {
       this.#loaded.set(range.sha256, range);
@@ -94,6 +97,31 @@ export class RangeStore {
     if (this.#loaded.has(ref.sha256) || this.#loading.size >= limits.catalogLoadsMax) return;
     if (this.#entries + ref.entries > this.#entriesMax) return;
     this.#load(artifactId, ref).catch(() => undefined);
+  }
+
+  /**
+   * Makes a range from one that is loaded, of which it has `changes`: nothing is fetched, and nothing decoded. Where that
+   * is not simple it stays to be fetched.
+   */
+  async derive(ref: RangeRef, base: RangeRef, changes: readonly TreeChange[]): Promise<void> {
+    const from = this.#loaded.get(base.sha256);
+    if (from === undefined || !this.#copier.fits(from.id, changes)) return;
+    await this.#writer.run(async () => {
+      // Others had the writer meanwhile.
+      if (this.#closed || !this.#loaded.has(base.sha256) || this.#loaded.has(ref.sha256)) return;
+      let id = 0;
+      try {
+        id = Number(this.#sql.insertRange.run(ref.entries).lastInsertRowid);
+        const count = await this.#copier.copy(from.id, id, changes);
+        this.#checkOpen();
+        if (count === ref.entries) this.#publish(ref, id);
+        else this.#inBackground(() => this.#remove(id));
+      } catch {
+        // A full disk, say: whoever wants the range fetches it, and is told.
+        if (id !== 0 && !this.#closed) this.#inBackground(() => this.#remove(id));
+      }
+    });
+    if (this.#entries > this.#entriesMax) this.#inBackground(() => this.#evict());
   }
 
   /** Resolves when nothing is being loaded or removed any more. */
@@ -136,7 +164,7 @@ export class RangeStore {
     this.#checkOpen();
     const entries = await this.#source.range(artifactId, ref);
     if (entries.length !== ref.entries) throw corruptRange(ref, `holds ${entries.length} entries`);
-    await this.#writer.run(() => this.#write(ref, entries));
+    await this.#writer.run(() => (this.#loaded.has(ref.sha256) ? undefined : this.#write(ref, entries)));
     if (this.#entries > this.#entriesMax) this.#inBackground(() => this.#evict());
   }
 
@@ -151,14 +179,19 @@ export class RangeStore {
         await turn.next();
         this.#checkOpen();
       }
-      const used = ++this.#clock;
-      this.#sql.publish.run(ref.sha256, used, id);
-      this.#loaded.set(ref.sha256, { id, sha256: ref.sha256, entries: entries.length, used });
-      this.#entries += entries.length;
+      this.#publish(ref, id);
     } catch (error) {
       if (!this.#closed) this.#inBackground(() => this.#remove(id));
       throw this.#failure(error);
     }
+  }
+
+  /** All rows of the range are there. */
+  #publish(ref: RangeRef, id: number): void {
+    const used = ++this.#clock;
+    this.#sql.publish.run(ref.sha256, used, id);
+    this.#loaded.set(ref.sha256, { id, sha256: ref.sha256, entries: ref.entries, used });
+    this.#entries += ref.entries;
   }
 
   /** Writes entries in one transaction until the time of a turn is used up. */

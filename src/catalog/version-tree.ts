@@ -2,7 +2,7 @@ import { compareEntries, compareNames, type Entry, splitPath } from '../model/en
 import { LoopTurn } from '../util/loop-turn.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
 import type { TreeRef } from '../workspace/records.js';
-import type { Metarange, RangeRef } from '../workspace/trees.js';
+import type { Metarange, RangeRef, TreeChange } from '../workspace/trees.js';
 import type { VersionTree } from './ports.js';
 import type { DirectoryInterval } from './range-reader.js';
 import type { RangeStore } from './range-store.js';
@@ -92,6 +92,27 @@ export class CatalogTree implements VersionTree {
     const shared = new Set(other instanceof CatalogTree ? other.#ranges.map(({ sha256 }) => sha256) : []);
     for (const [at, range] of this.#ranges.entries())
       if (!shared.has(range.sha256)) yield* this.#walkRange(at, range, everything);
+  }
+
+  async inherit(base: VersionTree, changes: readonly TreeChange[]): Promise<void> {
+    if (!(base instanceof CatalogTree)) return;
+    for (const [at, range] of this.#ranges.entries()) {
+      const old = this.#store.has(range) ? undefined : base.#sameSpan(range, this.#ranges[at - 1]);
+      if (old === undefined) continue;
+      const before = this.#ranges[at - 1]?.last;
+      const isIn = (key: Key) =>
+        compareEntries(key, range.last) <= 0 && (before === undefined || compareEntries(key, before) > 0);
+      await this.#store.derive(range, old, changes.filter(isIn));
+    }
+  }
+
+  /** The range that begins after `before`, as `range` does, and ends where it ends. */
+  #sameSpan(range: RangeRef, before: RangeRef | undefined): RangeRef | undefined {
+    const at = this.#firstEndingAt(range.last);
+    const [found, previous] = [this.#ranges[at], this.#ranges[at - 1]];
+    if (found === undefined || compareEntries(found.last, range.last) !== 0) return undefined;
+    if (previous === undefined || before === undefined) return previous === before ? found : undefined;
+    return compareEntries(previous.last, before.last) === 0 ? found : undefined;
   }
 
   async *#walkInterval(interval: DirectoryInterval): AsyncGenerator<Entry, void> {

@@ -129,6 +129,7 @@ export const limits = {
   catalogCacheBytesMax: 32 << 20,
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
+  changesInheritedMax: 1_000, // of a commit: with more, ranges that changed are fetched when they are wanted
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
   metarangesRememberedBytesMax: 2 << 20, // as stored: one of a million files has about 20 kB

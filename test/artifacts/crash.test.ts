@@ -109,6 +109,35 @@ test.each(steps)(
   },
 );
 
+test('regression: what a restart finishes is the version that was published, also where its base is known', async () => {
+  const store = new GatedStore();
+  const failing = { next: false };
+  const machine = await openMachine({
+    store,
+    onStep: (step) => {
+      if (step === 'published' && failing.next) throw new Error('killed');
+    },
+  });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', 'CCC');
+  await shell.commit();
+  await shell.write('f', 'DCC');
+  await shell.commit();
+  await shell.write('f', 'ECC');
+  failing.next = true;
+  await expect(shell.commit()).rejects.toThrow('killed');
+  failing.next = false;
+  await machine.close();
+
+  const { stateDir } = machine;
+  for (const when of ['finished', 'read again']) {
+    const again = await openMachine({ store, stateDir });
+    await again.artifacts.idle();
+    expect(await (await shellOf(again, 'it')).read('f'), when).toBe('ECC');
+    await again.close();
+  }
+});
+
 test('rows that a killed commit left behind are deleted at the next start', async () => {
   const store = new GatedStore();
   let copied = '';

@@ -5,6 +5,7 @@ import type { VersionTree } from '../../src/catalog/ports.js';
 import { compareNames, type Entry } from '../../src/model/entry.js';
 import { limits } from '../../src/model/limits.js';
 import { deferred } from '../../src/util/deferred.js';
+import type { TreeChange } from '../../src/workspace/trees.js';
 import { anyTree, directoryPath, FakeTrees, imageEntries, plainEntry, rootEntry } from './fake-trees.js';
 
 const artifactId = '01890000-0000-7000-8000-000000000001';
@@ -45,6 +46,69 @@ async function compareWithModel(tree: VersionTree, entries: readonly Entry[], di
   }
   for (const entry of entries) expect(await tree.lookup(entry.dir, entry.name)).toEqual(entry);
 }
+
+describe('a tree that is made from the one before it', () => {
+  const oneDirectory = (count: number, size: number) =>
+    Array.from({ length: count }, (_, i) =>
+      plainEntry(`d${Math.floor(i / 900)}`, `f${String(i).padStart(5, '0')}`, { ino: i + 2, size }),
+    );
+  const directory = plainEntry('', 'd0', { kind: 'dir', ino: 1_000_000, mode: 0o755, nlink: 2 });
+
+  async function inherited(
+    before: Entry[],
+    after: Entry[],
+    changes: readonly TreeChange[],
+    cuts: readonly number[],
+  ) {
+    const trees = new FakeTrees();
+    const catalog = inMemory(trees);
+    const base = await catalog.tree(artifactId, trees.publish(before, cuts));
+    await compareWithModel(base, before, []);
+    await catalog.settled();
+    const tree = await catalog.tree(artifactId, trees.publish(after, cuts));
+    const fetched = trees.fetched.length;
+    await tree.inherit(base, changes);
+    catalog.checkInvariants();
+    await compareWithModel(tree, after, []);
+    await compareWithModel(base, before, []);
+    await catalog.settled();
+    catalog.checkInvariants();
+    return trees.fetched.length - fetched;
+  }
+
+  test('has the changes, and fetches nothing of what was loaded', async () => {
+    const before = [directory, ...oneDirectory(2500, 1)];
+    const [gone, changed] = [before[7], before[2001]];
+    if (gone === undefined || changed === undefined) throw new Error('unreachable: there are as many');
+    const more = { ...changed, size: 9 };
+    const added = plainEntry('d0', 'f00001a', { ino: 77_777 });
+    const after = before.filter((entry) => entry !== gone).map((entry) => (entry === changed ? more : entry));
+    after.splice(3, 0, added);
+    const changes = [
+      { dir: 'd0', name: added.name, before: null, after: added },
+      { dir: 'd0', name: gone.name, after: null },
+      { dir: more.dir, name: more.name, before: changed, after: more },
+    ];
+    expect(await inherited(before, after, changes, [2000])).toBe(0);
+  });
+
+  test('is fetched where directories came or went, or where what it was told is not all', async () => {
+    const before = [directory, ...oneDirectory(3, 1)];
+    const withMore = [directory, plainEntry('c', 'f', { ino: 5 }), ...oneDirectory(3, 1)];
+    const came = { dir: 'c', name: 'f', before: null, after: withMore[1] ?? null };
+    expect(await inherited(before, withMore, [came], [])).toBe(1);
+    const left = oneDirectory(3, 1).map(({ dir, name }) => ({ dir, name, after: null }));
+    expect(
+      await inherited(
+        [directory, ...oneDirectory(3, 1), plainEntry('e', 'f', { ino: 6 })],
+        [directory, plainEntry('e', 'f', { ino: 6 })],
+        left,
+        [],
+      ),
+    ).toBe(1);
+    expect(await inherited(before, [directory, ...oneDirectory(2, 1)], [], [])).toBe(1);
+  });
+});
 
 describe('a version tree against an array of entries', () => {
   test('answers the same for any tree, cut anywhere, before and after its ranges are loaded', async () => {

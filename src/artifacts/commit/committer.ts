@@ -138,7 +138,7 @@ export class Committer {
       const result = await this.#publish(sealed, prepared, options);
       isPublished = true;
       this.#step('published');
-      await this.#retire(sealed.commitId, result, prepared.localFiles);
+      await this.#retire(sealed.commitId, result, prepared.localFiles, prepared.changes);
       await this.#parts.link();
       this.#step('linked');
       return resultOf(sealed, result, prepared.bytesUploaded);
@@ -241,6 +241,7 @@ export class Committer {
     commitId: string,
     result: PublishResult,
     localFiles: Iterable<readonly [Ino, readonly number[]]>,
+    changes: readonly TreeChange[] | null,
   ): Promise<void> {
     const { tree, catalog } = this.#parts;
     const { core } = tree;
@@ -249,6 +250,9 @@ export class Committer {
     this.#step('applied');
     const base = baseOf(result);
     const versionTree = await catalog.tree(artifactId, result.tree);
+    // Who works on would wait for the ranges that changed.
+    const isKnown = changes !== null && changes.length <= limits.changesInheritedMax && !result.rebased;
+    if (core.base !== null && isKnown) await versionTree.inherit(core.base, changes);
     const numbers = await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
     tree.content.cleaner.renumbered(numbers);
     this.#step('retired');
@@ -271,7 +275,7 @@ export class Committer {
       const result = await this.#parts.publisher.resolve(intent, core.db.intents);
       if (result !== null) {
         const before = [...core.db.inodes.eachStagingFiles(row.s)];
-        await this.#retire(row.commitId, result, before);
+        await this.#retire(row.commitId, result, before, null);
         return true;
       }
     }
