@@ -22,10 +22,17 @@ const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error
 export interface ControlParts {
   readonly config: Config;
   readonly record: DaemonRecord;
-  /** Why nothing may be written, or null. */
-  readonly readOnly: string | null;
   readonly log: RootLogger;
   readonly onShutdown: () => void;
+}
+
+interface OpenOptions {
+  /** Ask the store for commits of others. */
+  readonly poll: boolean;
+  /** The store did not answer: it is asked at once, and status tells. */
+  readonly isAway: boolean;
+  /** Why nothing may be written, or null. */
+  readonly readOnly: string | null;
 }
 
 /** The daemon as its API and its `.artifactfs/` show it, from before the layers are open until after they are closed. */
@@ -35,6 +42,8 @@ export class Control implements DaemonControl {
   readonly texts: WorkspaceTexts;
   readonly #parts: ControlParts;
   #loopDelay: LoopDelay | undefined;
+  /** Why nothing may be written, or null. */
+  #readOnly: string | null = null;
   #state: DaemonStatus['state'] = 'starting';
   #layers: Layers | undefined;
   #refresher: Refresher | undefined;
@@ -65,10 +74,12 @@ export class Control implements DaemonControl {
     };
   }
 
-  open(layers: Layers, { poll }: { poll: boolean }): void {
+  open(layers: Layers, { poll, isAway, readOnly }: OpenOptions): void {
+    this.#readOnly = readOnly;
     this.#layers = layers;
     const intervalMs = poll ? this.#parts.config.refreshInterval * 1000 : 0;
-    this.#refresher = new Refresher(layers.artifacts, intervalMs, this.#parts.log.named('refresh'));
+    const refreshLog = this.#parts.log.named('refresh');
+    this.#refresher = new Refresher(layers.artifacts, intervalMs, refreshLog, isAway ? 0 : intervalMs);
     this.#state = 'running';
   }
 
@@ -89,7 +100,7 @@ export class Control implements DaemonControl {
   }
 
   status(): DaemonStatus {
-    const { record, readOnly, log } = this.#parts;
+    const { record, log } = this.#parts;
     return {
       version: record.version,
       pid: record.pid,
@@ -99,7 +110,7 @@ export class Control implements DaemonControl {
       store: record.store,
       mountPoint: this.#mount?.mountPoint ?? null,
       stateDirectory: record.stateDirectory,
-      readOnly,
+      readOnly: this.#readOnly,
       uploads: this.#layers?.uploads() ?? { backlogBytes: 0, activeParts: 0, lastError: null },
       staged:
         this.#state === 'running'
@@ -145,6 +156,11 @@ export class Control implements DaemonControl {
     }));
   }
 
+  /** From now on: the store turned out not to take commits. */
+  refuseChanges(reason: string): void {
+    this.#readOnly = reason;
+  }
+
   setLogLevel(level: string): void {
     const known = logLevels.find((candidate) => candidate === level);
     if (known === undefined) throw new ArtifactError('Invalid', `'${level}' is no log level`);
@@ -183,9 +199,8 @@ export class Control implements DaemonControl {
     if (this.#state !== 'running') {
       throw new ArtifactError('Busy', `the daemon is ${this.#state}`, { hint: 'try again when it is done' });
     }
-    const { readOnly } = this.#parts;
-    if (changes && readOnly !== null)
-      throw new ArtifactError('ReadOnly', `nothing can be written: ${readOnly}`);
+    if (changes && this.#readOnly !== null)
+      throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#readOnly}`);
   }
 }
 

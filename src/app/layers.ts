@@ -21,6 +21,8 @@ export interface LayersOptions {
   /** The locked state directory. */
   readonly state: string;
   readonly log: RootLogger;
+  /** The store does not answer: what the catalog knows is used as it is. */
+  readonly isAway: boolean;
 }
 
 /** Catalog, content and artifacts of one workspace, wired to each other. */
@@ -74,6 +76,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
         },
         store: content.uploads,
         stateDir: state,
+        storeIsAway: options.isAway,
         onError: (err, doing) => artifactsLog.error({ err }, doing),
       }),
     );

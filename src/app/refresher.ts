@@ -14,12 +14,12 @@ export class Refresher implements AsyncDisposable {
   #error: string | null = null;
   #closed = false;
 
-  /** `intervalMs` 0: only when asked. */
-  constructor(artifacts: Artifacts, intervalMs: number, log: Logger) {
+  /** `intervalMs` 0: only when asked. The first time is in `firstMs`. */
+  constructor(artifacts: Artifacts, intervalMs: number, log: Logger, firstMs = intervalMs) {
     this.#artifacts = artifacts;
     this.#intervalMs = intervalMs;
     this.#log = log;
-    this.#schedule();
+    this.#schedule(firstMs);
   }
 
   /** Why commits of others are not seen at the moment. */
@@ -40,12 +40,14 @@ export class Refresher implements AsyncDisposable {
     await within(stopMsMax, this.#running ?? Promise.resolve());
   }
 
-  #schedule(): void {
+  #schedule(ms: number): void {
     if (this.#intervalMs === 0 || this.#closed) return;
-    const slower = 2 ** Math.min(this.#failures, slowestPower);
     this.#timer = setTimeout(() => {
-      this.#running = this.#once().finally(() => this.#schedule());
-    }, this.#intervalMs * slower);
+      this.#running = this.#once().finally(() => {
+        const slower = 2 ** Math.min(this.#failures, slowestPower);
+        this.#schedule(this.#intervalMs * slower);
+      });
+    }, ms);
   }
 
   async #once(): Promise<void> {

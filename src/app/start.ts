@@ -23,7 +23,7 @@ import { type Layers, openLayers } from './layers.js';
 import { type DaemonRecord, register, unregister } from './registry.js';
 import { StateDirectory } from './state-directory.js';
 import { openConfiguredStore } from './store.js';
-import { proveStore } from './store-proof.js';
+import { StoreProof } from './store-proof.js';
 
 export interface StartOptions {
   readonly env: Environment;
@@ -67,8 +67,11 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   const mountPoint =
     options.mountPoint === undefined ? undefined : (await prepareMountPoint(options.mountPoint, false)).path;
   const earlyLog = new EarlyLog();
-  const { store, workspace } = await openKnownWorkspace(config, create, (mayCreate) =>
-    openConfiguredStore(config, { create: mayCreate, logger: earlyLog }),
+  const transient = options.transient ?? false;
+  const { store, workspace, isAway } = await openKnownWorkspace(
+    config,
+    { create, mayBeAway: !transient },
+    (mayCreate) => openConfiguredStore(config, { create: mayCreate, logger: earlyLog }),
   );
   closers.use(store);
   const base = config.store.startsWith('memory:') ? null : config.stateDir;
@@ -87,16 +90,17 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
     stateDirectory: state.path,
     socketPath: state.socketPath,
     mountPoint: mountPoint ?? null,
-    transient: options.transient ?? false,
+    transient,
   };
   await state.announce(record);
-  const readOnly = config.readOnly
-    ? 'the option read-only is set'
-    : await proveStore(workspace, state.path, options.transient ?? false);
-  if (readOnly !== null) log.warn({ reason: readOnly }, 'nothing can be written');
+  if (isAway) log.warn({ store: config.store }, 'the store does not answer: what is known of it is shown');
+  const proof = await StoreProof.open(workspace, state.path);
+  if (!transient) workspace.admitWritesBy(() => proof.admitWrite());
+  const asked = whyReadOnly(config, proof);
+  asked.catch(() => undefined); // it is awaited when the layers are open
 
   const stop = deferred<string>();
-  const control = new Control({ config, record, readOnly, log, onShutdown: () => stop.resolve('asked to') });
+  const control = new Control({ config, record, log, onShutdown: () => stop.resolve('asked to') });
   const operations = new Operations();
   const api = closers.use(
     await ApiSocket.listen(state.socketPath, async () => {
@@ -104,19 +108,25 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
       return createApiServer(control.services, operations, programVersion);
     }),
   );
-  const layers = closers.use(await openLayers({ config, workspace, state: state.path, log }));
+  const layers = closers.use(await openLayers({ config, workspace, state: state.path, log, isAway }));
   closers.defer(() => log.info({}, 'closing'));
-  control.open(layers, { poll: !record.transient });
+  const readOnly = await asked;
+  if (readOnly !== null) log.warn({ reason: readOnly }, 'nothing can be written');
+  control.open(layers, { poll: !transient, isAway, readOnly });
   closers.defer(() => control.drain(operations, config.stopTimeout * 1000));
 
   if (mountPoint !== undefined)
     await mountAt(mountPoint, { config, readOnly, log, layers, control, state, closers, stop });
-  if (!record.transient) {
+  if (!transient) {
     await register(options.env, record);
     registered = record;
     const { apiPrepareMs: afterMs, apiPrepareQuietMs: quietMs } = limits;
+    const later = (): void => {
+      api.prepare();
+      if (readOnly === null) proveLater(proof, control, log);
+    };
     // It takes the event loop for longer than programs take that read what they have just mounted.
-    closers.defer(whenQuiet(() => api.prepare(), { afterMs, quietMs }));
+    closers.defer(whenQuiet(later, { afterMs, quietMs }));
   }
   log.info({ store: config.store, mountPoint: mountPoint ?? null, state: state.path }, 'ready');
   return {
@@ -128,6 +138,24 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
     stopRequested: stop.promise,
     [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
   };
+}
+
+/** Where an earlier proof is there the mount does not wait for a new one. */
+async function whyReadOnly(config: Config, proof: StoreProof): Promise<string | null> {
+  if (config.readOnly) return 'the option read-only is set';
+  return proof.isRemembered ? null : proof.verdict();
+}
+
+/** What the store does not tell now it is asked again before something is written. */
+function proveLater(proof: StoreProof, control: Control, log: RootLogger): void {
+  proof.verdict().then(
+    (reason) => {
+      if (reason === null) return;
+      log.warn({ reason }, 'nothing can be written');
+      control.refuseChanges(reason);
+    },
+    (error: unknown) => log.warn({ err: error }, 'it is not proved yet that the store can be written to'),
+  );
 }
 
 interface MountParts {

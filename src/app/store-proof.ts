@@ -1,27 +1,59 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ArtifactError } from '../model/errors.js';
 import type { Workspace } from '../workspace/workspace.js';
 
 /**
- * Why nothing may be committed to the store, or null. A mount proves it each time; a command that lives for one call
- * takes the word of an earlier proof from this machine, so that `ls` costs no ten requests.
+ * Whether the store can be committed to: it has to be writable, and to create only what is absent. Each mount proves it
+ * before it writes anything. What an earlier one proved from this machine is believed until then, so that a mount waits for no
+ * twenty requests; a command that lives for one call believes it altogether.
  */
-export async function proveStore(
-  workspace: Workspace,
-  stateDirectory: string,
-  mayRemember: boolean,
-): Promise<string | null> {
-  const path = join(stateDirectory, 'store-proof.json');
-  const { store } = workspace;
-  if (mayRemember && (await readText(path)) === proofOf(store.url)) return null;
-  const { writable, createIfAbsent } = await store.probe();
-  if (!writable) return `the credentials do not allow to write to ${store.url}`;
-  if (!createIfAbsent) {
-    return `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`;
+export class StoreProof {
+  /** An earlier proof is there. */
+  readonly isRemembered: boolean;
+  readonly #workspace: Workspace;
+  readonly #path: string;
+  #verdict: Promise<string | null> | undefined;
+
+  private constructor(workspace: Workspace, path: string, isRemembered: boolean) {
+    this.#workspace = workspace;
+    this.#path = path;
+    this.isRemembered = isRemembered;
   }
-  workspace.requireWritable();
-  await writeFile(path, proofOf(store.url), { mode: 0o600 });
-  return null;
+
+  static async open(workspace: Workspace, stateDirectory: string): Promise<StoreProof> {
+    const path = join(stateDirectory, 'store-proof.json');
+    return new StoreProof(workspace, path, (await readText(path)) === proofOf(workspace.store.url));
+  }
+
+  /** Why nothing may be committed to the store, or null. Asked of the store once, again after a failure. */
+  verdict(): Promise<string | null> {
+    this.#verdict ??= this.#prove().catch((error: unknown) => {
+      this.#verdict = undefined;
+      throw error;
+    });
+    return this.#verdict;
+  }
+
+  /** Throws where nothing may be written. */
+  async admitWrite(): Promise<void> {
+    const reason = await this.verdict();
+    if (reason !== null) throw new ArtifactError('ReadOnly', `nothing can be written: ${reason}`);
+  }
+
+  async #prove(): Promise<string | null> {
+    const { store } = this.#workspace;
+    const { writable, createIfAbsent } = await store.probe();
+    const reason = !writable
+      ? `the credentials do not allow to write to ${store.url}`
+      : !createIfAbsent
+        ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`
+        : null;
+    if (reason === null) this.#workspace.requireWritable();
+    // A refusal is remembered as no proof: the next mount waits for what the store says then.
+    await writeFile(this.#path, reason === null ? proofOf(store.url) : '', { mode: 0o600 });
+    return reason;
+  }
 }
 
 const proofOf = (url: string) => `${JSON.stringify({ proved: 'create-if-absent', url })}\n`;

@@ -61,8 +61,9 @@ export class WorkspaceArtifacts implements Artifacts {
     const { workspace, catalog, reader, staging } = options;
     const content = { reader, staging, uploader: options.createUploader(db.uploads) };
     const log = new CollectionLog({ publisher: workspace, catalog, intents: db.intents });
+    const mayWait = options.storeIsAway !== true || catalog.artifact(rootCollectionId) === undefined;
     try {
-      await log.refresh(rootCollectionId);
+      if (mayWait) await log.refresh(rootCollectionId);
     } catch (error) {
       if (catalog.artifact(rootCollectionId) === undefined) throw error;
       options.onError?.(error, 'reading the log of the root collection');

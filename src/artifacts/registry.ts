@@ -29,6 +29,8 @@ export interface ArtifactsOptions {
   readonly store: ObjectStore;
   /** Holds stage.db; one daemon at a time. */
   readonly stateDir: string;
+  /** Do not wait for it when the catalog knows the root collection. */
+  readonly storeIsAway?: boolean;
   readonly clock?: Clock;
   /**
    * Throws `Invalid` when a collection whose manifest is `collection` does not take an artifact with `manifest`

@@ -30,7 +30,19 @@ export async function openFormat(
   return createFormat(store, options);
 }
 
-function encodeFormat(format: WorkspaceFormat): Buffer {
+/** Throws `NotFound` when `store` no longer has the workspace that it had. */
+export async function requireFormat(store: ObjectStore, { workspaceId }: WorkspaceFormat): Promise<void> {
+  const found = await readFormat(store, {});
+  if (found?.workspaceId !== workspaceId)
+    throw new ArtifactError(
+      'NotFound',
+      `${store.url} has ${found === null ? 'no' : 'another'} workspace now than when it was last used here`,
+      { hint: 'nothing is written to it; unmount, and mount again when it is what it should be' },
+    );
+}
+
+/** The text of format.json. */
+export function encodeFormat(format: WorkspaceFormat): Buffer {
   const { formatVersion, workspaceId, reader, writer, gc } = format;
   const json = {
     kind: formatKind,
@@ -43,7 +55,8 @@ function encodeFormat(format: WorkspaceFormat): Buffer {
   return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
 }
 
-function decodeFormat(where: string, bytes: Buffer): WorkspaceFormat {
+/** Throws `Corrupt` or `UnsupportedFormat`. */
+export function decodeFormat(where: string, bytes: Buffer): WorkspaceFormat {
   const fields = new Fields(where, parseJson(where, bytes.toString()));
   fields.literal('kind', formatKind);
   fields.formatVersion(1);

@@ -7,7 +7,7 @@ import { LogAppender, type LogView, realSleep, type Sleep } from './appender.js'
 import { CommitPlanner } from './commit-planner.js';
 import type { Intent, IntentJournal, Publisher, PublishRequest, PublishResult } from './commit-types.js';
 import { type FeatureSet, requireReadable, requireWritable } from './features.js';
-import { type CreateMode, openFormat, type WorkspaceFormat } from './format.js';
+import { type CreateMode, openFormat, requireFormat, type WorkspaceFormat } from './format.js';
 import { readLog } from './log.js';
 import { isCommit } from './log-facts.js';
 import { checkAliasName, checkArtifactName } from './names.js';
@@ -38,6 +38,10 @@ export class Workspace implements Publisher, TreeReader {
   /** Features named by the records that this process has read, or an earlier one whose catalog it took over. */
   readonly #features = new Map<string, FeatureSet>();
 
+  #admitWrite: () => Promise<void> = async () => {};
+  /** That the store has this workspace; null: not asked yet, or it did not answer. */
+  #confirmed: Promise<void> | null = Promise.resolve();
+
   private constructor(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions) {
     this.store = store;
     this.format = format;
@@ -66,8 +70,23 @@ export class Workspace implements Publisher, TreeReader {
     return new Workspace(store, format, options);
   }
 
+  /**
+   * The same without asking a store that does not answer now: `format` is what it had when it was last used here. Nothing
+   * is written before it was asked after all.
+   */
+  static known(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions = {}): Workspace {
+    const workspace = new Workspace(store, format, options);
+    workspace.#confirmed = null;
+    return workspace;
+  }
+
   get workspaceId(): string {
     return this.format.workspaceId;
+  }
+
+  /** `admit` is waited for before anything is written, and throws where nothing may be. */
+  admitWritesBy(admit: () => Promise<void>): void {
+    this.#admitWrite = admit;
   }
 
   /** Throws `UnsupportedFormat` when the workspace needs writer features that this build does not have. */
@@ -82,6 +101,7 @@ export class Workspace implements Publisher, TreeReader {
   ): Promise<PublishResult> {
     const { artifactId, commitId, stageId, base } = request;
     this.#requireWritable(artifactId);
+    await this.#mayWrite();
     const planner = new CommitPlanner(this.store, this.#trees, request, options);
     const records = await this.#appender.append(
       { artifactId, commitId, stageId, sinceSeq: base?.seq ?? 0, sincePrev: base?.hash ?? '' },
@@ -97,6 +117,7 @@ export class Workspace implements Publisher, TreeReader {
     journal: IntentJournal,
     options: CallOptions = {},
   ): Promise<PublishResult | null> {
+    await this.#mayWrite();
     const records = await this.#appender.resolve(intent, journal, options);
     const mine = records?.at(-1);
     if (records === null || mine === undefined) return null;
@@ -112,6 +133,7 @@ export class Workspace implements Publisher, TreeReader {
     options: CallOptions = {},
   ): Promise<readonly StoredRecord[]> {
     this.#requireWritable(request.artifactId);
+    await this.#mayWrite();
     const checked = async ({ since }: LogView): Promise<RecordBody> => {
       requireWritable(`artifact ${request.artifactId}`, featuresAfter(since));
       const body = decide(since);
@@ -129,7 +151,10 @@ export class Workspace implements Publisher, TreeReader {
     hash: string,
     options: CallOptions = {},
   ): Promise<StoredRecord[]> {
-    const records = await readLog(this.store, artifactId, seq, hash, options);
+    const [records] = await Promise.all([
+      readLog(this.store, artifactId, seq, hash, options),
+      this.#confirm(),
+    ]);
     this.noteFeatures(artifactId, featuresAfter(records));
     const features = this.#features.get(artifactId);
     if (features !== undefined) requireReadable(`artifact ${artifactId}`, features);
@@ -147,6 +172,20 @@ export class Workspace implements Publisher, TreeReader {
   noteFeatures(artifactId: string, features: FeatureSet): void {
     const known = this.#features.get(artifactId);
     this.#features.set(artifactId, known === undefined ? features : unionOfFeatures(known, features));
+  }
+
+  /** Until it is known, each call asks. An emptied store would look like one where nothing is new. */
+  #confirm(): Promise<void> {
+    this.#confirmed ??= requireFormat(this.store, this.format).catch((error: unknown) => {
+      this.#confirmed = null;
+      throw error;
+    });
+    return this.#confirmed;
+  }
+
+  async #mayWrite(): Promise<void> {
+    await this.#confirm();
+    await this.#admitWrite();
   }
 
   /** Of format.json and of every record of the artifact that is behind us. */
