@@ -2,7 +2,8 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
-import type { DiskCache, DiskObject } from './disk-cache.js';
+import type { DiskCache } from './disk-cache.js';
+import type { DiskObject } from './disk-object.js';
 import { FetchedToDisk } from './fetched-to-disk.js';
 import { type Borrower, LentMemory, LentMemoryPool } from './lent-memory.js';
 import {
@@ -314,7 +315,7 @@ export class BlockFetcher {
   #isOnDisk(blocks: ObjectBlocks, start: number, knownEnd: number): boolean {
     const disk = blocks.disk;
     if (disk === null || disk.dead) return false;
-    return this.#disk.has(disk, blockOf(start), Math.min(blockBytes, knownEnd - start));
+    return disk.has(blockOf(start), Math.min(blockBytes, knownEnd - start));
   }
 
   #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Load {

@@ -4,8 +4,9 @@ import { forEachOf } from '../util/for-each-of.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { CachePins, PinTarget } from './cache-pins.js';
-import type { DiskCache, DiskObject } from './disk-cache.js';
+import type { DiskCache } from './disk-cache.js';
 import { cacheName } from './disk-index.js';
+import type { DiskObject } from './disk-object.js';
 import type { MemoryCache, ObjectBlocks } from './object-blocks.js';
 import type { ByteSpan, ObjectRanges } from './object-ranges.js';
 

@@ -50,7 +50,7 @@ export class LocalObjects {
 
   async #verifyNow(key: string, size: number): Promise<void> {
     const object = await this.#disk.open(key);
-    if (object.verified || !this.#disk.hasAll(object, size)) return;
+    if (object.verified || !object.hasAll(size)) return;
     // The file may show the beginning of a longer object, whose further blocks would come into the same local file.
     if (object.table.size === null) this.#disk.noteSize(object, (await this.#store.head(key)).size);
     if (object.table.size === size) await this.#disk.verify(object, size);

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { limits } from '../model/limits.js';
-import type { DiskObject } from './disk-cache.js';
+import type { DiskObject } from './disk-object.js';
 import type { LentMemory } from './lent-memory.js';
 
 const { blockBytes } = limits;

@@ -1,6 +1,7 @@
 import type { ObjectStore } from '../store/object-store.js';
 import { SharedWork } from '../util/shared-work.js';
-import type { DiskCache, DiskObject } from './disk-cache.js';
+import type { DiskCache } from './disk-cache.js';
+import type { DiskObject } from './disk-object.js';
 import type { ObjectBlocks } from './object-blocks.js';
 
 /** Learns of objects what is on disk and how long they are, once for all who ask at the same time. */

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { ArtifactError, isCode, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
-import type { WholeObject } from './disk-cache.js';
+import type { WholeObject } from './disk-object.js';
 import { Frontier } from './frontier.js';
 import type { HashPool } from './hash-pool.js';
 import { ObjectUpload } from './object-upload.js';

@@ -2,7 +2,7 @@ import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { anySignal } from '../util/shared-signal.js';
 import type { BegunUploads } from './begun-uploads.js';
-import type { WholeObject } from './disk-cache.js';
+import type { WholeObject } from './disk-object.js';
 import { HashPool } from './hash-pool.js';
 import { PartBuffers } from './part-body.js';
 import type {
