@@ -12,6 +12,7 @@ import { type Ino, joinPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
+import { Mutex } from '../util/semaphore.js';
 import { transaction } from '../util/sqlite.js';
 import { unlessAborted } from '../util/unless-aborted.js';
 import { within } from '../util/within.js';
@@ -59,6 +60,7 @@ export class WorkspaceArtifact implements Artifact {
   readonly #parts: ArtifactParts;
   readonly #listeners = new Set<(what: Invalidation) => void>();
   readonly #keepers = new Set<() => Promise<void>>();
+  readonly #refreshing = new Mutex();
   #lastError = '';
   /** Text that was written as the manifest last, and is none. */
   #refusedManifest: ArtifactError | null = null;
@@ -172,12 +174,17 @@ export class WorkspaceArtifact implements Artifact {
     });
   }
 
-  /** The new records, which the caller may have to act on. */
-  async readNewRecords(): Promise<readonly StoredRecord[]> {
-    const records = await this.#parts.log.refresh(this.id);
-    const moved = records.some(({ record }) => record.type === 'commit' || record.type === 'expire');
-    if (moved && (await followLog(this.tree, this.#parts.catalog))) this.invalidate({ type: 'all' });
-    return records;
+  /**
+   * The new records, which the caller may have to act on. Who asks while another does is not answered before what that one has
+   * read is in force.
+   */
+  readNewRecords(): Promise<readonly StoredRecord[]> {
+    return this.#refreshing.run(async () => {
+      const records = await this.#parts.log.refresh(this.id);
+      // Also what was read before and could not be followed then.
+      if (await followLog(this.tree, this.#parts.catalog)) this.invalidate({ type: 'all' });
+      return records;
+    });
   }
 
   async refresh(): Promise<boolean> {

@@ -26,7 +26,14 @@ export async function openFormat(
 ): Promise<WorkspaceFormat> {
   const existing = await readFormat(store, options);
   if (existing !== null) return existing;
-  await checkMayCreate(store, create, options);
+  try {
+    await checkMayCreate(store, create, options);
+  } catch (error) {
+    // What is in the way may be the workspace that somebody else has made since.
+    const made = isCode(error, 'NotPermitted', 'Corrupt') ? await readFormat(store, options) : null;
+    if (made === null) throw error;
+    return made;
+  }
   return createFormat(store, options);
 }
 

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Invalidation } from '../../src/artifacts/ports.js';
-import type { ErrorCode } from '../../src/model/errors.js';
+import { ArtifactError, type ErrorCode } from '../../src/model/errors.js';
+import { deferred } from '../../src/util/deferred.js';
 import {
   failure,
   type Machine,
@@ -138,6 +139,47 @@ test('refresh changes files in place: an inode that is known shows the new size 
   expect((await two.get('e/z')).size).toBe(16);
   expect(await two.read('e/z')).toBe('z of v0 and more');
   two.artifact.tree.release(inode);
+  await close();
+});
+
+test('regression: a refresh is not answered before what another one is reading is in force', async () => {
+  const { store, one, two, close } = await pair();
+  expect(await two.read('x')).toBe('x of v0');
+  await one.put('x', 'x by one');
+  await one.commit();
+  const isReading = deferred();
+  const mayRead = deferred();
+  store.atTree = () => {
+    isReading.resolve();
+    return mayRead.promise;
+  };
+  const first = two.artifact.refresh();
+  await isReading.promise;
+  let seen = '';
+  const second = two.artifact.refresh().then(async () => {
+    seen = await two.read('x');
+  });
+  // All that it could do meanwhile takes a few turns.
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(seen).toBe('');
+  mayRead.resolve();
+  expect(await first).toBe(true);
+  await second;
+  expect(seen).toBe('x by one');
+  await close();
+});
+
+test('regression: what could not be followed when it was read is in force after the next refresh', async () => {
+  const { store, one, two, close } = await pair();
+  expect(await two.read('x')).toBe('x of v0');
+  await one.put('x', 'x by one');
+  await one.commit();
+  store.atTree = () => Promise.reject(new ArtifactError('StoreUnavailable', 'made to be away'));
+  expect(await codeOf(two.artifact.refresh())).toBe('StoreUnavailable');
+  expect(await two.read('x')).toBe('x of v0');
+  store.atTree = () => Promise.resolve();
+  await two.artifact.refresh();
+  expect(await two.read('x')).toBe('x by one');
   await close();
 });
 

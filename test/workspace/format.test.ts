@@ -26,6 +26,20 @@ const withCode = (code: string, message = '') =>
   expect.objectContaining({ code, message: expect.stringContaining(message) });
 
 describe('opening a workspace', () => {
+  it('regression: takes one that somebody else made between looking and making', async () => {
+    const store = new MemoryStore();
+    const get = store.get.bind(store);
+    let made: Workspace | undefined;
+    store.get = async (key, ...rest) => {
+      const before = get(key, ...rest);
+      await before.catch(() => undefined);
+      store.get = get;
+      made = await Workspace.open(store);
+      return before;
+    };
+    expect((await Workspace.open(store)).workspaceId).toBe(made?.workspaceId);
+  });
+
   it('creates one in an empty store, once', async () => {
     const store = new MemoryStore();
     const first = await Workspace.open(store);

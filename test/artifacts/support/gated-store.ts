@@ -10,6 +10,8 @@ export class GatedStore extends MemoryStore {
   isGone = false;
   /** Called before and after a record is stored; never resolves where a test's daemon dies. */
   atRecord: (when: 'before the record' | 'after the record') => Promise<void> = () => Promise.resolve();
+  /** Called before a tree object is read. */
+  atTree: () => Promise<void> = () => Promise.resolve();
   #gate: Promise<void> | null = null;
   #putGate: Promise<void> | null = null;
   #waiting = 0;
@@ -37,6 +39,7 @@ export class GatedStore extends MemoryStore {
 
   override async get(...args: Parameters<MemoryStore['get']>): Promise<Buffer> {
     this.#checkThere(args[0]);
+    if (args[0].includes('/t/')) await this.atTree();
     return super.get(...args);
   }
 
