@@ -320,6 +320,7 @@ export class DiskCache implements AsyncDisposable {
       table.set(first + i, length, crcs);
     }
     this.#entries.grow(object, grown);
+    if (object.dead) return;
     if (isNew) await this.#files.writeHeader(object);
     await this.#files.writeEntries(object, first, count);
   }

@@ -83,10 +83,13 @@ export class DiskEntries {
     this.makeRoom(0, null);
   }
 
-  /** The object takes so many bytes more, or less. */
+  /** The object takes so many bytes more, or less. It may be evicted for them. */
   grow(object: DiskObject, bytes: number): void {
     const entry = this.#entries.get(object.name);
-    if (entry !== undefined) entry.bytes += this.#added(bytes);
+    if (entry === undefined) return;
+    // Before the budget hears of it: what it evicts has to leave with all its bytes.
+    entry.bytes += bytes;
+    this.#added(bytes);
   }
 
   /** Makes the object the one used last. False: another record of the same object has taken its place. */

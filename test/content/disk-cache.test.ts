@@ -1,0 +1,30 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DiskBudget } from '../../src/content/disk-budget.js';
+import { DiskCache } from '../../src/content/disk-cache.js';
+
+const MiB = 1 << 20;
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'afs-disk-cache-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+test('an object that is evicted because its own new blocks no longer fit leaves nothing counted', async () => {
+  const budget = new DiskBudget(4 * MiB);
+  await using cache = new DiskCache(directory, budget, 16 * MiB);
+  const object = await cache.open('a/b/object');
+  await cache.keepNow(object, 0, Buffer.alloc(MiB, 1));
+  const second = cache.keepNow(object, MiB, Buffer.alloc(MiB, 2));
+  // It had its room when it began; a file staged meanwhile took it away.
+  budget.addStaged(2.5 * MiB);
+  await second;
+  await cache.settled();
+  expect(object.dead).toBe(true);
+  expect(budget.cachedBytes).toBe(0);
+  expect(cache.statistics()).toMatchObject({ objects: 0, bytes: 0 });
+  expect(readdirSync(directory)).toEqual([]);
+});
