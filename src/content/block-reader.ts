@@ -1,7 +1,8 @@
-import { ArtifactError, toArtifactError } from '../model/errors.js';
+import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { shared } from '../util/shared-signal.js';
+import { unlessAborted } from '../util/unless-aborted.js';
 import type { BlockFetcher } from './block-fetcher.js';
 import type { MapExtent, Source } from './extent-map.js';
 import type { Borrower } from './lent-memory.js';
@@ -83,7 +84,7 @@ class BlockFileReader implements FileReader {
     if (this.#place !== undefined) this.#begin(this.#place, size, answer instanceof Promise);
     if (!(answer instanceof Promise)) return answer;
     const wanted = signal ?? borrower?.signal;
-    return wanted === undefined ? answer : abortable(answer, wanted);
+    return wanted === undefined ? answer : unlessAborted(wanted, answer);
   }
 
   local(offset: number, length: number): LocalRange | undefined {
@@ -200,14 +201,4 @@ class BlockFileReader implements FileReader {
     }
     return blocks;
   }
-}
-
-/** Rejects with the signal's reason when it fires first. What it waited for goes on for the others. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = () => reject(toArtifactError(signal.reason));
-    if (signal.aborted) giveUp();
-    else signal.addEventListener('abort', giveUp, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
-  });
 }
