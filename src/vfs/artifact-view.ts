@@ -226,10 +226,7 @@ export class ArtifactView implements ArtifactOwner {
       node.revision = node.inode.revision;
       this.#inodeChanged(node);
     });
-    if (checks > limits.kernelChecksMax && this.#notices.everyEntry()) {
-      this.#notices.later(() => this.#missing.clear());
-      return;
-    }
+    if (checks > limits.kernelChecksMax && this.#notices.everyEntry(() => this.#missing.clear())) return;
     this.#notices.each(this.#nodes.values(), (node) => {
       for (const place of node.places()) this.#checkPlace(node, place);
     });

@@ -52,10 +52,16 @@ export class KernelNotices {
     if (ids.length > 0) await this.#notifier?.writeBack?.(ids);
   }
 
-  /** No name of the mount may mean what it did; false where the kernel cannot be told so in one word. */
-  everyEntry(): boolean {
+  /**
+   * No name of the mount may mean what it did; false where the kernel cannot be told so in one word. `told` runs with the notice:
+   * what the kernel asks for later, it knows later.
+   */
+  everyEntry(told: () => void): boolean {
     if (this.#notifier?.invalidateEveryEntry === undefined) return false;
-    this.#add(() => this.#notifier?.invalidateEveryEntry?.());
+    this.#add(() => {
+      this.#notifier?.invalidateEveryEntry?.();
+      told();
+    });
     return true;
   }
 

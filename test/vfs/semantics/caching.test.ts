@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../../src/model/entry.js';
 import { isCode } from '../../../src/model/errors.js';
 import { limits } from '../../../src/model/limits.js';
+import { deferred } from '../../../src/util/deferred.js';
 import { MissingNames } from '../../../src/vfs/missing-names.js';
 import type { Node } from '../../../src/vfs/node.js';
 import { workspaceControl } from '../../../src/vfs/nodes/workspace-control.js';
@@ -199,6 +200,26 @@ test('K11: when more names than 20,000 may have changed, the kernel is told so i
   artifact.invalidate({ type: 'all' });
   await turns();
   expect([user.told.epochs, user.told.entries.length]).toEqual([1, 0]);
+  user.forget(directory);
+});
+
+test('K11: regression: a name that is missing after that word was said is remembered, also when the word took long', async () => {
+  const directory = await user.node('m/d');
+  for (let i = 0; i < limits.kernelChecksMax; i++) await missing(directory.nodeId, `missing-${i}`);
+  const asked = deferred();
+  user.told.invalidateEveryEntry = () => {
+    setImmediate(() => missing(directory.nodeId, 'later').then(() => asked.resolve()));
+    // Longer than a turn of the event loop may be.
+    for (const end = performance.now() + 100; performance.now() < end; );
+  };
+  const artifact = await artifacts.find('m');
+  artifact.invalidate({ type: 'all' });
+  await asked.promise;
+  await turns();
+  await artifact.tree.create(await inodeOf('d'), 'later', { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
+  artifact.invalidate({ type: 'all' });
+  await turns();
+  expect(user.told.entries).toEqual([`${directory.nodeId}/later`]);
   user.forget(directory);
 });
 
