@@ -1,5 +1,6 @@
 // What a mount asks of the store before it can be used, and what it does when the store is away.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type S3Store, testServer } from './support/s3.js';
 import { type Machine, World } from './support/world.js';
@@ -29,11 +30,24 @@ test('a mount that knows the store waits for two GETs, and for no proof that it 
   expect(readdirSync(m.mnt)).toContain('x');
   const { operations } = await store.server.control.counters();
   expect(operations.GetObject?.requests).toBe(2); // format.json, and the next record of the root collection
+  // Nothing is committed without that proof, neither where nothing else can be written nor where all else can.
   writeFileSync(m.path('x/more'), 'staged');
+  await isRefused();
+  await store.server.control.clearFaults();
+  await store.server.control.addFault({ on: 'PutObject', key: '/.probe/', effect: { kind: 'reset' } });
+  await isRefused();
   await store.server.control.clearFaults();
   await m.sh('echo two > "$MNT/x/.artifact/commit"', { timeoutMs: 100_000 });
   await m.unmount();
 }, 200_000);
+
+async function isRefused(): Promise<void> {
+  const refused = await m.try('echo two > "$MNT/x/.artifact/commit"', { timeoutMs: 100_000 });
+  expect(refused.code).not.toBe(0);
+  expect(readFileSync(m.path('x/.artifact/last-error'), 'utf8')).toMatch(/^StoreUnavailable: .*ECONNRESET/);
+  const { base, stagedCount } = JSON.parse(readFileSync(m.path('x/.artifact/status'), 'utf8'));
+  expect({ base, stagedCount }).toEqual({ base: 0, stagedCount: 1 });
+}
 
 test('a known workspace is mounted while its store is away: what is cached is read, writes are staged', async () => {
   await m.mount();
@@ -64,4 +78,23 @@ test('a machine that never saw the store is not mounted while it is away', async
   const outcome = await stranger.artifactfs('mount', '--store', stranger.store, stranger.mnt);
   expect(outcome.code).toBe(6);
   await store.server.control.clearFaults();
+}, 200_000);
+
+test('a program that was replaced while it ran is told from a store that is away, and goes on when it is back', async () => {
+  const upgraded = world.machine().withOwnProgram();
+  await upgraded.mount();
+  await upgraded.unmount();
+  await upgraded.mount();
+  // A known store: what writes to it is not loaded yet.
+  const chunks = join(upgraded.directory, 'program', 'dist', 'bin');
+  const gone = readdirSync(chunks).filter((name) => name.startsWith('s3-sdk'));
+  expect(gone).toHaveLength(1);
+  for (const name of gone) renameSync(join(chunks, name), join(chunks, `away-${name}`));
+  writeFileSync(upgraded.path('x/upgraded'), 'staged');
+  expect((await upgraded.try('echo four > "$MNT/x/.artifact/commit"')).code).not.toBe(0);
+  const said = readFileSync(upgraded.path('x/.artifact/last-error'), 'utf8');
+  expect(said).toMatch(/^Internal: .*cannot be loaded.*\n.*unmount and mount again/);
+  for (const name of gone) renameSync(join(chunks, `away-${name}`), join(chunks, name));
+  await upgraded.sh('echo four > "$MNT/x/.artifact/commit"');
+  await upgraded.unmount();
 }, 200_000);

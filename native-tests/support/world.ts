@@ -144,6 +144,13 @@ export class Machine {
     return this.#output;
   }
 
+  /** The same machine with a copy of the program, in its `program`, that a test may change. */
+  withOwnProgram(): this {
+    this.withoutAddon();
+    symlinkSync(join(projectRoot, 'build'), join(this.directory, 'program', 'build'));
+    return this;
+  }
+
   /** The same machine with a copy of the program that has no compiled addon. */
   withoutAddon(): this {
     const copy = join(this.directory, 'program');

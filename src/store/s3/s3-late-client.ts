@@ -1,4 +1,5 @@
 import type { S3Client } from '@aws-sdk/client-s3';
+import { ArtifactError } from '../../model/errors.js';
 import { GetPools } from './get-pools.js';
 import { type S3Options, s3Defaults } from './s3-options.js';
 
@@ -28,8 +29,19 @@ export class LateClient {
     });
   }
 
+  /** Throws `Internal` when the files of the program are gone; the next call tries again. */
   load(): Promise<LoadedClient> {
-    this.#loading ??= this.#load();
+    this.#loading ??= this.#load().catch((error: unknown) => {
+      this.#loading = undefined;
+      const { message } = error as Error;
+      // No fault of the store, which asking again could mend.
+      throw new ArtifactError(
+        'Internal',
+        `the part of artifactfs that writes to S3 cannot be loaded: ${message}`,
+        { hint: 'artifactfs was replaced on disk while it ran: unmount and mount again' },
+        error,
+      );
+    });
     return this.#loading;
   }
 
