@@ -331,3 +331,40 @@ test('regression: names that went with their directory while a commit is put on 
   await one.unlink('late');
   await close();
 });
+
+// Found by the soak: only names of hard-linked files were counted as gone with their directory.
+test('regression: a file that leaves its directory before that goes, while a commit runs, still has one name', async () => {
+  const { store, one, two, close } = await pair();
+  await two.put('y', 'y by two');
+  await two.commit();
+  for (const directory of ['gone', 'gone/deep', 'gone/kept', 'under', 'moved', 'new'])
+    await one.mkdir(directory);
+  for (const name of ['gone/a', 'gone/deep/b', 'gone/deep/linked', 'gone/kept/c', 'under/d', 'moved/e'])
+    await one.write(name, name);
+  await one.write('target', 'replaced');
+  const release = store.hold();
+  const committing = one.commit();
+  await store.waiting();
+  await one.rename('gone/a', 'target');
+  await one.rename('gone/deep/b', 'd/z');
+  await one.link('gone/deep/linked', 'second');
+  await one.unlink('gone/deep/linked');
+  await one.rmdir('gone/deep');
+  await one.rename('gone/kept', 'kept');
+  await one.put('kept/c', 'changed');
+  await one.rmdir('gone');
+  await one.rename('under/d', 'x');
+  await one.rename('new', 'under');
+  await one.rename('moved', 'new');
+  await one.put('new/e', 'changed');
+  release();
+  expect((await committing).rebased).toBe(true);
+  await checkLinks(one.artifact);
+  for (const name of ['target', 'd/z', 'second', 'kept/c', 'x', 'new/e'])
+    expect((await one.get(name)).nlink, name).toBe(1);
+  await one.commit();
+  await two.artifact.refresh();
+  await checkLinks(two.artifact);
+  expect(await exactTree(two.artifact)).toEqual(await exactTree(one.artifact));
+  await close();
+});

@@ -8,7 +8,8 @@ import type { Places } from './places.js';
 
 /**
  * Names of hard-linked files in directories of the new version that were removed here after the seal. Nothing staged
- * says that these names are gone: what did went with the directory, and only its own name is left.
+ * says that these names are gone: what did went with the directory, and only its own name is left. Of other files it is
+ * known where their name was: these directories need not be read for them.
  */
 export class GoneNames {
   readonly #tree: VersionTree;

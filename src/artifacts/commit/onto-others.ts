@@ -94,6 +94,7 @@ export function recountLinks(core: TreeCore, kept: Kept, entries: Entries, gone:
   };
   const shown = new Set<string>();
   for (const { kind, base } of rows.values()) if (kind === 'dir' && base !== null) shown.add(base);
+  const hidden = new Set<string>();
   for (const { parent, name, ino } of kept.names) {
     const dir = rows.get(parent)?.base ?? null;
     const path = joinPath(dir ?? '', name);
@@ -101,20 +102,28 @@ export function recountLinks(core: TreeCore, kept: Kept, entries: Entries, gone:
     const child = ino === null ? undefined : rows.get(ino);
     if (before?.kind === 'dir') {
       add(parent, -1);
-      for (const entry of gone.below(path)) if (!isShownBelow(path, entry.dir, shown)) add(entry.ino, -1);
+      hidden.add(path);
     }
     if (child?.kind === 'dir') add(parent, 1);
     if (before?.ino === ino) continue;
     if (before !== undefined && before.kind !== 'dir') add(before.ino, -1);
     if (child !== undefined && child.kind !== 'dir') add(child.ino, 1);
   }
+  for (const path of hidden)
+    for (const entry of gone.below(path)) if (isGone(entry.dir, hidden, shown)) add(entry.ino, -1);
+  // Where the only name of a file is, its row says.
+  for (const [ino, { kind, base }] of rows) {
+    const entry = kind === 'dir' || base === null ? undefined : entries.get(base);
+    if (entry?.ino === ino && entry.nlink === 1 && isGone(entry.dir, hidden, shown)) add(ino, -1);
+  }
   for (const [ino, nlink] of links) db.inodes.putLinks(s, ino, nlink, rows.get(ino)?.base_nlink ?? 0);
 }
 
-/** Whether a directory from `dir` up to `top` is shown somewhere, with what is in it. */
-function isShownBelow(top: string, dir: string, shown: ReadonlySet<string>): boolean {
-  for (let at = dir; ; at = splitPath(at).dir) {
-    if (shown.has(at)) return true;
-    if (at === top) return false;
+/** Whether a directory of the new version is nowhere: `hidden` by a kept name, with none from it upwards `shown`. */
+function isGone(path: string, hidden: ReadonlySet<string>, shown: ReadonlySet<string>): boolean {
+  for (let at = path; at !== ''; at = splitPath(at).dir) {
+    if (shown.has(at)) return false;
+    if (hidden.has(at)) return true;
   }
+  return false;
 }
