@@ -177,6 +177,7 @@ function withoutUseless(loaded: LoadedConfig): LoadedConfig {
     const spec = name === undefined ? undefined : optionSpec(name);
     return [property, spec?.s3 && spec.default === undefined ? undefined : value];
   });
+  // The same properties as before; one without a default may be undefined.
   return { ...loaded, config: Object.freeze(Object.fromEntries(kept)) as Config };
 }
 

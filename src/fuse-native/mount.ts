@@ -18,6 +18,7 @@ import {
   bindingVersion,
   type Handler,
   loadBinding,
+  type Signal,
 } from './binding.js';
 import { WaitingNotifier } from './notifier.js';
 import { attributeOperations } from './operations/attributes.js';
@@ -97,7 +98,8 @@ class Library {
     this.#path = path;
     this.#options = options;
     this.#thread = Buffer.alloc(binding.sizeof_fuse_thread_t);
-    const signal: Workbench['signal'] = (operation) => binding[`fuse_native_signal_${operation}`] as never;
+    // The native part of this version has what we name.
+    const signal: Workbench['signal'] = (operation) => binding[`fuse_native_signal_${operation}`] as Signal;
     const bench: Workbench = { session, signal };
     const init = signal('init');
     const handlers = {

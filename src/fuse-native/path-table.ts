@@ -36,6 +36,9 @@ class KnownNode implements HeldNode {
   }
 }
 
+/** Callers have their nodes from the table. */
+const known = (held: HeldNode): KnownNode => held as KnownNode;
+
 /** A name that is not there costs no stack trace. */
 const noSuchName = new ArtifactError('NotFound', 'no such file or directory');
 
@@ -95,20 +98,20 @@ export class PathTable {
   }
 
   release(held: HeldNode): void {
-    const node = held as KnownNode;
+    const node = known(held);
     node.holds -= 1;
     this.#forgetUnused(node);
   }
 
   /** A new name, just made in `parent`. The caller owns the answer. */
   made(parent: HeldNode, name: string, entry: NodeEntry): HeldNode {
-    const directory = parent as KnownNode;
+    const directory = known(parent);
     directory.changes += 1;
     return this.#learn(directory, name, entry, directory.changes);
   }
 
   removed(parent: HeldNode, name: string): void {
-    const directory = parent as KnownNode;
+    const directory = known(parent);
     directory.changes += 1;
     const child = directory.children.get(name);
     if (child !== undefined) this.#drop(child);
@@ -116,8 +119,8 @@ export class PathTable {
 
   /** `name` in `parent` has become `newName` in `newParent`, and what had that name is gone. */
   moved(parent: HeldNode, name: string, newParent: HeldNode, newName: string): void {
-    const from = parent as KnownNode;
-    const to = newParent as KnownNode;
+    const from = known(parent);
+    const to = known(newParent);
     const source = from.children.get(name);
     const target = to.children.get(newName);
     from.changes += 1;
@@ -139,7 +142,7 @@ export class PathTable {
   /** `name` was removed but is open; libfuse calls it `hiddenName` until it is closed. `node` is held by the caller. */
   hide(parent: HeldNode, name: string, node: HeldNode, hiddenName: string): void {
     this.unhide(hiddenName);
-    this.#hidden.set(hiddenName, this.#held(node as KnownNode));
+    this.#hidden.set(hiddenName, this.#held(known(node)));
     this.removed(parent, name);
   }
 

@@ -74,8 +74,7 @@ function utimens(
 ): Handler {
   const { session } = bench;
   const answer = bench.signal('utimens');
-  return (task, _opcode, ...values) => {
-    const [path, low, high] = values as unknown as [string, number, number];
+  return (task, _opcode, path: string, low: number, high: number) => {
     const first = BigInt(low) + (BigInt(high) << 32n);
     const isThere = task.readBigUInt64LE(timesAt) === first;
     const second = isThere ? task.readBigUInt64LE(timesAt + 8) : first;

@@ -16,11 +16,10 @@ export function directoryOperations(bench: Workbench): Handlers {
   const { fileSystem, paths } = session;
   const answer = bench.signal('readdir');
   return {
-    readdir: (task, _opcode, ...values) =>
+    readdir: (task, _opcode, path: string) =>
       session.run({
         operation: 'readdir',
-        work: (call) =>
-          paths.use(call, (values as unknown as [string])[0], (node) => list(session, call, node)),
+        work: (call) => paths.use(call, path, (node) => list(session, call, node)),
         done: ({ names, stats }) => answer(task, 0, names, stats),
         failed: (result) => answer(task, result, [], []),
       }),

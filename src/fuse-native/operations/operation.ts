@@ -12,6 +12,9 @@ export interface Workbench {
 /** Handlers by the operation's name in libfuse. */
 export type Handlers = Readonly<Record<string, Handler>>;
 
+/** The native part passes each operation the values it declares; nothing checks them. */
+const typed = <A extends unknown[]>(values: readonly unknown[]): A => values as A;
+
 /** The handler of an operation that is answered by its result alone. */
 export function simple<A extends unknown[]>(
   { session, signal }: Workbench,
@@ -22,7 +25,7 @@ export function simple<A extends unknown[]>(
   return (task, _opcode, ...values) =>
     session.run({
       operation,
-      work: (call) => work(call, ...(values as unknown as A)),
+      work: (call) => work(call, ...typed<A>(values)),
       done: () => answer(task, 0),
       failed: (result) => answer(task, result),
     });
@@ -40,7 +43,7 @@ export function valued<A extends unknown[], T>(
   return (task, _opcode, ...values) =>
     session.run({
       operation,
-      work: (call) => work(call, ...(values as unknown as A)),
+      work: (call) => work(call, ...typed<A>(values)),
       done: (value) => answer(task, 0, value),
       failed: (result) => answer(task, result, none),
       ...(undo === undefined ? {} : { undo }),
@@ -60,7 +63,7 @@ export function buffered<A extends unknown[]>(
   const answer = signal(operation);
   const isTransfer = operation === 'read' || operation === 'write';
   return (task, _opcode, ...values) => {
-    const known = values as unknown as A;
+    const known = typed<A>(values);
     const { buffer } = memoryOf(...known);
     const give = (result: number): void => {
       if (isTransfer) answer(task, result, Math.max(0, result), buffer);
