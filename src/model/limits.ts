@@ -132,7 +132,8 @@ export const limits = {
   changesInheritedMax: 1_000, // of a commit: with more, ranges that changed are fetched when they are wanted
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
-  metarangesRememberedBytesMax: 2 << 20, // as stored: one of a million files has about 20 kB
+  logLookMsMax: 5_000, // a commit whose upload took longer reads the log again
+  treeBytesRememberedMax: 2 << 20, // as stored: a full range has half a MiB, a metarange of a million files about 20 kB
   catalogDirectoriesMax: 32_768, // paths whose place is remembered in memory
   // the local disk: what staged bytes and cache leave free for the databases
   diskHeadroomShare: 0.02,

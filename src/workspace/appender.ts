@@ -5,7 +5,7 @@ import { limits } from '../model/limits.js';
 import { throwIfAborted } from '../store/keys.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
-import type { Intent, IntentJournal } from './commit-types.js';
+import type { Intent, IntentJournal, LogPosition, LogView } from './commit-types.js';
 import { corrupt, shown } from './fields.js';
 import { logKey } from './keys.js';
 import { readLog, readRecord, readSlot, recordName } from './log.js';
@@ -34,21 +34,11 @@ export const realSleep: Sleep = async (ms, signal) => {
   }
 };
 
-export interface AppendRequest {
-  readonly artifactId: string;
+export interface AppendRequest extends LogPosition {
   readonly commitId: string;
   readonly stageId: string;
-  /** The log position that the caller knows, and the hash of its record; 0 and '' for the beginning. */
-  readonly sinceSeq: number;
-  readonly sincePrev: string;
-}
-
-/** The log as it is before a record is appended. */
-export interface LogView {
-  /** The record at the caller's position; null at the beginning. */
-  readonly base: StoredRecord | null;
-  /** Everything after it. */
-  readonly since: readonly StoredRecord[];
+  /** `look` of the same position, a moment ago. When it failed, the log is read again. */
+  readonly log?: Promise<LogView>;
 }
 
 /**
@@ -90,6 +80,19 @@ export class LogAppender {
   }
 
   /**
+   * Steps 3 and 4 before there is anything to append. That others may write meanwhile changes nothing: they may do so
+   * between any look and the PUT, and are met in the slot then.
+   */
+  async look(position: LogPosition, options: CallOptions = {}): Promise<LogView> {
+    const { artifactId, sinceSeq, sincePrev } = position;
+    const [base, since] = await Promise.all([
+      this.#readBase(artifactId, sinceSeq, options, sincePrev),
+      readLog(this.#context.store, artifactId, sinceSeq, sincePrev, options, writersWindow),
+    ]);
+    return { base, since };
+  }
+
+  /**
    * Finds out what became of an intent, by putting the same bytes into the same slot again: the records after its
    * base, ours last, or null when the record is not in the log and never will be (the intent is then removed).
    */
@@ -128,12 +131,11 @@ export class LogAppender {
     intent: TrackedIntent,
     options: CallOptions,
   ): Promise<StoredRecord[]> {
-    const { artifactId, commitId, sinceSeq, sincePrev } = request;
+    const { artifactId, commitId, sinceSeq } = request;
     const { store, host, user } = this.#context;
-    const [base, since] = await Promise.all([
-      this.#readBase(artifactId, sinceSeq, options, sincePrev),
-      readLog(store, artifactId, sinceSeq, sincePrev, options),
-    ]);
+    const seen = (await request.log?.catch(() => undefined)) ?? (await this.look(request, options));
+    const { base } = seen;
+    const since = [...seen.since];
     for (let lost = 0; ; lost++) {
       const mine = since.findIndex(({ record }) => record.commitId === commitId);
       if (mine >= 0) return since.slice(0, mine + 1);
@@ -270,6 +272,9 @@ class TrackedIntent {
     this.#intent = intent;
   }
 }
+
+/** A writer knows the head, but for what others wrote since: the first slot that it asks for is mostly empty. */
+const writersWindow = 1;
 
 const tooBusy = (artifactId: string, lost: number) =>
   new ArtifactError('Busy', `gave up after ${lost} others wrote to the log of artifact ${artifactId} first`, {

@@ -2,9 +2,8 @@ import { type Entry, joinPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { drawInoPrefix, inosPerPrefix } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
-import type { LogView } from './appender.js';
 import { checkRequest } from './check-changes.js';
-import type { PublishRequest } from './commit-types.js';
+import type { LogView, PublishRequest } from './commit-types.js';
 import { isSameEntry, isSameJson } from './entry-compare.js';
 import { requireWritable } from './features.js';
 import { expiredIn, factsAt, isCommit, type LogFacts, manifestIn } from './log-facts.js';
@@ -125,11 +124,14 @@ export class CommitPlanner {
     const writer = new TreeObjectWriter(this.#store, artifactId, stageId, this.#options);
     const io = {
       read: (range: Metarange['ranges'][number]) => this.#trees.range(artifactId, range, this.#options),
-      write: (bytes: Buffer) => writer.add(bytes),
+      write: async (bytes: Buffer) => {
+        const piece = await writer.add(bytes);
+        this.#trees.remember(piece, bytes);
+        return piece;
+      },
       finish: () => writer.finish(),
     };
-    const { tree, stored, summary } = await buildTree(io, { base: headTree, root, changes, inoPrefixes });
-    this.#trees.remember(tree, stored);
+    const { tree, summary } = await buildTree(io, { base: headTree, root, changes, inoPrefixes });
     return { tree, summary };
   }
 

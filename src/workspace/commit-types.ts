@@ -33,6 +33,21 @@ export interface IntentJournal {
   remove(commitId: string): void;
 }
 
+/** A position in a log that its reader knows, and the hash of the record there; 0 and '' for the beginning. */
+export interface LogPosition {
+  readonly artifactId: string;
+  readonly sinceSeq: number;
+  readonly sincePrev: string;
+}
+
+/** The log as it is before a record is appended. */
+export interface LogView {
+  /** The record at the caller's position; null at the beginning. */
+  readonly base: StoredRecord | null;
+  /** Everything after it. */
+  readonly since: readonly StoredRecord[];
+}
+
 export interface PublishRequest {
   readonly artifactId: string;
   readonly commitId: string;
@@ -56,6 +71,8 @@ export interface PublishRequest {
   readonly onConflict: 'fail' | 'mine' | 'theirs';
   /** Sees the manifest that is about to be published, each time it is decided anew; throws when it may not be. */
   readonly checkManifest?: (manifest: Manifest) => void;
+  /** The log after `base`, asked for a moment ago by `look`. */
+  readonly log?: Promise<LogView>;
 }
 
 export interface PublishResult {
@@ -74,6 +91,8 @@ export interface Publisher {
    * `Conflict` (details.paths), `OutcomeUnknown` (the intent stays), `Corrupt`, `UnsupportedFormat`, store errors.
    */
   publish(request: PublishRequest, journal: IntentJournal, options?: CallOptions): Promise<PublishResult>;
+  /** The log for a `publish` that comes soon, so that reading it takes no time of its own. */
+  look(position: LogPosition, options?: CallOptions): Promise<LogView>;
   /** Resolves an intent left by a crash or an unknown outcome: the records since its base, or null: it never took place. */
   resolve(intent: Intent, journal: IntentJournal, options?: CallOptions): Promise<PublishResult | null>;
   /**

@@ -1,5 +1,5 @@
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
-import type { LogView } from './appender.js';
+import type { LogView } from './commit-types.js';
 import { corrupt } from './fields.js';
 import { readRecord, recordName } from './log.js';
 import type { CommitBody, LogRecord, Manifest, StoredRecord } from './records.js';

@@ -15,7 +15,7 @@ const farBehindRecords = 64;
 
 /**
  * The records after `seq`, whose hash is `hash` (0 and '' for the beginning), up to the head: the first slot that is
- * proved absent. `Corrupt` names a slot that is missing below others, or one that does not chain.
+ * proved absent. `firstWindow`: slots asked for at once at first. `Corrupt` names a slot that is missing below others, or one that does not chain.
  */
 export async function readLog(
   store: ObjectStore,
@@ -23,9 +23,10 @@ export async function readLog(
   seq: number,
   hash: string,
   options: CallOptions = {},
+  firstWindow = seq === 0 ? 4 : 1,
 ): Promise<StoredRecord[]> {
   const records: StoredRecord[] = [];
-  let window = seq === 0 ? 4 : 1;
+  let window = firstWindow;
   let listed: number | null = null;
   let suspect = 0;
   for (;;) {

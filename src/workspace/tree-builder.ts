@@ -37,8 +37,6 @@ export interface RangeSizes {
 export interface BuiltTree {
   readonly tree: TreeRef;
   readonly metarange: Metarange;
-  /** The metarange as it lies in the store. */
-  readonly stored: Buffer;
   readonly summary: ChangeSummary;
 }
 
@@ -65,14 +63,12 @@ export async function buildTree(
     bytes: (input.base?.bytes ?? 0) + totals.bytes,
     inoPrefixes: [...new Set([...(input.base?.inoPrefixes ?? []), ...input.inoPrefixes])],
   };
-  const stored = await encodeMetarange(metarange);
-  const piece = await io.write(stored);
+  const piece = await io.write(await encodeMetarange(metarange));
   await io.finish();
   const tree: TreeRef = { ...piece, entries: metarange.entries, bytes: metarange.bytes };
   return {
     tree,
     metarange,
-    stored,
     summary: { added: totals.added, changed: totals.changed, removed: totals.removed },
   };
 }

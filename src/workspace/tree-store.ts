@@ -13,14 +13,15 @@ import type { TreeRef } from './records.js';
 import type { Metarange, RangeRef, TreeReader } from './trees.js';
 
 /**
- * Reads ranges and metaranges from the store, each verified against the hash in its reference. The last metaranges that
- * were read, or written here, are remembered as stored: a commit asks for its base's, and then for its own.
+ * Reads ranges and metaranges from the store, each verified against the hash in its reference. The last ones that were
+ * written here, and metaranges that were read, are remembered as stored: a commit asks for its base's, and then for its
+ * own.
  */
 export class StoredTrees implements TreeReader {
   readonly #store: ObjectStore;
   /** By hash. */
-  readonly #metaranges = new LRUCache<string, Buffer>({
-    maxSize: limits.metarangesRememberedBytesMax,
+  readonly #remembered = new LRUCache<string, Buffer>({
+    maxSize: limits.treeBytesRememberedMax,
     sizeCalculation: (bytes) => Math.max(1, bytes.length),
   });
 
@@ -30,21 +31,22 @@ export class StoredTrees implements TreeReader {
 
   async metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange> {
     const where = pieceName('metarange', artifactId, tree);
-    const known = this.#metaranges.get(tree.sha256);
+    const known = this.#remembered.get(tree.sha256);
     const bytes = known ?? (await this.#read(where, artifactId, tree, options));
     const metarange = await decodeMetarange(where, bytes, tree);
     if (known === undefined) this.remember(tree, bytes);
     return metarange;
   }
 
-  /** `stored` is in the store, as `tree` says. */
-  remember(tree: TreeRef, stored: Buffer): void {
-    this.#metaranges.set(tree.sha256, stored);
+  /** `stored` is what the store has, or will have, where `piece` says. */
+  remember(piece: Piece, stored: Buffer): void {
+    this.#remembered.set(piece.sha256, stored);
   }
 
   async range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]> {
     const where = pieceName('range', artifactId, range);
-    return decodeRange(where, await this.#read(where, artifactId, range, options), range);
+    const known = this.#remembered.get(range.sha256);
+    return decodeRange(where, known ?? (await this.#read(where, artifactId, range, options)), range);
   }
 
   /** A range has no checksum but this one: an answer that was damaged on its way is asked for again. */

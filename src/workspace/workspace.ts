@@ -3,9 +3,17 @@ import { type Clock, type Entry, systemClock } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
-import { LogAppender, type LogView, realSleep, type Sleep } from './appender.js';
+import { LogAppender, realSleep, type Sleep } from './appender.js';
 import { CommitPlanner } from './commit-planner.js';
-import type { Intent, IntentJournal, Publisher, PublishRequest, PublishResult } from './commit-types.js';
+import type {
+  Intent,
+  IntentJournal,
+  LogPosition,
+  LogView,
+  Publisher,
+  PublishRequest,
+  PublishResult,
+} from './commit-types.js';
 import { type FeatureSet, requireReadable, requireWritable } from './features.js';
 import { type CreateMode, openFormat, requireFormat, type WorkspaceFormat } from './format.js';
 import { readLog } from './log.js';
@@ -99,17 +107,28 @@ export class Workspace implements Publisher, TreeReader {
     journal: IntentJournal,
     options: CallOptions = {},
   ): Promise<PublishResult> {
-    const { artifactId, commitId, stageId, base } = request;
+    const { artifactId, commitId, stageId, base, log } = request;
     this.#requireWritable(artifactId);
     await this.#mayWrite();
     const planner = new CommitPlanner(this.store, this.#trees, request, options);
     const records = await this.#appender.append(
-      { artifactId, commitId, stageId, sinceSeq: base?.seq ?? 0, sincePrev: base?.hash ?? '' },
-      (log) => planner.plan(log),
+      {
+        artifactId,
+        commitId,
+        stageId,
+        sinceSeq: base?.seq ?? 0,
+        sincePrev: base?.hash ?? '',
+        ...(log === undefined ? {} : { log }),
+      },
+      (view) => planner.plan(view),
       journal,
       options,
     );
     return publishResult(records);
+  }
+
+  look(position: LogPosition, options: CallOptions = {}): Promise<LogView> {
+    return this.#appender.look(position, options);
   }
 
   async resolve(

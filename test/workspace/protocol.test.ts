@@ -62,7 +62,7 @@ class Committer {
     const store = new ChaosStore(this.#world, process, this.name);
     const workspace = await this.#open(store);
     for (const intent of this.journal.pending()) await this.#resolve(workspace, intent.commitId);
-    while (this.attempts.length < this.#commits) await this.#commit(workspace);
+    while (this.attempts.length < this.#commits) await this.#commit(workspace, store);
     this.done = true;
   }
 
@@ -77,7 +77,13 @@ class Committer {
     }
   }
 
-  async #commit(workspace: Workspace): Promise<void> {
+  /** Every second time the log is asked for before there is anything to write, as beside an upload. */
+  async #commit(workspace: Workspace, store: ChaosStore): Promise<void> {
+    const base = this.#base;
+    const position = { artifactId, sinceSeq: base?.seq ?? 0, sincePrev: base?.hash ?? '' };
+    const log = this.attempts.length % 2 === 1 ? workspace.look(position) : undefined;
+    log?.catch(() => {});
+    if (log !== undefined) await store.sleep();
     const attempt: Attempt = { commitId: newCommitId(), changes: this.#changes(), outcome: 'open' };
     this.attempts.push(attempt);
     const request = publishRequest(attempt.changes, {
@@ -87,7 +93,8 @@ class Committer {
       inoPrefixes: [this.name.charCodeAt(0)],
     });
     try {
-      this.#succeeded(attempt, await workspace.publish(request, this.journal));
+      const ready = log === undefined ? request : { ...request, log };
+      this.#succeeded(attempt, await workspace.publish(ready, this.journal));
     } catch (error) {
       if (isCode(error, 'OutcomeUnknown')) return this.#resolve(workspace, attempt.commitId);
       this.#failed(attempt, error);
@@ -119,8 +126,10 @@ class Committer {
     const content = this.#world.random() < 0.5 ? 'all' : `${this.name}${n}s`;
     const before = this.#files.get('shared');
     const shared = fileAt('shared', before?.ino ?? ino + 1, content);
+    // What is as before is no change: no commit names it.
+    const isSame = before?.sha256 === shared.sha256;
     return inOrder(
-      this.#world.random() < 0.5
+      this.#world.random() < 0.5 || isSame
         ? [added(own)]
         : [added(own), before === undefined ? added(shared) : changed(before, shared)],
     );

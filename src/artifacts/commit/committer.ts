@@ -7,7 +7,7 @@ import { crashPoint } from '../../util/crash-point.js';
 import { LoopTurn } from '../../util/loop-turn.js';
 import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
-import type { Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
+import type { LogView, Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
 import type { ChangeSummary, Manifest } from '../../workspace/records.js';
 import type { TreeChange } from '../../workspace/trees.js';
 import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
@@ -174,6 +174,7 @@ export class Committer {
     const isSame = unsent?.length === 0 && root === undefined && sealed.manifest === null;
     if (isSame && sealed.base !== null) return null;
     this.#step('planned');
+    const log = this.#look(sealed, options.signal);
     let bytesUploaded = 0;
     const results = await core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
       signal: options.signal,
@@ -188,7 +189,18 @@ export class Committer {
     const changes = unsent ?? (await plan.changes(uploads));
     await this.#saveSealed(sealed, plan, uploads);
     this.#step('saved');
-    return { changes, root, bytesUploaded, localFiles: plan.localFiles() };
+    return { changes, root, bytesUploaded, localFiles: plan.localFiles(), log: log() };
+  }
+
+  /** Asks for the log beside the upload. When that took long, others may have written: it is better read anew. */
+  #look({ base }: Seal, signal: AbortSignal): () => Promise<LogView> | undefined {
+    const { artifactId } = this.#parts.tree.core.stage;
+    const began = performance.now();
+    const position = { artifactId, sinceSeq: base?.seq ?? 0, sincePrev: base?.hash ?? '' };
+    const log = this.#parts.publisher.look(position, { signal });
+    // Who publishes tries again.
+    log.catch(() => {});
+    return () => (performance.now() - began < limits.logLookMsMax ? log : undefined);
   }
 
   /** The snapshot is closed before anything is sent: while it is open the log of stage.db only grows. */
@@ -232,6 +244,7 @@ export class Committer {
       inputs: options.inputs ?? [],
       onConflict: options.onConflict ?? 'fail',
       checkManifest: this.#parts.checkManifest,
+      ...(prepared.log === undefined ? {} : { log: prepared.log }),
     };
     return this.#parts.publisher.publish(request, core.db.intents, { signal: options.signal });
   }
@@ -314,6 +327,7 @@ interface Prepared {
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;
   readonly localFiles: Iterable<readonly [Ino, readonly number[]]>;
+  readonly log: Promise<LogView> | undefined;
 }
 
 const nothingDone = { filesDone: 0, filesTotal: 0, bytesDone: 0, bytesTotal: 0, phase: 'scan' as const };
