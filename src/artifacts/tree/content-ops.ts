@@ -1,7 +1,7 @@
 import { ExtentMap } from '../../content/extent-map.js';
 import type { FileContent, FileReader } from '../../content/ports.js';
 import type { Ino } from '../../model/entry.js';
-import { ArtifactError, isCode } from '../../model/errors.js';
+import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
 import { type Deferred, deferred } from '../../util/deferred.js';
@@ -11,7 +11,9 @@ import type { Node } from './node.js';
 import { dropCapabilities, dropPrivileges } from './privileges.js';
 import type { StagedPlace } from './slabs.js';
 import { StagingCleaner } from './staging-files.js';
+import { StagingSync } from './staging-sync.js';
 import type { TreeCore } from './tree-core.js';
+import { UploadNotices } from './upload-notices.js';
 
 interface WrittenPlace extends StagedPlace {
   /** What the slabs had of the file was copied to `file`, too. */
@@ -21,21 +23,20 @@ interface WrittenPlace extends StagedPlace {
 /** Bytes of staged files: written to the inode's staging file at the same offset, then named by its extent map. */
 export class ContentOps {
   readonly cleaner: StagingCleaner;
+  readonly syncs: StagingSync;
+  readonly #notices: UploadNotices;
   readonly #core: TreeCore;
   #writesRunning = 0;
   /** While a commit seals: writes wait until it has. */
   #gate: Deferred<void> | null = null;
   #idle: Deferred<void> | null = null;
-  /** Staging files written since they were synced. */
-  readonly #unsynced = new Set<number>();
-  #knowsAllUnsynced = false;
-  /** Syncs under way: who needs the same file waits for them. */
-  readonly #syncing = new Map<number, Promise<void>>();
 
   constructor(core: TreeCore) {
     this.#core = core;
+    this.syncs = new StagingSync(core);
+    this.#notices = new UploadNotices(core);
     const remove = (file: number): void => {
-      this.#unsynced.delete(file);
+      this.syncs.removed(file);
       core.staging.remove(file);
     };
     this.cleaner = new StagingCleaner(
@@ -142,13 +143,13 @@ export class ContentOps {
         this.cleaner.drop(node, old);
       });
     });
-    this.#announceOwn(node);
+    this.#notices.allOf(node);
   }
 
   /** A file without a name got one: its bytes may be uploaded. */
   named(node: Node): void {
     node.isLinkable = false;
-    this.#announceOwn(node);
+    this.#notices.allOf(node);
   }
 
   /** Throws `Stale` for a discarded file that nobody had open. */
@@ -181,43 +182,9 @@ export class ContentOps {
     }
   }
 
-  /** The staged bytes of a file on stable storage. */
-  async sync(node: Node): Promise<void> {
-    for (const file of node.map.localFiles()) {
-      if (this.#unsynced.has(file) || !this.#knowsAllUnsynced) await this.#syncFile(file);
-      else await this.#syncing.get(file);
-    }
-  }
-
-  async syncAll(): Promise<void> {
-    if (!this.#knowsAllUnsynced) {
-      // An earlier daemon may have been killed before it synced.
-      const { db, stage } = this.#core;
-      for (const [, files] of db.inodes.eachStagingFiles(stage.s)) {
-        for (const file of files) this.#unsynced.add(file);
-      }
-      this.#knowsAllUnsynced = true;
-    }
-    const running = [...this.#syncing.values()];
-    for (const file of [...this.#unsynced]) await this.#syncFile(file);
-    await Promise.all(running);
-  }
-
   /** Tells the uploader of what was written while a commit kept it from knowing. */
   announceSince(gen: number): void {
-    const { db, stage } = this.#core;
-    if (!stage.exists || stage.sealed !== null) return;
-    const { artifactId, stageId, s } = stage;
-    for (const ino of db.inodes.contentChangedSince(s, gen)) {
-      const row = db.inodes.get(s, ino);
-      if (row === undefined) continue;
-      const node = this.#core.table.get(ino);
-      const path = node === undefined ? `inode-${ino}` : this.#core.pathOf(node);
-      for (const { length, source } of db.inodes.extents(s, row)) {
-        if (source.type !== 'local' || source.file !== row.file) continue;
-        this.#core.uploader.written({ artifactId, stageId, file: source.file, path }, source.offset, length);
-      }
-    }
+    this.#notices.since(gen);
   }
 
   /** Staging files of a published inode, unless something still reads them. */
@@ -317,7 +284,7 @@ export class ContentOps {
     const core = this.#core;
     crashPoint('stage-bytes-written');
     const { file, at, hasGrown } = place;
-    this.#unsynced.add(file);
+    this.syncs.written(file);
     const isOwn = file === node.file;
     const left: number[] = [];
     const apply = (now: Node['mtime'], change: Change | null) => {
@@ -351,43 +318,9 @@ export class ContentOps {
       apply(change.now, change);
     });
     this.cleaner.drop(node, left);
-    if (hasGrown) this.#announce(node, 0, node.size);
-    else if (isOwn) this.#announce(node, start, length);
+    if (hasGrown) this.#notices.written(node, 0, node.size);
+    else if (isOwn) this.#notices.written(node, start, length);
     return length;
-  }
-
-  #syncFile(file: number): Promise<void> {
-    this.#unsynced.delete(file);
-    const syncing = this.#syncStaged(file).finally(() => {
-      if (this.#syncing.get(file) === syncing) this.#syncing.delete(file);
-    });
-    this.#syncing.set(file, syncing);
-    return syncing;
-  }
-
-  async #syncStaged(file: number): Promise<void> {
-    try {
-      await this.#core.staging.sync(file);
-    } catch (error) {
-      // It was removed, with everything that named it.
-      if (isCode(error, 'NotFound') && !this.#core.db.inodes.stagingFiles().has(file)) return;
-      this.#unsynced.add(file);
-      throw error;
-    }
-  }
-
-  #announceOwn(node: Node): void {
-    for (const { start, length, source } of node.map) {
-      if (source.type === 'local' && source.file === node.file) this.#announce(node, start, length);
-    }
-  }
-
-  /** Uploads of a generation under commit belong to the commit; what comes after it waits for the next stage. */
-  #announce(node: Node, start: number, length: number): void {
-    const { stage, uploader } = this.#core;
-    if (stage.sealed !== null) return;
-    const { artifactId, stageId } = stage;
-    uploader.written({ artifactId, stageId, file: node.file, path: this.#core.pathOf(node) }, start, length);
   }
 
   #begin(node: Node): void {

@@ -134,12 +134,12 @@ export class ArtifactTree implements WorkingTree {
 
   async sync(inode: Inode): Promise<void> {
     const node = this.#node(inode);
-    if (node.kind === 'file') await this.content.sync(node);
+    if (node.kind === 'file') await this.content.syncs.sync(node.map.localFiles());
     await this.core.db.sync();
   }
 
   async syncAll(): Promise<void> {
-    await this.content.syncAll();
+    await this.content.syncs.syncAll();
     await this.core.db.sync();
   }
 
