@@ -81,6 +81,9 @@ export class UploadPlan {
 
   /** The file's extents when the bytes were sent to `object` from `at` on. */
   extentsAt(object: string, at: number): Extent[] {
+    // Most small files: not worth two maps.
+    if (this.wholeIsSent && this.kind !== 'nothing')
+      return [{ object, offset: at, length: this.request.size }];
     const map = this.#map();
     const extents: Extent[] = [];
     let next = at;
