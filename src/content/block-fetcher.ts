@@ -1,11 +1,11 @@
-import { ArtifactError, isCode } from '../model/errors.js';
+import { isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ByteRange, ObjectStore } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import { BlockLoads, type LoadStatistics } from './block-loads.js';
 import type { DiskCache } from './disk-cache.js';
 import type { DiskObject } from './disk-object.js';
-import { FetchedToDisk } from './fetched-to-disk.js';
-import { type Borrower, LentMemory, LentMemoryPool } from './lent-memory.js';
+import { type Borrower, type LentMemory, LentMemoryPool } from './lent-memory.js';
 import {
   blockOf,
   type Load,
@@ -16,17 +16,12 @@ import {
 } from './object-blocks.js';
 import { ObjectFacts } from './object-facts.js';
 import type { LocalRange } from './ports.js';
-import { StoreDistance } from './store-distance.js';
-import { TransferQueue } from './transfer-queue.js';
 
 const { blockBytes } = limits;
 
-export interface FetchStatistics {
+export interface FetchStatistics extends LoadStatistics {
   /** Bytes that were in memory when they were asked for. */
   readonly memoryHitBytes: number;
-  readonly gets: number;
-  readonly getBytes: number;
-  readonly active: number;
 }
 
 /**
@@ -35,18 +30,12 @@ export interface FetchStatistics {
  * others, and the next read, try again.
  */
 export class BlockFetcher {
-  readonly #store: ObjectStore;
   readonly #memory: MemoryCache;
   readonly #disk: DiskCache;
-  readonly #queue: TransferQueue;
   readonly #pool: LentMemoryPool;
-  readonly #distance = new StoreDistance();
   readonly #facts: ObjectFacts;
-  readonly #toDisk: FetchedToDisk;
-  #loadsBegun = 0;
+  readonly #loads: BlockLoads;
   #memoryHitBytes = 0;
-  #gets = 0;
-  #getBytes = 0;
 
   /** `makeMemory` makes the memory that bytes are fetched into. */
   constructor(
@@ -56,32 +45,25 @@ export class BlockFetcher {
     inFlightBytesMax: number,
     makeMemory?: (bytes: number) => Buffer,
   ) {
-    this.#store = store;
     this.#memory = memory;
     this.#disk = disk;
-    this.#facts = new ObjectFacts(store, disk);
-    this.#toDisk = new FetchedToDisk(disk);
-    this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
     this.#pool = new LentMemoryPool(inFlightBytesMax / 2, makeMemory);
+    this.#facts = new ObjectFacts(store, disk);
+    this.#loads = new BlockLoads(store, memory, disk, this.#pool, inFlightBytesMax);
   }
 
   /** The store is so close that a few requests at a time fetch as fast as many. */
   get isNear(): boolean {
-    return this.#distance.isNear;
+    return this.#loads.isNear;
   }
 
   /** Memory for what is on its way from the store. */
   get activeBytes(): number {
-    return this.#queue.activeBytes;
+    return this.#loads.activeBytes;
   }
 
   statistics(): FetchStatistics {
-    return {
-      memoryHitBytes: this.#memoryHitBytes,
-      gets: this.#gets,
-      getBytes: this.#getBytes,
-      active: this.#queue.active,
-    };
+    return { memoryHitBytes: this.#memoryHitBytes, ...this.#loads.statistics() };
   }
 
   /** The bytes when all of them are in memory; a slice when they lie in one run. */
@@ -133,7 +115,7 @@ export class BlockFetcher {
     signal?: AbortSignal,
     borrower?: Borrower,
   ): Promise<Buffer> {
-    const begun = this.#loadsBegun;
+    const begun = this.#loads.begun;
     const disk = await this.#facts.disk(blocks);
     const cached = this.cached(blocks, offset, length, borrower);
     if (cached !== undefined) return cached;
@@ -222,14 +204,7 @@ export class BlockFetcher {
     signal: AbortSignal,
     take: (bytes: Buffer) => Promise<void>,
   ): Promise<void> {
-    const get = async () => {
-      signal.throwIfAborted();
-      this.#gets++;
-      const bytes = await this.#store.get(key, range, { signal });
-      this.#getBytes += bytes.length;
-      await take(bytes);
-    };
-    return this.#queue.run(range.length, false, get, undefined, artifactOf(key)).promise;
+    return this.#loads.bring(key, range, signal, take);
   }
 
   /**
@@ -286,12 +261,12 @@ export class BlockFetcher {
         if (urgent) load.hurry();
         found.push(load);
         at = nextBlock(load.end, at);
-      } else if (!urgent && this.#isOnDisk(blocks, at, knownEnd)) {
+      } else if (!urgent && blocks.isOnDisk(at, knownEnd)) {
         // It is as near as it has to be: the page cache is no worse than our memory.
         at += blockBytes;
       } else {
         const stop = this.#missingEnd(blocks, at, end, knownEnd, getBytes);
-        found.push(this.#load(blocks, at, stop, urgent));
+        found.push(this.#loads.begin(blocks, at, stop, urgent));
         at = nextBlock(stop, at);
       }
     }
@@ -300,93 +275,16 @@ export class BlockFetcher {
 
   /** End of the missing blocks from `start` on that one load brings: all from the disk or all from the store. */
   #missingEnd(blocks: ObjectBlocks, start: number, end: number, knownEnd: number, getBytes: number): number {
-    const onDisk = this.#isOnDisk(blocks, start, knownEnd);
+    const onDisk = blocks.isOnDisk(start, knownEnd);
     const limit = Math.min(end, start + Math.max(blockBytes, getBytes));
     let at = start + blockBytes;
     while (at < limit) {
       const needed = Math.min(at + blockBytes, end);
       if (blocks.run(needed - 1) !== undefined || blocks.load(at, needed) !== undefined) break;
-      if (this.#isOnDisk(blocks, at, knownEnd) !== onDisk) break;
+      if (blocks.isOnDisk(at, knownEnd) !== onDisk) break;
       at += blockBytes;
     }
     return Math.min(at, knownEnd);
-  }
-
-  #isOnDisk(blocks: ObjectBlocks, start: number, knownEnd: number): boolean {
-    const disk = blocks.disk;
-    if (disk === null || disk.dead) return false;
-    return disk.has(blockOf(start), Math.min(blockBytes, knownEnd - start));
-  }
-
-  #load(blocks: ObjectBlocks, start: number, end: number, urgent: boolean): Load {
-    const controller = new AbortController();
-    const { signal } = controller;
-    const isOnDisk = this.#isOnDisk(blocks, start, end);
-    const transfer = isOnDisk
-      ? this.#fromDisk(blocks, start, end, signal)
-      : this.#fromStore(blocks, start, end, urgent, signal);
-    const promise = transfer.promise
-      .then((memory) => {
-        const run: Run = { blocks, start, bytes: memory.bytes, memory };
-        if (!isOnDisk) this.#memory.add(run);
-        for (const take of load.takers) take(run);
-        memory.release();
-        return run;
-      })
-      .finally(() => {
-        blocks.dropLoad(load);
-        this.#memory.tidy(blocks);
-      });
-    const abort = (why: unknown): void => controller.abort(why);
-    const n = ++this.#loadsBegun;
-    const { hurry } = transfer;
-    const load: Load = { n, start, end, promise, failed: false, waiters: 0, takers: [], hurry, abort };
-    blocks.addLoad(load);
-    // Those who wait hear of a failure; read-ahead has nobody to tell.
-    promise.catch(() => {
-      load.failed = true;
-    });
-    return load;
-  }
-
-  #fromDisk(blocks: ObjectBlocks, start: number, end: number, signal: AbortSignal) {
-    const read = async () => {
-      const bytes = blocks.disk === null ? null : await this.#disk.read(blocks.disk, start, end - start);
-      if (bytes !== null) return new LentMemory(bytes);
-      return this.#fromStore(blocks, start, end, true, signal).promise;
-    };
-    return { promise: read(), hurry: () => {} };
-  }
-
-  #fromStore(blocks: ObjectBlocks, start: number, end: number, urgent: boolean, signal: AbortSignal) {
-    const length = end - start;
-    const get = async () => {
-      this.#gets++;
-      // Of a failed GET it is not used again: some of it may still be on its way.
-      const memory = this.#pool.take(length);
-      const askedAt = performance.now();
-      let isSilent = true;
-      const onReceived = (): void => {
-        if (isSilent) this.#distance.add(performance.now() - askedAt);
-        isSilent = false;
-      };
-      const bytes = await this.#store.get(
-        blocks.key,
-        { offset: start, length },
-        { signal, into: memory.bytes, onReceived },
-      );
-      if (bytes.length !== length) {
-        throw new ArtifactError(
-          'Corrupt',
-          `object ${blocks.key}: ${bytes.length} bytes instead of ${length}`,
-        );
-      }
-      this.#getBytes += length;
-      return memory;
-    };
-    // Read-ahead goes no faster than the disk takes what it brings: otherwise the next reader would find gaps.
-    const keep = (memory: LentMemory) => this.#toDisk.keep(blocks, start, memory, !urgent);
-    return this.#queue.run(length, urgent, get, keep, artifactOf(blocks.key));
   }
 
   /** The bytes of runs whose memory is held meanwhile: a slice of one, else put together. */
@@ -406,12 +304,6 @@ export class BlockFetcher {
     return target.bytes;
   }
 }
-
-/** Of all fetches, what those of one artifact may be. */
-const artifactShare = 7 / 8;
-
-/** All objects of one artifact have the same first two parts: `a/<artifactId>/`. */
-const artifactOf = (key: string): string => key.slice(0, key.indexOf('/', 2));
 
 /** The next block to look at: where the found piece ends, which is inside a block when that is not known in full. */
 function nextBlock(end: number, at: number): number {

@@ -75,6 +75,13 @@ export class ObjectBlocks {
     return this.size ?? this.#knownEnd;
   }
 
+  /** The disk cache has the block at `start`, as far as the object is known to reach. */
+  isOnDisk(start: number, knownEnd: number): boolean {
+    const { disk } = this;
+    if (disk === null || disk.dead) return false;
+    return disk.has(blockOf(start), Math.min(blockBytes, knownEnd - start));
+  }
+
   /** The run in memory that holds byte `offset`. */
   run(offset: number): Run | undefined {
     const run = this.#runs.get(blockOf(offset));
