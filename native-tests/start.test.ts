@@ -1,5 +1,5 @@
 // What a mount asks of the store before it can be used, and what it does when the store is away.
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type S3Store, testServer } from './support/s3.js';
@@ -71,6 +71,47 @@ test('a known workspace is mounted while its store is away: what is cached is re
   await other.unmount();
   await m.unmount();
 }, 300_000);
+
+test('a store that turns out to take no commits: nothing is staged any more, what was staged stays', async () => {
+  await m.mount();
+  writeFileSync(m.path('x/kept'), 'staged');
+  await m.unmount();
+  const denied = { kind: 'status', status: 403, code: 'AccessDenied' } as const;
+  await store.server.control.addFault({ on: 'PutObject', key: '/.probe/', effect: denied });
+  await m.mount();
+  await expect.poll(() => m.output, { timeout: 100_000 }).toContain('nothing can be written');
+  const changes = [
+    () => writeFileSync(m.path('x/new'), 'refused'),
+    () => writeFileSync(m.path('x/kept'), 'refused'),
+    () => rmSync(m.path('x/f')),
+    () => mkdirSync(m.path('another')),
+  ];
+  for (const change of changes) expect(change).toThrow(/EROFS/);
+  expect(readFileSync(m.path('x/kept'), 'utf8')).toBe('staged');
+  expect((await m.try('echo four > "$MNT/x/.artifact/commit"')).stderr).toMatch(/Read-only file system/);
+  expect(readFileSync(m.path('x/.artifact/last-error'), 'utf8')).toMatch(
+    /^ReadOnly: nothing can be written: /,
+  );
+  expect((await m.artifactfs('status')).stdout).toContain('the credentials do not allow to write');
+  await m.unmount();
+  await store.server.control.clearFaults();
+  await m.mount();
+  await m.sh('echo four > "$MNT/x/.artifact/commit"');
+  await m.unmount();
+}, 200_000);
+
+test('what another machine committed while nothing was mounted here shows without a poll', async () => {
+  const other = world.machine();
+  await other.mount();
+  expect(readdirSync(other.path('x'))).toContain('f');
+  await other.unmount();
+  await m.mount();
+  await m.sh('echo > "$MNT/x/while-away"; echo five > "$MNT/x/.artifact/commit"');
+  await m.unmount();
+  await other.mount('--refresh-interval=3600');
+  await expect.poll(() => readdirSync(other.path('x')), { timeout: 60_000 }).toContain('while-away');
+  await other.unmount();
+}, 200_000);
 
 test('a machine that never saw the store is not mounted while it is away', async () => {
   await store.server.control.addFault({ effect: { kind: 'reset' } });

@@ -23,6 +23,10 @@ export interface LayersOptions {
   readonly log: RootLogger;
   /** The store does not answer: what the catalog knows is used as it is. */
   readonly isAway: boolean;
+  /** Commits of others are to be seen soon. */
+  readonly polls: boolean;
+  /** Throws `ReadOnly` when nothing may be staged any more. */
+  readonly admitChange: () => void;
 }
 
 /** Catalog, content and artifacts of one workspace, wired to each other. */
@@ -77,6 +81,8 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
         store: content.uploads,
         stateDir: state,
         storeIsAway: options.isAway,
+        readsOpenedLogs: options.polls && !options.isAway,
+        admitChange: options.admitChange,
         onError: (err, doing) => artifactsLog.error({ err }, doing),
       }),
     );

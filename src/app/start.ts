@@ -108,7 +108,17 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
       return createApiServer(control.services, operations, programVersion);
     }),
   );
-  const layers = closers.use(await openLayers({ config, workspace, state: state.path, log, isAway }));
+  const layers = closers.use(
+    await openLayers({
+      config,
+      workspace,
+      state: state.path,
+      log,
+      isAway,
+      polls: !transient && config.refreshInterval > 0,
+      admitChange: () => proof.admitChange(),
+    }),
+  );
   closers.defer(() => log.info({}, 'closing'));
   const readOnly = await asked;
   if (readOnly !== null) log.warn({ reason: readOnly }, 'nothing can be written');

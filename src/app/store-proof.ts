@@ -14,6 +14,7 @@ export class StoreProof {
   readonly #workspace: Workspace;
   readonly #path: string;
   #verdict: Promise<string | null> | undefined;
+  #refusal: string | null = null;
 
   private constructor(workspace: Workspace, path: string, isRemembered: boolean) {
     this.#workspace = workspace;
@@ -37,8 +38,16 @@ export class StoreProof {
 
   /** Throws where nothing may be written. */
   async admitWrite(): Promise<void> {
-    const reason = await this.verdict();
-    if (reason !== null) throw new ArtifactError('ReadOnly', `nothing can be written: ${reason}`);
+    await this.verdict();
+    this.admitChange();
+  }
+
+  /** Throws where it is known already that nothing may be committed: staging more would mislead. */
+  admitChange(): void {
+    if (this.#refusal === null) return;
+    throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#refusal}`, {
+      hint: 'mount again when the store takes commits',
+    });
   }
 
   async #prove(): Promise<string | null> {
@@ -49,6 +58,7 @@ export class StoreProof {
       : !createIfAbsent
         ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`
         : null;
+    this.#refusal = reason;
     if (reason === null) this.#workspace.requireWritable();
     // A refusal is remembered as no proof: the next mount waits for what the store says then.
     await writeFile(this.#path, reason === null ? proofOf(store.url) : '', { mode: 0o600 });

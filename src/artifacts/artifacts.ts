@@ -4,6 +4,7 @@ import { ArtifactError } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { transaction } from '../util/sqlite.js';
+import { within } from '../util/within.js';
 import { checkArtifactName } from '../workspace/names.js';
 import type { StoredRecord } from '../workspace/records.js';
 import { WorkspaceArtifact } from './artifact.js';
@@ -22,7 +23,7 @@ export type { ArtifactsOptions };
  * failure when the catalog knows the root.
  */
 export async function openArtifacts(options: ArtifactsOptions): Promise<WorkspaceArtifacts> {
-  const db = new StageDatabase(join(options.stateDir, 'stage.db'));
+  const db = new StageDatabase(join(options.stateDir, 'stage.db'), options.admitChange);
   try {
     return await WorkspaceArtifacts.open(options, db);
   } catch (error) {
@@ -56,6 +57,9 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
   readonly #background = new Set<Promise<void>>();
   readonly #closing: AbortController;
+  /** Opened as the catalog knows them: their logs are read next. */
+  readonly #unread: WorkspaceArtifact[] = [];
+  readonly #reading = new Set<Promise<void>>();
 
   static async open(options: ArtifactsOptions, db: StageDatabase): Promise<WorkspaceArtifacts> {
     const { workspace, catalog, reader, staging } = options;
@@ -70,7 +74,18 @@ export class WorkspaceArtifacts implements Artifacts {
     }
     const closing = new AbortController();
     const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#link(artifact);
-    const registry = new ArtifactRegistry({ options, db, content, log, closing: closing.signal, link });
+    const opened = (artifact: WorkspaceArtifact): void => {
+      if (options.readsOpenedLogs === true) artifacts.#readSoon(artifact);
+    };
+    const registry = new ArtifactRegistry({
+      options,
+      db,
+      content,
+      log,
+      closing: closing.signal,
+      link,
+      opened,
+    });
     const root = await registry.openArtifact(rootCollectionId, null);
     const recovery = new Recovery({ db, log, publisher: workspace, staging });
     const artifacts = new WorkspaceArtifacts({
@@ -223,6 +238,8 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#closing.abort(new ArtifactError('Interrupted', 'the daemon is closing'));
     for (const artifact of this.#registry.open()) await artifact.committer.idle();
     await this.idle();
+    // Nothing hangs on its outcome, and a store that is away makes it last.
+    await within(stopMsMax, Promise.all(this.#reading));
     this.#db[Symbol.dispose]();
   }
 
@@ -374,6 +391,23 @@ export class WorkspaceArtifacts implements Artifacts {
     for (const listener of this.#listeners) listener(collection, name);
   }
 
+  /** Failures are the next refresh's to tell. */
+  #readSoon(artifact: WorkspaceArtifact): void {
+    this.#unread.push(artifact);
+    if (this.#reading.size >= refreshesAtOnce) return;
+    const reading = this.#readUnread().finally(() => this.#reading.delete(reading));
+    this.#reading.add(reading);
+  }
+
+  async #readUnread(): Promise<void> {
+    for (let artifact = this.#unread.shift(); artifact !== undefined; artifact = this.#unread.shift()) {
+      if (this.#closing.signal.aborted) return;
+      try {
+        this.#namesChanged(artifact, await artifact.readNewRecords());
+      } catch {}
+    }
+  }
+
   #inBackground(work: Promise<unknown>, doing: string): void {
     const tracked: Promise<void> = work
       .then(() => undefined)
@@ -383,8 +417,11 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 }
 
-/** Logs read together at `refresh`. */
+/** Logs read together, at `refresh` and of what was opened. */
 const refreshesAtOnce = 8;
+
+/** For logs being read when the daemon ends. */
+const stopMsMax = 1_000;
 
 /** '@' in a name would read as NAME@VERSION. */
 function checkNewName(name: string): void {

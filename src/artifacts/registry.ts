@@ -31,7 +31,11 @@ export interface ArtifactsOptions {
   readonly stateDir: string;
   /** Do not wait for it when the catalog knows the root collection. */
   readonly storeIsAway?: boolean;
+  /** Read the log of an artifact that the catalog knows when it is first looked up, beside what asks for it. */
+  readonly readsOpenedLogs?: boolean;
   readonly clock?: Clock;
+  /** Throws `ReadOnly` when nothing may be staged any more; asked before every change. */
+  readonly admitChange?: () => void;
   /**
    * Throws `Invalid` when a collection whose manifest is `collection` does not take an artifact with `manifest`
    * (its JSON Schema). Asked before every record that holds a manifest.
@@ -57,6 +61,8 @@ export interface RegistryParts {
   readonly closing: AbortSignal;
   /** Links the name of a new artifact in its collection. */
   readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
+  /** An artifact was opened as the catalog knows it. */
+  readonly opened: (artifact: WorkspaceArtifact) => void;
 }
 
 /** The artifacts that are open, each once, and how they are opened and made. They stay open. */
@@ -102,14 +108,17 @@ export class ArtifactRegistry {
     const { catalog } = this.#parts.options;
     const { db, log } = this.#parts;
     const isStaged = db.stages.byArtifact(id) !== undefined;
-    if (catalog.artifact(id) === undefined && !isStaged && place !== null) {
+    const isKnown = catalog.artifact(id) !== undefined;
+    if (!isKnown && !isStaged && place !== null) {
       const records = await log.refresh(id);
       if (records.length === 0)
         throw new ArtifactError('Corrupt', `artifact ${place.name} (${id}) is linked but has no log`);
     }
     const stage = new Stage(db, id, latestBase(catalog, id), namePlace(place));
     const base = stage.base === null ? null : await catalog.tree(id, stage.base.tree);
-    return this.#artifact(id, place, this.#tree(stage, base));
+    const artifact = this.#artifact(id, place, this.#tree(stage, base));
+    if (isKnown && place !== null) this.#parts.opened(artifact);
+    return artifact;
   }
 
   #artifact(id: string, place: Place | null, tree: ArtifactTree): WorkspaceArtifact {

@@ -45,11 +45,14 @@ export class StageDatabase implements Disposable {
   readonly #left: readonly Statement<[], { s: number }>[];
   readonly #deleteSome: readonly DeleteSome[];
   readonly #deleteSealedRows: DeleteSome;
+  /** Throws where nothing may be staged any more. */
+  readonly admitChange: () => void;
   #sync: Promise<void> | null = null;
   #nextSync: Promise<void> | null = null;
 
-  constructor(path: string) {
+  constructor(path: string, admitChange: () => void = () => {}) {
     this.path = path;
+    this.admitChange = admitChange;
     const options = { migrations: stageMigrations, walBytesMax: limits.stageWalBytesMax };
     this.db = openDatabase(path, { ...options, beforeMigration: backUp });
     this.#checkpointer = new Checkpointer(this.db);

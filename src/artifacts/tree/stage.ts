@@ -69,6 +69,7 @@ export class Stage {
 
   /** Makes the row when there is none. Inside a transaction. */
   ensure(inoPrefixesUsed: readonly number[], isNew = false): StageRow {
+    this.#db.admitChange();
     if (this.#row !== null) return this.#row;
     const row = {
       artifactId: this.artifactId,
