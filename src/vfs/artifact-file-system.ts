@@ -22,10 +22,11 @@ import {
   type SetAttributes,
 } from './file-system.js';
 import { checkName } from './names.js';
-import type { FileHandle, Node, OpenDirectory, RenameFlags, SpaceStatistics } from './node.js';
+import type { Node, RenameFlags, SpaceStatistics } from './node.js';
 import { NodePruner } from './node-pruner.js';
 import { NodeRecall } from './node-recall.js';
 import { NodeTable } from './node-table.js';
+import { OpenHandles } from './open-handles.js';
 import type { Views } from './views.js';
 import { checkXattrName, isListedFor, machineLabel } from './xattr-names.js';
 
@@ -39,12 +40,10 @@ export class ArtifactFileSystem implements FileSystem {
   readonly #nodes: NodeTable;
   readonly #recall: NodeRecall;
   readonly #pruner: NodePruner;
-  readonly #files = new Map<number, OpenFile>();
-  readonly #directories = new Map<number, OpenDirectory>();
+  readonly #open = new OpenHandles();
   readonly #acls = new AclQuestions();
   readonly #clock: Clock;
   readonly #space: () => MaybePromise<SpaceStatistics>;
-  #nextHandle = 1;
   #statistics: { value: FileSystemStatistics; timeMs: number } | null = null;
 
   /** `nodesMax`: how many the kernel may know before it is asked to forget some. */
@@ -177,7 +176,7 @@ export class ArtifactFileSystem implements FileSystem {
 
   open(context: RequestContext, id: NodeId, flags: number, killPrivileges = false): MaybePromise<OpenReply> {
     const node = this.#nodes.get(id);
-    return chain(node.open(context, flags, killPrivileges), (handle) => this.#opened(node, handle));
+    return chain(node.open(context, flags, killPrivileges), (handle) => this.#open.addFile(node, handle));
   }
 
   create(
@@ -192,7 +191,7 @@ export class ArtifactFileSystem implements FileSystem {
     checkName(name);
     return chain(parent.create(context, name, mode, flags, killPrivileges), ({ node, handle }) => ({
       ...this.#enter(parent, name, node),
-      open: this.#opened(node, handle),
+      open: this.#open.addFile(node, handle),
     }));
   }
 
@@ -203,11 +202,14 @@ export class ArtifactFileSystem implements FileSystem {
     flags: number,
   ): MaybePromise<NodeEntry & { open: OpenReply }> {
     const created = this.#nodes.get(parentId).createUnnamed(context, mode, flags);
-    return chain(created, ({ node, handle }) => ({ ...this.#known(node), open: this.#opened(node, handle) }));
+    return chain(created, ({ node, handle }) => ({
+      ...this.#known(node),
+      open: this.#open.addFile(node, handle),
+    }));
   }
 
   allocate(context: RequestContext, handle: number, range: AllocateRange): MaybePromise<void> {
-    const file = this.#file(handle);
+    const file = this.#open.file(handle);
     if (file.allocate === undefined) throw new ArtifactError('Unsupported', 'this file has no room to give');
     const { allocate } = file;
     if (range.how !== 'allocate') return allocate.call(file, context, range, 0);
@@ -222,7 +224,7 @@ export class ArtifactFileSystem implements FileSystem {
     offset: number,
     what: 'data' | 'hole',
   ): MaybePromise<number> {
-    const file = this.#file(handle);
+    const file = this.#open.file(handle);
     if (file.seek === undefined) throw new ArtifactError('Invalid', 'this file has no holes to seek');
     return file.seek(offset, what);
   }
@@ -233,19 +235,19 @@ export class ArtifactFileSystem implements FileSystem {
     to: HandlePlace,
     length: number,
   ): MaybePromise<number> {
-    const source = this.#file(from.handle);
-    const target = this.#file(to.handle);
+    const source = this.#open.file(from.handle);
+    const target = this.#open.file(to.handle);
     if (source.copyTo === undefined)
       throw new ArtifactError('Unsupported', 'this file is copied by reading it');
     return source.copyTo(context, from.offset, target, to.offset, length);
   }
 
   read(context: RequestContext, handle: number, offset: number, length: number): MaybePromise<Buffer> {
-    return this.#file(handle).read(context, offset, length);
+    return this.#open.file(handle).read(context, offset, length);
   }
 
   localRange(handle: number, offset: number, length: number): LocalRange | undefined {
-    return this.#file(handle).localRange?.(offset, length);
+    return this.#open.file(handle).localRange?.(offset, length);
   }
 
   write(
@@ -255,29 +257,23 @@ export class ArtifactFileSystem implements FileSystem {
     data: Buffer,
     flags: { killPrivileges: boolean; fromCache?: boolean },
   ): MaybePromise<number> {
-    return this.#file(handle).write(context, offset, data, flags);
+    return this.#open.file(handle).write(context, offset, data, flags);
   }
 
   flush(_context: RequestContext, handle: number): MaybePromise<void> {
-    return this.#file(handle).flush?.();
+    return this.#open.file(handle).flush?.();
   }
 
   fsync(_context: RequestContext, handle: number, _dataOnly: boolean): MaybePromise<void> {
-    return this.#file(handle).sync();
+    return this.#open.file(handle).sync();
   }
 
   release(handle: number): void {
-    const { node, file } = this.#openFile(handle);
-    this.#files.delete(handle);
-    node.opens--;
-    file.release();
+    this.#open.releaseFile(handle);
   }
 
   openDirectory(_context: RequestContext, id: NodeId, _flags: number): OpenReply {
-    const directory = this.#nodes.get(id).openDirectory();
-    const handle = this.#nextHandle++;
-    this.#directories.set(handle, directory);
-    return { handle, ...directory.reply };
+    return this.#open.addDirectory(this.#nodes.get(id).openDirectory());
   }
 
   readDirectory(
@@ -286,9 +282,9 @@ export class ArtifactFileSystem implements FileSystem {
     offset: number,
     emit: (entry: DirectoryEntry) => boolean,
   ): MaybePromise<void> {
-    return this.#directory(handle).read(offset, (name, kind, ino, nextOffset) =>
-      emit({ name, kind, ino, nextOffset }),
-    );
+    return this.#open
+      .directory(handle)
+      .read(offset, (name, kind, ino, nextOffset) => emit({ name, kind, ino, nextOffset }));
   }
 
   readDirectoryPlus(
@@ -297,7 +293,7 @@ export class ArtifactFileSystem implements FileSystem {
     offset: number,
     emit: (entry: DirectoryEntry, node: NodeEntry | undefined) => boolean,
   ): MaybePromise<void> {
-    const directory = this.#directory(handle);
+    const directory = this.#open.directory(handle);
     return directory.read(offset, (name, kind, ino, nextOffset, nodeOf) => {
       const entry = { name, kind, ino, nextOffset };
       const node = nodeOf();
@@ -309,13 +305,11 @@ export class ArtifactFileSystem implements FileSystem {
   }
 
   releaseDirectory(handle: number): void {
-    const directory = this.#directory(handle);
-    this.#directories.delete(handle);
-    directory.release();
+    this.#open.releaseDirectory(handle);
   }
 
   fsyncDirectory(_context: RequestContext, handle: number): MaybePromise<void> {
-    return this.#directory(handle).node.sync();
+    return this.#open.directory(handle).node.sync();
   }
 
   async syncFileSystem(_context: RequestContext): Promise<void> {
@@ -373,7 +367,7 @@ export class ArtifactFileSystem implements FileSystem {
 
   /** What the file system holds, for tests and `stats`. */
   counts(): { nodes: number; files: number; directories: number } {
-    return { nodes: this.#nodes.size, files: this.#files.size, directories: this.#directories.size };
+    return { nodes: this.#nodes.size, files: this.#open.fileCount, directories: this.#open.directoryCount };
   }
 
   /** Throws when an invariant is broken; for tests. */
@@ -420,34 +414,6 @@ export class ArtifactFileSystem implements FileSystem {
       attrSeconds: node.attrSeconds,
     };
   }
-
-  #opened(node: Node, file: FileHandle): OpenReply {
-    const handle = this.#nextHandle++;
-    this.#files.set(handle, { node, file });
-    node.opens++;
-    return { handle, ...file.reply };
-  }
-
-  #file(handle: number): FileHandle {
-    return this.#openFile(handle).file;
-  }
-
-  #openFile(handle: number): OpenFile {
-    const open = this.#files.get(handle);
-    if (open === undefined) throw new ArtifactError('BadHandle', `no open file ${handle}`);
-    return open;
-  }
-
-  #directory(handle: number): OpenDirectory {
-    const directory = this.#directories.get(handle);
-    if (directory === undefined) throw new ArtifactError('BadHandle', `no open directory ${handle}`);
-    return directory;
-  }
-}
-
-interface OpenFile {
-  readonly node: Node;
-  readonly file: FileHandle;
 }
 
 /** One error for all: it is thrown too often for stack traces. */
