@@ -203,7 +203,7 @@ test('K11: when more names than 20,000 may have changed, the kernel is told so i
   user.forget(directory);
 });
 
-test('K11: regression: a name that is missing after that word was said is remembered, also when the word took long', async () => {
+test('regression: a name that is missing after that word was said is remembered, also when the word took long', async () => {
   const directory = await user.node('m/d');
   for (let i = 0; i < limits.kernelChecksMax; i++) await missing(directory.nodeId, `missing-${i}`);
   const asked = deferred();
