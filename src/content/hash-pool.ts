@@ -4,7 +4,7 @@ import { ArtifactError } from '../model/errors.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 
 /** A piece of a local file, in the order it is hashed. */
-export interface FilePiece {
+interface FilePiece {
   readonly path: string;
   readonly offset: number;
   readonly length: number;

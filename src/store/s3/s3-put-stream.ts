@@ -13,7 +13,7 @@ import type { CallOptions, ProgressOptions, PutResult } from '../object-store.js
 import { readSource } from '../put-stream.js';
 import { abortOf, etagOf } from './s3-replies.js';
 
-export interface StreamTarget {
+interface StreamTarget {
   /** Repeats requests by itself: parts are in memory, so they can be sent again. */
   readonly client: S3Client;
   readonly object: { readonly Bucket: string; readonly Key: string };
