@@ -17,12 +17,12 @@ afterAll(removeTemporaryDirectories);
 type Op =
   | { op: 'mkdir' | 'unlink' | 'rmdir' | 'removeTree'; path: string }
   | { op: 'write'; path: string; text: string }
-  | { op: 'rename' | 'link'; path: string; to: string }
+  | { op: 'rename' | 'link' | 'moveOut'; path: string; to: string }
   | { op: 'chmod'; path: string; mode: number };
 
 type Step = { who: 0 | 1 } & (
   | Op
-  | { op: 'commit'; during: Op[]; onConflict: 'fail' | 'mine' | 'theirs' }
+  | { op: 'commit'; during: Op[]; onConflict: 'fail' | 'mine' | 'theirs'; isOvertaken: boolean }
   | { op: 'discard' | 'refresh' | 'restart' | 'hold' }
 );
 
@@ -49,6 +49,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('removeTree' as const), path }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('moveOut' as const), path, to: path }) },
   {
     weight: 1,
     arbitrary: fc.record({ op: fc.constant('chmod' as const), path, mode: fc.constantFrom(0o700, 0o750) }),
@@ -69,6 +70,7 @@ const verb = fc.oneof(
         'theirs' as const,
         'theirs' as const,
       ),
+      isOvertaken: fc.boolean(),
     }),
   },
   {
@@ -87,6 +89,7 @@ class World {
   readonly store = new GatedStore();
   readonly machines: Machine[] = [];
   readonly shells: Shell[] = [];
+  #overtaken = 0;
 
   async start(who: number, stateDir?: string): Promise<void> {
     const machine = await openMachine({ store: this.store, ...(stateDir === undefined ? {} : { stateDir }) });
@@ -108,6 +111,7 @@ class World {
     const { artifact } = shell;
     switch (step.op) {
       case 'commit':
+        if (step.isOvertaken) await this.overtake(1 - step.who);
         await this.commit(shell, step.during, step.onConflict);
         break;
       case 'discard':
@@ -136,7 +140,14 @@ class World {
         await run(shell, step);
     }
     await describeTree(this.shell(step.who).artifact);
-    await checkLinks(this.shell(step.who).artifact);
+    for (const { artifact } of this.shells) await checkLinks(artifact);
+  }
+
+  /** The other machine's version comes first, with a change that conflicts with nothing. */
+  async overtake(who: number): Promise<void> {
+    const shell = this.shell(who);
+    await run(shell, { op: 'write', path: `by${who}`, text: `${++this.#overtaken}` });
+    await this.commit(shell, [], 'fail');
   }
 
   async commit(shell: Shell, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
@@ -204,6 +215,7 @@ async function run(shell: Shell, op: Op): Promise<void> {
     else if (op.op === 'chmod')
       await shell.artifact.tree.setAttributes(await shell.get(op.path), { mode: op.mode });
     else if (op.op === 'removeTree') await removeTree(shell, op.path);
+    else if (op.op === 'moveOut') await moveOut(shell, op.path, op.to);
     else await shell[op.op](op.path);
   } catch (error) {
     if (!(error instanceof ArtifactError) || error.code === 'Internal' || error.code === 'Corrupt')
@@ -215,6 +227,22 @@ async function removeTree(shell: Shell, path: string): Promise<void> {
   if ((await shell.get(path)).kind !== 'dir') return shell.unlink(path);
   for (const name of await shell.names(path)) await removeTree(shell, `${path}/${name}`);
   await shell.rmdir(path);
+}
+
+/** A directory goes, and the first file that was in it, at any depth, stays elsewhere. */
+async function moveOut(shell: Shell, path: string, to: string): Promise<void> {
+  const file = await firstFile(shell, path);
+  if (file !== undefined) await shell.rename(file, to);
+  await removeTree(shell, path);
+}
+
+async function firstFile(shell: Shell, path: string): Promise<string | undefined> {
+  if ((await shell.get(path)).kind !== 'dir') return path;
+  for (const name of await shell.names(path)) {
+    const file = await firstFile(shell, `${path}/${name}`);
+    if (file !== undefined) return file;
+  }
+  return undefined;
 }
 
 test('two machines that commit over each other never disagree with the store', async () => {

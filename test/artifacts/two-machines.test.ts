@@ -368,3 +368,25 @@ test('regression: a file that leaves its directory before that goes, while a com
   expect(await exactTree(two.artifact)).toEqual(await exactTree(one.artifact));
   await close();
 });
+
+// Found by the model: only the name by which the file was known was looked for.
+test('regression: a hard link stays counted when its other name is removed here, while a commit runs, and by others', async () => {
+  const { store, one, two, close } = await pair();
+  await one.link('d/z', 'also');
+  await one.commit();
+  await two.artifact.refresh();
+  await two.get('also');
+  await two.write('new', 'by two');
+  await one.unlink('also');
+  await one.commit();
+  const release = store.hold();
+  const committing = two.commit();
+  await store.waiting();
+  await two.unlink('also');
+  release();
+  expect((await committing).rebased).toBe(true);
+  expect((await two.get('d/z')).nlink).toBe(1);
+  await checkLinks(two.artifact);
+  expect(await two.read('d/z')).toBe('z of v0');
+  await close();
+});

@@ -81,12 +81,15 @@ export function recountLinks(core: TreeCore, kept: Kept, entries: Entries, gone:
   const { s } = stage;
   const rows = new Map<Ino, InodeRow>();
   const links = new Map<Ino, number>();
+  const entryOf = (ino: Ino, { base }: InodeRow): Entry | undefined => {
+    const entry = base === null ? undefined : entries.get(base);
+    return entry?.ino === ino ? entry : gone.stray(ino);
+  };
   for (const ino of kept.inodes.keys()) {
     const row = db.inodes.get(s, ino);
     if (row === undefined) continue;
-    const entry = row.base === null ? undefined : entries.get(row.base);
     rows.set(ino, row);
-    links.set(ino, entry?.ino === ino ? entry.nlink : row.kind === 'dir' ? 2 : 0);
+    links.set(ino, entryOf(ino, row)?.nlink ?? (row.kind === 'dir' ? 2 : 0));
   }
   const add = (ino: Ino, count: number): void => {
     const known = links.get(ino);
@@ -112,9 +115,9 @@ export function recountLinks(core: TreeCore, kept: Kept, entries: Entries, gone:
   for (const path of hidden)
     for (const entry of gone.below(path)) if (isGone(entry.dir, hidden, shown)) add(entry.ino, -1);
   // Where the only name of a file is, its row says.
-  for (const [ino, { kind, base }] of rows) {
-    const entry = kind === 'dir' || base === null ? undefined : entries.get(base);
-    if (entry?.ino === ino && entry.nlink === 1 && isGone(entry.dir, hidden, shown)) add(ino, -1);
+  for (const [ino, row] of rows) {
+    const entry = row.kind === 'dir' ? undefined : entryOf(ino, row);
+    if (entry?.nlink === 1 && isGone(entry.dir, hidden, shown)) add(ino, -1);
   }
   for (const [ino, nlink] of links) db.inodes.putLinks(s, ino, nlink, rows.get(ino)?.base_nlink ?? 0);
 }
