@@ -39,11 +39,11 @@ it('regression: a failure is not for those who joined after the beginning: toget
 it('ends for all with a failure of work that began while they waited', async () => {
   const shared = new SharedWork<string>();
   const { ends, work } = controlled();
-  const all = [shared.run('a', work), shared.run('a', work), shared.run('a', work)];
+  const all = Promise.allSettled([shared.run('a', work), shared.run('a', work), shared.run('a', work)]);
   ends[0]?.reject(new Error('away'));
   await expect.poll(() => ends.length).toBe(2);
   ends[1]?.reject(new Error('still away'));
-  const found = await Promise.allSettled(all);
+  const found = await all;
   expect(found.map((each) => each.status === 'rejected' && String(each.reason.message))).toEqual([
     'away',
     'still away',
