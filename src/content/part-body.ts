@@ -20,8 +20,7 @@ export interface ByteSource {
  * reading, checking and sending what is in it. How many there are is bounded by the queue that their users are in.
  */
 export class PartBuffers {
-  #idle: Buffer[] = [];
-  #timer: NodeJS.Timeout | null = null;
+  readonly #idle: Buffer[] = [];
 
   /** Bytes kept though nobody uses them. */
   get idleBytes(): number {
@@ -38,17 +37,12 @@ export class PartBuffers {
     return bytes.subarray(0, partBufferBytes);
   }
 
-  /** The buffers may be written again: whoever gave them away has been answered. Idle ones go after a while. */
+  /**
+   * The buffers may be written again: whoever gave them away has been answered. They stay: V8 does not count shared memory, so
+   * what is dropped goes when it collects for other reasons, long after others took its place.
+   */
   give(buffers: readonly Buffer[]): void {
     this.#idle.push(...buffers);
-    if (this.#timer !== null) this.#timer.refresh();
-    else this.#timer = setTimeout(() => this.clear(), limits.partBuffersIdleMsMax).unref();
-  }
-
-  clear(): void {
-    this.#idle = [];
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
   }
 }
 

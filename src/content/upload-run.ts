@@ -153,18 +153,14 @@ export class UploadRun {
   }
 
   async #sendPack(pack: PackWriter): Promise<void> {
-    const { buffers, journal, keys, queue, store, onPack } = this.#parts;
+    const { journal, keys, queue, store, onPack } = this.#parts;
     let object = '';
     if (!pack.isEmpty) {
       object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
       const key = keys.objectKey(this.#owner.artifactId, object);
       const bytes = pack.seal();
       const options = { signal: this.#signal };
-      const put = () => {
-        // The queue has room for the pack, in memory that parts may have had before.
-        buffers.clear();
-        return store.put(key, bytes, options);
-      };
+      const put = () => store.put(key, bytes, options);
       await queue.run(bytes.length, true, put).promise;
       crashPoint('upload-pack-put');
       const { size } = await store.head(key, options);

@@ -121,6 +121,5 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     await Promise.allSettled(this.#runs);
     await this.#streams[Symbol.asyncDispose]();
     await this.#hashes[Symbol.asyncDispose]();
-    this.#buffers.clear();
   }
 }

@@ -86,8 +86,7 @@ export const limits = {
   uploadPartsWhileWritten: 2, // then so many parts at a time,
   uploadBacklogBytesPerPart: 32 << 20, // and one more for each so many bytes that wait besides
   partBufferBytes: 1 << 20, // a part is read into so large pieces
-  partSlabBytes: 8 << 20, // of which so much is taken at a time,
-  partBuffersIdleMsMax: 5_000, // for which they are kept when nothing is sent
+  partSlabBytes: 8 << 20, // of which so much is taken at a time
   uploadRetryDelayMsMin: 1_000,
   uploadRetryDelayMsMax: 60_000,
   uploadSweepQuietMs: 15_000, // after the last upload, unfinished ones that nobody works on are looked for,
