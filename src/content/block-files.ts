@@ -1,6 +1,7 @@
 import { write } from 'node:fs';
 import { getSystemErrorName, promisify } from 'node:util';
 import { limits } from '../model/limits.js';
+import { alignmentBytes } from '../util/aligned-memory.js';
 import { checksOf } from './disk-index.js';
 
 const { checkBytes } = limits;
@@ -41,9 +42,6 @@ export interface NativeBlockWriter {
   ): Promise<number>;
 }
 
-/** More than `alignedStart` ever answers. */
-const alignmentBytes = 4096;
-
 /**
  * In one call to a thread, and past the page cache, which costs a tenth of the processor time: the kernel keeps these bytes as pages of
  * the mounted file anyhow. But what a slow disk cannot take at once, the page cache can.
@@ -60,6 +58,7 @@ export class NativeBlockFiles implements BlockFiles {
   }
 
   memory(bytes: number): Buffer {
+    // `alignedStart` answers less than the alignment.
     const whole = Buffer.allocUnsafeSlow(bytes + alignmentBytes);
     const start = this.#native.alignedStart(whole);
     return whole.subarray(start, start + bytes);
