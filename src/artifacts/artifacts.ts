@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { compareNames } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
+import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { transaction } from '../util/sqlite.js';
 import { within } from '../util/within.js';
@@ -244,26 +245,29 @@ export class WorkspaceArtifacts implements Artifacts {
   }
 
   /**
-   * Opens every stage and removes staging files nobody names. What needs the store to answer goes on in the
-   * background: until then the working view is the same, on top of the older base.
+   * Opens every stage and removes staging files nobody names. Who looks next must see whether what was cut off, a commit or a
+   * record of a collection, has happened: this waits for the store to tell, as long as a start may wait for it. Then it goes on
+   * in the background: until it is done the working view is the same, on top of the older base.
    */
   async #recover(): Promise<void> {
+    const settling: Promise<void>[] = [];
     for (const row of this.#db.stages.all()) {
       const doing = `opening the stage of artifact ${row.artifactId}`;
       try {
         const { committer } = await this.#registry.openStaged(row);
         if (row.sealed !== null)
-          this.#inBackground(committer.recover(), `settling a commit of ${row.artifactId}`);
+          settling.push(this.#inBackground(committer.recover(), `settling a commit of ${row.artifactId}`));
       } catch (error) {
         this.#options.onError?.(error, doing);
       }
     }
     for (const s of this.#db.leftBehind())
-      this.#inBackground(this.#db.deleteRows(s), 'deleting rows of published stages');
+      void this.#inBackground(this.#db.deleteRows(s), 'deleting rows of published stages');
     await this.#recovery.sweep();
-    this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
+    void this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
     const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));
-    this.#inBackground(settled, 'settling records of collections');
+    settling.push(this.#inBackground(settled, 'settling records of collections'));
+    if (this.#options.storeIsAway !== true) await within(limits.startStoreMsMax, Promise.all(settling));
   }
 
   #find(from: WorkspaceArtifact, names: readonly string[], path: string): MaybePromise<WorkspaceArtifact> {
@@ -408,12 +412,14 @@ export class WorkspaceArtifacts implements Artifacts {
     }
   }
 
-  #inBackground(work: Promise<unknown>, doing: string): void {
+  /** Resolves when it is done, in whatever way. */
+  #inBackground(work: Promise<unknown>, doing: string): Promise<void> {
     const tracked: Promise<void> = work
       .then(() => undefined)
       .catch((error: unknown) => this.#options.onError?.(error, doing))
       .finally(() => this.#background.delete(tracked));
     this.#background.add(tracked);
+    return tracked;
   }
 }
 

@@ -1,5 +1,6 @@
 import { cpSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { StageDatabase } from '../../src/artifacts/stage-db/stage-database.js';
 import {
@@ -108,6 +109,31 @@ test.each(steps)(
     await fresh.close();
   },
 );
+
+test('regression: who looks right after a restart sees whether the commit that was cut off has happened', async () => {
+  const store = new GatedStore();
+  let dies = false;
+  const machine = await openMachine({
+    store,
+    onStep: (step) => {
+      if (step === 'published' && dies) throw new Error('killed');
+    },
+  });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', '1');
+  await shell.commit();
+  await shell.write('f', '2');
+  dies = true;
+  await expect(shell.commit()).rejects.toThrow('killed');
+  await machine.close();
+
+  store.atLog = () => sleep(30);
+  const again = await openMachine({ store, stateDir: machine.stateDir });
+  const { artifact } = await shellOf(again, 'it');
+  expect(artifact.versions().map(({ version }) => version)).toEqual([1, 0]);
+  expect(again.artifacts.staged()).toEqual([]);
+  await again.close();
+});
 
 test('regression: what a restart finishes is the version that was published, also where its base is known', async () => {
   const store = new GatedStore();

@@ -12,6 +12,8 @@ export class GatedStore extends MemoryStore {
   atRecord: (when: 'before the record' | 'after the record') => Promise<void> = () => Promise.resolve();
   /** Called before a tree object is read. */
   atTree: () => Promise<void> = () => Promise.resolve();
+  /** Called before a record is read. */
+  atLog: () => Promise<void> = () => Promise.resolve();
   #gate: Promise<void> | null = null;
   #putGate: Promise<void> | null = null;
   #waiting = 0;
@@ -40,6 +42,7 @@ export class GatedStore extends MemoryStore {
   override async get(...args: Parameters<MemoryStore['get']>): Promise<Buffer> {
     this.#checkThere(args[0]);
     if (args[0].includes('/t/')) await this.atTree();
+    if (args[0].includes('/log/')) await this.atLog();
     return super.get(...args);
   }
 
