@@ -19,6 +19,7 @@ import { within } from '../util/within.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { isObject } from '../workspace/fields.js';
 import type { Manifest, StoredRecord } from '../workspace/records.js';
+import { checkRetention } from '../workspace/retention.js';
 import type { CollectionLog } from './collection-log.js';
 import { Committer } from './commit/committer.js';
 import { CommitPlan } from './commit/plan.js';
@@ -343,6 +344,7 @@ async function pretendUploaded(plan: CommitPlan): Promise<Map<Ino, UploadResult>
 
 function checkManifest(manifest: Manifest): string {
   if (!isObject(manifest)) throw new ArtifactError('Invalid', 'a manifest is a JSON object');
+  checkRetention(manifest);
   const text = JSON.stringify(manifest);
   const bytes = Buffer.byteLength(text);
   if (bytes > limits.manifestBytesMax)
