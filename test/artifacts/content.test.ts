@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Inode, WorkingTree } from '../../src/artifacts/ports.js';
 import { isCode } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
+import { runs } from '../support/seed.js';
 import {
   failure,
   type Machine,
@@ -267,7 +268,7 @@ test('holes, growing, shared ranges and copies are what an array of bytes says',
       }
       tree.release(inode);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60) },
   );
 });
 

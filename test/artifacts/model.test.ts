@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { Artifact, Inode } from '../../src/artifacts/ports.js';
 import { ArtifactError } from '../../src/model/errors.js';
+import { runs } from '../support/seed.js';
 import {
   type Machine,
   openMachine,
@@ -481,9 +482,6 @@ async function runSteps(steps: readonly Step[]): Promise<void> {
 
 test('the working view behaves as a POSIX tree through commits, discards, failures and restarts', async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60, size: 'max' }), runSteps), {
-    numRuns: Number(process.env['MODEL_RUNS'] ?? 60),
-    ...seedOf(process.env['MODEL_SEED']),
+    numRuns: runs(60),
   });
-}, 600_000);
-
-const seedOf = (seed: string | undefined) => (seed === undefined ? {} : { seed: Number(seed) });
+});

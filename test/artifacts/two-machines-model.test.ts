@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { Artifact } from '../../src/artifacts/ports.js';
 import { ArtifactError, isCode } from '../../src/model/errors.js';
+import { runs } from '../support/seed.js';
 import {
   type Machine,
   openMachine,
@@ -266,8 +267,7 @@ test('two machines that commit over each other never disagree with the store', a
       await world.finish();
     }),
     {
-      numRuns: Number(process.env['MODEL_RUNS'] ?? 40),
-      ...(process.env['MODEL_SEED'] === undefined ? {} : { seed: Number(process.env['MODEL_SEED']) }),
+      numRuns: runs(40),
     },
   );
-}, 900_000);
+});

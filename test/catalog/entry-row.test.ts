@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decodeEntry, encodeEntry } from '../../src/catalog/entry-row.js';
+import { runs } from '../support/seed.js';
 import { anyEntry } from './fake-trees.js';
 
 test('an entry comes back from its row with the same fields, none more, none less', () => {
@@ -8,7 +9,7 @@ test('an entry comes back from its row with the same fields, none more, none les
     fc.property(anyEntry, (entry) => {
       expect(decodeEntry(entry.dir, entry.name, encodeEntry(entry))).toStrictEqual(structuredClone(entry));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 

@@ -6,6 +6,7 @@ import { compareNames, type Entry } from '../../src/model/entry.js';
 import { limits } from '../../src/model/limits.js';
 import { deferred } from '../../src/util/deferred.js';
 import type { TreeChange } from '../../src/workspace/trees.js';
+import { runs } from '../support/seed.js';
 import { anyTree, directoryPath, FakeTrees, imageEntries, plainEntry, rootEntry } from './fake-trees.js';
 
 const artifactId = '01890000-0000-7000-8000-000000000001';
@@ -129,7 +130,7 @@ describe('a version tree against an array of entries', () => {
           expect(new Set(trees.fetched).size).toBe(trees.fetched.length);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -146,7 +147,7 @@ describe('a version tree against an array of entries', () => {
         const { ranges, entries: kept } = catalog.stats();
         expect(ranges <= 1 || kept <= entriesMax).toBe(true);
       }),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     );
   });
 

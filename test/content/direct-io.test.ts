@@ -11,6 +11,7 @@ import { StagingFiles } from '../../src/content/staging.js';
 import { limits } from '../../src/model/limits.js';
 import { alignedMemory, isAligned } from '../../src/util/aligned-memory.js';
 import { deferred } from '../../src/util/deferred.js';
+import { runs } from '../support/seed.js';
 
 const MiB = 1 << 20;
 const page = 4096;
@@ -111,7 +112,7 @@ describe('reads and writes past the page cache', () => {
         }
         expect(readFileSync(staging.path(1)).equals(model.subarray(0, end))).toBe(true);
       }),
-      { numRuns: 25 },
+      { numRuns: runs(25) },
     );
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ExtentMap, type Source } from '../../src/content/extent-map.js';
+import { runs } from '../support/seed.js';
 
 const spaceBytes = 64;
 
@@ -87,7 +88,7 @@ describe('ExtentMap', () => {
         const files = new Set(local.map((byte) => Number.parseInt(byte ?? '', 10)));
         expect(new Set(map.localFiles())).toEqual(files);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

@@ -8,6 +8,7 @@ import { ExtentMap } from '../../src/content/extent-map.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import { deferred } from '../../src/util/deferred.js';
+import { runs } from '../support/seed.js';
 import {
   artifactId,
   contentOf,
@@ -108,7 +109,7 @@ describe('reading', () => {
       reader.close();
       await side.disk.settled();
     });
-    await fc.assert(property, { numRuns: 40 });
+    await fc.assert(property, { numRuns: runs(40) });
   });
 
   test('answers what is in memory at once, and one piece without a copy', async () => {
@@ -451,7 +452,7 @@ describe('the disk cache', () => {
         await using side = readingSide(root, store);
         expect((await readAll(side, content)).equals(bytes)).toBe(true);
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

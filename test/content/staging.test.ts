@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DiskBudget } from '../../src/content/disk-budget.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { runs } from '../support/seed.js';
 
 let directory = '';
 beforeEach(() => {
@@ -44,7 +45,7 @@ describe('StagingFiles', () => {
         }
         expect((await staging.files()).sort()).toEqual([...model.keys()].sort());
       }),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     );
   });
 

@@ -11,6 +11,7 @@ import type { UploadProgress, UploadRequest, UploadResult } from '../../src/cont
 import type { Extent } from '../../src/model/entry.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { dataObject, packObject } from '../../src/workspace/keys.js';
+import { runs } from '../support/seed.js';
 import {
   artifactId,
   contentOf,
@@ -164,7 +165,7 @@ describe('upload', () => {
         }
         await checkAll(world, files, await upload(content, ...files));
       }),
-      { numRuns: 25 },
+      { numRuns: runs(25) },
     );
   });
 

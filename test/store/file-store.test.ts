@@ -24,6 +24,7 @@ import { fileError } from '../../src/store/file/file-errors.js';
 import { FileStore } from '../../src/store/file/file-store.js';
 import { keyToPath } from '../../src/store/file/key-path.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
+import { runs } from '../support/seed.js';
 import { expectCode, listAll } from './contract.js';
 
 const loader = new URL('../support/typescript-loader.mjs', import.meta.url).href;
@@ -158,7 +159,7 @@ describe('keys', () => {
         expect(await listAll(store, cut, after)).toEqual(await listAll(model, cut, after));
         await store.deleteMany(keys);
       }),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     );
   });
 });

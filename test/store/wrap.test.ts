@@ -11,6 +11,7 @@ import { LimitStore } from '../../src/store/wrap/limit.js';
 import { LogStore } from '../../src/store/wrap/log.js';
 import { type RetryOptions, RetryStore } from '../../src/store/wrap/retry.js';
 import type { StoreCall } from '../../src/store/wrap/wrapped-store.js';
+import { runs } from '../support/seed.js';
 import { expectCode, listAll } from './contract.js';
 
 const x = Buffer.from('x');
@@ -275,7 +276,7 @@ describe('LimitStore', () => {
           }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 });

@@ -5,6 +5,7 @@ import type { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { PublishRequest, PublishResult } from '../../src/workspace/commit-types.js';
 import type { PathChange } from '../../src/workspace/trees.js';
 import { Workspace } from '../../src/workspace/workspace.js';
+import { runs, seed } from '../support/seed.js';
 import { ChaosStore, Process, World } from './chaos.js';
 import {
   added,
@@ -218,14 +219,14 @@ async function checkLog(truth: MemoryStore, attempts: readonly Attempt[]): Promi
 describe('committers over a store that loses, delays, repeats and lies', () => {
   it('agree: each success is in the log once, no failure is, and trees are what the log says', async () => {
     const total = { successes: 0, failures: 0, kills: 0 };
-    for (let seed = 0; seed < interleavings; seed++) {
+    for (let i = seed; i < seed + interleavings; i++) {
       try {
-        const { successes, failures, kills } = await interleave(seed);
+        const { successes, failures, kills } = await interleave(i);
         total.successes += successes;
         total.failures += failures;
         total.kills += kills;
       } catch (error) {
-        throw new Error(`interleaving ${seed}: ${String(error)}`, { cause: error });
+        throw new Error(`interleaving ${i}: ${String(error)}`, { cause: error });
       }
     }
     // It proves something only while both happen, often.
@@ -235,7 +236,7 @@ describe('committers over a store that loses, delays, repeats and lies', () => {
   });
 });
 
-const interleavings = 2000;
+const interleavings = runs(2000);
 
 describe('a committer that is killed', () => {
   const cases = [false, true].flatMap((arrives) => [false, true].map((rival) => ({ arrives, rival })));

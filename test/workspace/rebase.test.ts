@@ -5,6 +5,7 @@ import { isCode } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { PublishRequest, PublishResult } from '../../src/workspace/commit-types.js';
 import { Workspace } from '../../src/workspace/workspace.js';
+import { runs } from '../support/seed.js';
 import { checkTree, MemoryJournal, publishRequest, readTree } from './helpers.js';
 import { contentOf, contentsOf, ModelTree } from './model-tree.js';
 
@@ -136,7 +137,7 @@ describe('two stages on one base', () => {
           if (!isLinked(at, [base, first, second]))
             expect([at, contentOf(one.tree.get(at))]).toEqual([at, expected(base, first, second, at)]);
       }),
-      { numRuns: 700 },
+      { numRuns: runs(700) },
     );
     expect(merged).toBeGreaterThan(60);
     expect(refused).toBeGreaterThan(60);
@@ -145,24 +146,20 @@ describe('two stages on one base', () => {
   it.each<[Policy, 1 | 2]>([
     ['theirs', 1],
     ['mine', 2],
-  ])(
-    'with %s make a sound tree in which that side lost no file',
-    async (policy, side) => {
-      await fc.assert(
-        fc.asyncProperty(steps(8), steps(6), steps(6), async (prepare, theirs, mine) => {
-          const all = randomStages(prepare, theirs, mine);
-          const [base, first, second] = all;
-          const { tree } = await commitBoth(base, first, second, policy);
-          if (tree === null) throw new Error('refused in spite of the policy');
-          for (const [at, entry] of all[side].entries)
-            if (!isLinked(at, all) && contentOf(entry) !== contentOf(base.entries.get(at)))
-              expect([at, contentOf(tree.get(at))]).toEqual([at, contentOf(entry)]);
-        }),
-        { numRuns: 700 },
-      );
-    },
-    60_000,
-  );
+  ])('with %s make a sound tree in which that side lost no file', async (policy, side) => {
+    await fc.assert(
+      fc.asyncProperty(steps(8), steps(6), steps(6), async (prepare, theirs, mine) => {
+        const all = randomStages(prepare, theirs, mine);
+        const [base, first, second] = all;
+        const { tree } = await commitBoth(base, first, second, policy);
+        if (tree === null) throw new Error('refused in spite of the policy');
+        for (const [at, entry] of all[side].entries)
+          if (!isLinked(at, all) && contentOf(entry) !== contentOf(base.entries.get(at)))
+            expect([at, contentOf(tree.get(at))]).toEqual([at, contentOf(entry)]);
+      }),
+      { numRuns: runs(700) },
+    );
+  });
 });
 
 /** The bytes of a hard link change with the other names of the file: tests of their own look at that. */

@@ -6,6 +6,7 @@ import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { type BuiltTree, buildTree, type RangeSizes } from '../../src/workspace/tree-builder.js';
 import { StoredTrees, TreeObjectWriter } from '../../src/workspace/tree-store.js';
 import type { Metarange, PathChange } from '../../src/workspace/trees.js';
+import { runs } from '../support/seed.js';
 import { added, artifactId, changed, fileAt, inOrder, readTree, removed, rootEntry } from './helpers.js';
 
 const small: RangeSizes = { target: 8, max: 16 };
@@ -102,7 +103,7 @@ describe('a built tree', () => {
           base = built.metarange;
         }
       }),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 
@@ -130,7 +131,7 @@ describe('a built tree', () => {
         expect(shared.length).toBeGreaterThanOrEqual(first.metarange.ranges.length - 4);
         expect(bench.reads).toBeLessThanOrEqual(4);
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { WorkspaceArtifacts } from '../../../src/artifacts/artifacts.js';
+import { runs } from '../../support/seed.js';
 import { outcome, turns } from '../support/user.js';
 import { World } from '../support/world.js';
 import { BelievingKernel } from './believing-kernel.js';
@@ -115,6 +116,6 @@ async function run(steps: readonly (Inside | Around)[]): Promise<void> {
 
 test('whatever happens around the kernel, nothing it still believes is untrue', async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), run), {
-    numRuns: Number(process.env['MODEL_RUNS'] ?? 60),
+    numRuns: runs(60),
   });
-}, 600_000);
+});

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { runs } from '../../support/seed.js';
 import { World } from '../support/world.js';
 import { type Command, command, Pair } from './commands.js';
 import { describeNaive } from './naive-file-system.js';
@@ -24,6 +25,6 @@ async function runAll(commands: readonly Command[]): Promise<void> {
 
 test('any sequence of operations, commits and discards leaves what a naive file system has', async () => {
   await fc.assert(fc.asyncProperty(fc.array(command, { maxLength: 60 }), runAll), {
-    numRuns: Number(process.env['MODEL_RUNS'] ?? 120),
+    numRuns: runs(120),
   });
-}, 600_000);
+});
