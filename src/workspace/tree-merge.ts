@@ -124,12 +124,14 @@ export class TreeMerge {
   async renumberStrays(): Promise<void> {
     const known = new Set<number>();
     const stays = new Set<number>();
-    for (const { dir, name, before } of this.input.changes) {
+    for (const { dir, name, before, after } of this.input.changes) {
       if (before !== null) known.add(before.ino);
       const path = joinPath(dir, name);
       const head = this.headAt.get(path);
+      // A name that only the head gave it is a place it was moved to, though I have something there as well.
+      const isCommon = head !== undefined && (head.ino === before?.ino || head.ino === after?.ino);
       const isStillThere = this.finalAt(path)?.ino === head?.ino;
-      if (head !== undefined && !(head.kind === 'dir' && isStillThere)) stays.add(head.ino);
+      if (isCommon && !(head.kind === 'dir' && isStillThere)) stays.add(head.ino);
       if (this.#slices.due()) await this.#slices.turn();
     }
     const fresh = new Map<number, number>();

@@ -273,6 +273,20 @@ describe('a path that both changed', () => {
     expect(there?.sha256).toBe(here?.sha256);
   });
 
+  it('keeps a file that they moved where mine has a directory, though mine moved and wrote it elsewhere', async () => {
+    const { tree } = await both(
+      (t) => t.rename('f', 'n'),
+      (t) => {
+        t.rename('f', 'd/moved');
+        t.mkdir('n');
+        t.write('d/moved', 'B');
+      },
+      'theirs',
+    );
+    expect(tree?.get('n')).toMatchObject({ kind: 'file', size: 'old f'.length, nlink: 1 });
+    expect(tree?.get('d/moved')).toMatchObject({ size: 1, nlink: 1 });
+  });
+
   it('gives a hard link added here the bytes written there', async () => {
     const { tree } = await both(
       (t) => t.write('f', 'A'),
