@@ -42,9 +42,11 @@ export async function compose(
   const uploadId = await store.createMultipart(key, { signal });
   const send = async (part: number, { start, length }: ComposedPart): Promise<PartInfo> => {
     const body = await PartBody.read(source, start, length, buffers);
-    const info = await store.uploadPart(key, uploadId, part, body.chunks, { ...options, crc32: body.crc32 });
-    await body.release(buffers);
-    return info;
+    try {
+      return await store.uploadPart(key, uploadId, part, body.chunks, { ...options, crc32: body.crc32 });
+    } finally {
+      await body.release(buffers);
+    }
   };
   const transfer = async (part: number, what: ComposedPart): Promise<PartInfo> => {
     const { copy, length } = what;

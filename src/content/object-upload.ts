@@ -196,20 +196,19 @@ export class ObjectUpload {
     await this.listed();
     const uploadId = await this.#create();
     const body = await this.#load(part, length);
-    if (entry.stale) {
-      await body.release(this.#parts.buffers);
-      return;
-    }
-    const info = await this.#parts.store.uploadPart(this.key, uploadId, part, body.chunks, {
-      crc32: body.crc32,
-      ...(signal && { signal }),
-    });
-    crashPoint('upload-part-sent');
-    if (!entry.stale && !this.#abandoned) {
+    try {
+      if (entry.stale) return;
+      const info = await this.#parts.store.uploadPart(this.key, uploadId, part, body.chunks, {
+        crc32: body.crc32,
+        ...(signal && { signal }),
+      });
+      crashPoint('upload-part-sent');
+      if (entry.stale || this.#abandoned) return;
       this.#sent.add(info, body.crc32, body.checks);
       crashPoint('upload-part-journaled');
+    } finally {
+      await body.release(this.#parts.buffers);
     }
-    await body.release(this.#parts.buffers);
   }
 
   async #load(part: number, length: number): Promise<PartBody> {
@@ -224,15 +223,18 @@ export class ObjectUpload {
   async #putWhole(size: number, signal?: AbortSignal): Promise<void> {
     await this.#parts.queue.run(size, true, async () => {
       const body = await this.#load(1, size);
-      const { etag } = await this.#parts.store.put(this.key, body.chunks, {
-        crc32: body.crc32,
-        ...(signal && { signal }),
-      });
-      await body.release(this.#parts.buffers);
-      crashPoint('upload-object-put');
-      this.#sent.dropAfter(0);
-      if (this.#uploadId === null) this.#journalUpload('');
-      this.#sent.add({ part: 1, size, etag }, body.crc32, body.checks);
+      try {
+        const { etag } = await this.#parts.store.put(this.key, body.chunks, {
+          crc32: body.crc32,
+          ...(signal && { signal }),
+        });
+        crashPoint('upload-object-put');
+        this.#sent.dropAfter(0);
+        if (this.#uploadId === null) this.#journalUpload('');
+        this.#sent.add({ part: 1, size, etag }, body.crc32, body.checks);
+      } finally {
+        await body.release(this.#parts.buffers);
+      }
     }).promise;
     const id = this.#uploadId;
     if (id === null) return;

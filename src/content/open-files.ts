@@ -13,22 +13,24 @@ export interface OpenFile {
 }
 
 /**
- * Descriptors of many files, the least recently used closed first: 100,000 staged files must not need 100,000
- * descriptors. Those in use are never closed, so the limit may be passed by as many as there are calls under way.
+ * Descriptors of many files, those of the file used longest ago closed first: 100,000 staged files must not need 100,000
+ * descriptors. Those in use are never closed, so the limit may be passed by those of as many files as there are calls under way.
  */
 export class OpenFiles<Name> {
   readonly #pathOf: (file: Name) => string;
-  readonly #openMax: number;
+  readonly #descriptorsMax: number;
   /** In order of use: the first is the oldest. */
   readonly #open = new Map<Name, OpenFile>();
+  #descriptors = 0;
 
-  constructor(pathOf: (file: Name) => string, openMax: number) {
+  constructor(pathOf: (file: Name) => string, descriptorsMax: number) {
     this.#pathOf = pathOf;
-    this.#openMax = openMax;
+    this.#descriptorsMax = descriptorsMax;
   }
 
+  /** Descriptors that are open: a file has two once it was asked for past the page cache. */
   get count(): number {
-    return this.#open.size;
+    return this.#descriptors;
   }
 
   peek(file: Name): OpenFile | undefined {
@@ -42,6 +44,7 @@ export class OpenFiles<Name> {
       this.#evict();
       const flags = constants.O_RDWR | (create ? constants.O_CREAT : 0);
       const fd = openSync(this.#pathOf(file), flags, 0o600);
+      this.#descriptors++;
       entry = { fd, directFd: null, allocated: fstatSync(fd).blocks * 512, users: 0, doomed: false };
     } else {
       this.#open.delete(file);
@@ -51,9 +54,20 @@ export class OpenFiles<Name> {
     return entry;
   }
 
+  /** The descriptor of a file in use past the page cache. Throws where its file system cannot. */
+  direct(entry: OpenFile): number {
+    if (entry.directFd === null) {
+      this.#evict();
+      // By the descriptor: the name may be gone or another file's.
+      entry.directFd = openSync(`/proc/self/fd/${entry.fd}`, constants.O_RDWR | constants.O_DIRECT);
+      this.#descriptors++;
+    }
+    return entry.directFd;
+  }
+
   release(entry: OpenFile): void {
     entry.users--;
-    if (entry.doomed && entry.users === 0) close(entry);
+    if (entry.doomed && entry.users === 0) this.#close(entry);
   }
 
   /** Closes the file now or when its last user is done. */
@@ -62,7 +76,7 @@ export class OpenFiles<Name> {
     if (entry === undefined) return;
     this.#open.delete(file);
     entry.doomed = true;
-    if (entry.users === 0) close(entry);
+    if (entry.users === 0) this.#close(entry);
   }
 
   closeAll(): void {
@@ -71,20 +85,16 @@ export class OpenFiles<Name> {
 
   #evict(): void {
     for (const [file, entry] of this.#open) {
-      if (this.#open.size < this.#openMax) return;
+      if (this.#descriptors < this.#descriptorsMax) return;
       if (entry.users === 0) this.drop(file);
     }
   }
-}
 
-/** The descriptor of a file in use past the page cache. Throws where its file system cannot. */
-export function openDirect(entry: OpenFile): number {
-  // By the descriptor: the name may be gone or another file's.
-  entry.directFd ??= openSync(`/proc/self/fd/${entry.fd}`, constants.O_RDWR | constants.O_DIRECT);
-  return entry.directFd;
-}
-
-function close(entry: OpenFile): void {
-  closeSync(entry.fd);
-  if (entry.directFd !== null) closeSync(entry.directFd);
+  #close({ fd, directFd }: OpenFile): void {
+    closeSync(fd);
+    this.#descriptors--;
+    if (directFd === null) return;
+    closeSync(directFd);
+    this.#descriptors--;
+  }
 }

@@ -97,10 +97,7 @@ export class PartBody {
     this.#looking = done;
   }
 
-  /**
-   * The bytes are not needed any more. Resolves when nobody else looks at them. Not after a failed transfer: what is left of
-   * it may still be sent from these buffers, by a connection that nobody waits for.
-   */
+  /** The bytes are not needed any more, whether they were sent or not. Resolves when nobody else looks at them. */
   async release(pool: PartBuffers): Promise<void> {
     await this.#looking;
     pool.give(this.#buffers);

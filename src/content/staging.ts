@@ -23,7 +23,7 @@ import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
 import { DirectIo } from './direct-io.js';
 import type { DiskBudget } from './disk-budget.js';
 import { FileRange } from './local-range.js';
-import { type OpenFile, OpenFiles, openDirect } from './open-files.js';
+import { type OpenFile, OpenFiles } from './open-files.js';
 import type { LocalRange, Staging } from './ports.js';
 
 const writeAsync = promisify(write);
@@ -43,7 +43,7 @@ export class StagingFiles implements Staging, Disposable {
   readonly directory: string;
   readonly #budget: DiskBudget;
   readonly #files: OpenFiles<number>;
-  readonly #direct = new DirectIo(openDirect);
+  readonly #direct: DirectIo;
   /** Files whose fdatasync failed once: the kernel may have dropped their dirty pages, so they can never be synced. */
   readonly #unsyncable = new Map<number, ArtifactError>();
   /** Names made since the directory was last synced; at start nobody knows. */
@@ -55,6 +55,7 @@ export class StagingFiles implements Staging, Disposable {
     this.directory = directory;
     this.#budget = budget;
     this.#files = new OpenFiles((file) => this.path(file), openFilesMax);
+    this.#direct = new DirectIo((entry) => this.#files.direct(entry));
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(directory)) {
       if (isFileName(name)) budget.addStaged(lstatSync(join(directory, name)).blocks * 512);

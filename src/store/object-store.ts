@@ -34,8 +34,9 @@ export interface ObjectStore extends AsyncDisposable {
   head(key: string, options?: CallOptions): Promise<ObjectInfo>;
 
   /**
-   * Unconditional, idempotent: the key is fresh, or its owner overwrites it. Chunks are sent one after another. The body
-   * belongs to the caller again when the call has succeeded, and to nobody when it has failed: some of it may still be sent.
+   * Unconditional, idempotent: the key is fresh, or its owner overwrites it. Chunks are sent one after another. They belong to
+   * the caller again when the call has ended, also when it failed: nothing of them is sent after that. A body that is one
+   * buffer is the caller's only when it has succeeded.
    */
   put(key: string, body: Body, options?: PutOptions): Promise<PutResult>;
   /** Creates the key or fails with `Exists`. Atomic among all writers. Never retried below the caller. */

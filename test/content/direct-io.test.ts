@@ -1,11 +1,20 @@
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DirectIo, DiskPace } from '../../src/content/direct-io.js';
 import { DiskBudget } from '../../src/content/disk-budget.js';
-import { OpenFiles, openDirect } from '../../src/content/open-files.js';
+import { OpenFiles } from '../../src/content/open-files.js';
 import { PartBody, PartBuffers } from '../../src/content/part-body.js';
 import { StagingFiles } from '../../src/content/staging.js';
 import { limits } from '../../src/model/limits.js';
@@ -30,6 +39,15 @@ const noise = (target: Buffer, seed: number): Buffer => {
   return target;
 };
 
+/** What a descriptor of this process is of. */
+function targetOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return ''; // closed meanwhile
+  }
+}
+
 /** Whether the file system of the temporary directory can do it at all. */
 function isPossible(): boolean {
   try {
@@ -45,7 +63,7 @@ describe('reads and writes past the page cache', () => {
   test('take the whole pages of aligned memory, and nothing else', async () => {
     const possible = isPossible();
     const files = new OpenFiles<string>((name) => join(directory, name), 8);
-    const direct = new DirectIo(openDirect);
+    const direct = new DirectIo((entry) => files.direct(entry));
     const memory = noise(alignedMemory(2 * MiB), 1);
     const entry = files.acquire('file', true);
     const write = (offset: number, data: Buffer) => direct.write(entry, offset, data);
@@ -60,6 +78,27 @@ describe('reads and writes past the page cache', () => {
     if (possible) expect(target.equals(memory.subarray(0, MiB))).toBe(true);
     files.release(entry);
     files.closeAll();
+  });
+
+  // Found by the soak: a machine had 377 staging files open, of which each counted once and had two descriptors.
+  test('regression: a file has two descriptors, and both count', () => {
+    const files = new OpenFiles<number>((file) => join(directory, String(file)), 8);
+    const held = files.acquire(0, true);
+    const used = isPossible() ? 2 : 1;
+    for (let file = 1; file <= 20; file++) {
+      const entry = files.acquire(file, true);
+      if (isPossible()) files.direct(entry);
+      files.release(entry);
+      expect(files.count).toBeLessThanOrEqual(8);
+    }
+    if (isPossible()) files.direct(held);
+    const ours = () =>
+      readdirSync('/proc/self/fd').filter((fd) => targetOf(fd).startsWith(`${directory}/`)).length;
+    expect(ours()).toBe(files.count);
+    files.closeAll();
+    expect([ours(), files.count], 'the one in use stays').toEqual([used, used]);
+    files.release(held);
+    expect([ours(), files.count]).toEqual([0, 0]);
   });
 
   test('say that nothing went this way where the file system refuses', async () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { OutgoingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
@@ -13,6 +14,7 @@ const hashSliceBytes = 1 << 20;
 export class ChunkStream extends Readable {
   readonly chunks: readonly Buffer[];
   #next = 0;
+  #request: OutgoingMessage | null = null;
 
   constructor(chunks: readonly Buffer[]) {
     super({ highWaterMark: hashSliceBytes });
@@ -22,14 +24,38 @@ export class ChunkStream extends Readable {
   override _read(): void {
     this.push(this.chunks[this.#next++] ?? null);
   }
+
+  override pipe<T extends NodeJS.WritableStream>(target: T, options?: { end?: boolean }): T {
+    if (target instanceof OutgoingMessage) this.#request = target;
+    return super.pipe(target, options);
+  }
+
+  /** Sends no more of it: a service may answer before it has all, and Node then sends the rest. Closes the connection if so. */
+  stop(): void {
+    this.destroy();
+    // Does nothing when all was sent: then the connection is no longer this request's.
+    this.#request?.destroy();
+  }
 }
 
-/** The parameters of a request that sends a body. `known`: its CRC32, when the caller knows it. */
+/** Runs the call that sends `body`. When it has failed, nobody looks at the chunks any more. */
+export async function sending<T>(body: Buffer | ChunkStream, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (body instanceof ChunkStream) body.stop();
+    throw error;
+  }
+}
+
+/**
+ * The parameters of a request that sends a body, a list of chunks as one that can be stopped. `known`: its CRC32, when the
+ * caller knows it.
+ */
 export function requestBody(body: Body, crc32: boolean, known?: string) {
   const chunks = bodyChunks(body);
-  const [only] = chunks;
   return {
-    Body: chunks.length === 1 && only !== undefined ? only : new ChunkStream(chunks),
+    Body: Buffer.isBuffer(body) ? body : new ChunkStream(chunks),
     ContentLength: bodyLength(body),
     ...(crc32 ? { ChecksumCRC32: known ?? crc32Base64(chunks) } : {}),
   };

@@ -28,7 +28,7 @@ import type {
 } from '../object-store.js';
 import { bodyLength } from '../object-store.js';
 import { probeStore } from '../probe.js';
-import { requestBody } from './s3-body.js';
+import { requestBody, sending } from './s3-body.js';
 import { verifiesCrc32 } from './s3-checksums.js';
 import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
@@ -103,9 +103,10 @@ export class S3Store implements ObjectStore {
   }
 
   put(key: string, body: Body, options?: PutOptions): Promise<PutResult> {
-    return this.#onKey(`writing ${key}`, key, options, (target) =>
-      this.#put({ ...target, ...requestBody(body, this.#crc32, options?.crc32) }, options),
-    );
+    return this.#onKey(`writing ${key}`, key, options, (target) => {
+      const sent = requestBody(body, this.#crc32, options?.crc32);
+      return sending(sent.Body, () => this.#put({ ...target, ...sent }, options));
+    });
   }
 
   putIfAbsent(key: string, body: Buffer, options?: CallOptions): Promise<PutResult> {
@@ -166,10 +167,8 @@ export class S3Store implements ObjectStore {
       const upload = parseUploadId(uploadId);
       const sent = requestBody(body, upload.crc32, options?.crc32);
       const { client, UploadPartCommand } = await this.#sdk();
-      const answer = await client.send(
-        new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent }),
-        abortOf(options),
-      );
+      const command = new UploadPartCommand({ ...target, UploadId: upload.id, PartNumber: part, ...sent });
+      const answer = await sending(sent.Body, () => client.send(command, abortOf(options)));
       return partInfo(part, answer.ETag, bodyLength(body), sent.ChecksumCRC32);
     });
   }

@@ -1,7 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
 import { ArtifactError, type ErrorCode } from '../../model/errors.js';
 import { interrupted, wrongLength } from '../keys.js';
-import type { CallOptions, ObjectInfo, ObjectStore } from '../object-store.js';
+import type {
+  Body,
+  CallOptions,
+  ObjectInfo,
+  ObjectStore,
+  PartInfo,
+  PutOptions,
+  PutResult,
+} from '../object-store.js';
 import { type StoreCall, type StoreOperation, WrappedStore } from './wrapped-store.js';
 
 export interface Fault {
@@ -97,6 +105,21 @@ export class FaultStore extends WrappedStore {
     }
   }
 
+  /** What is applied late is what was sent then: chunks of a list are the caller's again when it failed. */
+  override put(key: string, body: Body, options?: PutOptions): Promise<PutResult> {
+    return super.put(key, ownBody(body), options);
+  }
+
+  override uploadPart(
+    key: string,
+    uploadId: string,
+    part: number,
+    body: Body,
+    options?: PutOptions,
+  ): Promise<PartInfo> {
+    return super.uploadPart(key, uploadId, part, ownBody(body), options);
+  }
+
   override async *list(
     prefix: string,
     options?: CallOptions & { startAfter?: string },
@@ -131,6 +154,8 @@ function matches({ on, key }: Fault, call: StoreCall): boolean {
   const operations = on === undefined ? null : typeof on === 'string' ? [on] : on;
   return (operations === null || operations.includes(call.operation)) && (key?.test(call.key) ?? true);
 }
+
+const ownBody = (body: Body): Buffer => (Buffer.isBuffer(body) ? body : Buffer.concat(body));
 
 const lost = ({ operation, key }: StoreCall, code: ErrorCode = 'StoreUnavailable'): ArtifactError =>
   new ArtifactError(code, `scripted fault in ${operation} ${key}`, { key });
