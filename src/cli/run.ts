@@ -3,7 +3,7 @@ import { optionNames, optionSpec } from '../config/options.js';
 import { toArtifactError } from '../model/errors.js';
 import { programVersion } from '../util/version.js';
 import { protectDashes } from './arguments.js';
-import { Interrupts, VerbContext } from './context.js';
+import { type Flags, Interrupts, VerbContext } from './context.js';
 import { exitCodeOf, exitCodes } from './exit-codes.js';
 import { Terminal } from './terminal.js';
 import { explainUsage } from './usage.js';
@@ -16,14 +16,10 @@ const helpColumnsMax = 100;
 export async function runCommandLine(args: readonly string[]): Promise<number> {
   const asked = args.includes('--json');
   const interrupts = new Interrupts();
-  let running: Promise<number> | undefined;
   try {
-    const parser = commandLine(args, (verb, flags) => {
-      running = execute(verb, new VerbContext(flags, interrupts));
-      running.catch(() => undefined); // it is awaited below, but by then may have failed
-    });
-    await parser.parseAsync(protectDashes(args));
-    return running === undefined ? exitCodes.ok.code : await running;
+    const asking = await chosenVerb(args);
+    if (asking === undefined) return exitCodes.ok.code;
+    return await execute(asking.verb, new VerbContext(asking.flags, interrupts));
   } catch (error) {
     const failure = toArtifactError(error);
     new Terminal({ json: asked }).failure(failure);
@@ -37,9 +33,34 @@ async function execute(verb: Verb, context: VerbContext): Promise<number> {
   return (await context.interrupts.race(verb.run(context))) ?? exitCodes.ok.code;
 }
 
-type Run = (verb: Verb, flags: Readonly<Record<string, unknown>>) => void;
+/**
+ * How the parser tells which verb to run: thrown, because after a handler that returns it renders the whole help of the
+ * verb in case that fails, which takes longer than all else it does.
+ */
+class ChosenVerb extends Error {
+  override readonly name = 'ChosenVerb';
+  readonly verb: Verb;
+  readonly flags: Flags;
 
-function commandLine(args: readonly string[], run: Run): Argv {
+  constructor(verb: Verb, flags: Flags) {
+    super(verb.command);
+    this.verb = verb;
+    this.flags = flags;
+  }
+}
+
+/** undefined: the parser has printed what was asked for. */
+async function chosenVerb(args: readonly string[]): Promise<ChosenVerb | undefined> {
+  try {
+    await commandLine(args).parseAsync(protectDashes(args));
+    return undefined;
+  } catch (error) {
+    if (error instanceof ChosenVerb) return error;
+    throw error;
+  }
+}
+
+function commandLine(args: readonly string[]): Argv {
   let parser = yargs()
     .scriptName('artifactfs')
     .usage('artifactfs VERB: versioned artifacts as ordinary directories')
@@ -57,7 +78,7 @@ function commandLine(args: readonly string[], run: Run): Argv {
     .strict()
     .demandCommand(1)
     .fail((message, error) => {
-      // What a verb throws comes by here too.
+      // The chosen verb may come by here, too.
       const isOfParser = error === undefined || error === null || error.name === 'YError';
       throw isOfParser ? explainUsage(message ?? error?.message ?? '', args) : error;
     })
@@ -74,8 +95,9 @@ function commandLine(args: readonly string[], run: Run): Argv {
       verb.command,
       verb.describe,
       (scope) => describeVerb(scope, verb),
-      // Answers no promise: for one yargs renders the whole help, which takes longer than all else it does.
-      (flags) => run(verb, flags),
+      (flags) => {
+        throw new ChosenVerb(verb, flags);
+      },
     );
   }
   return parser;
