@@ -126,6 +126,30 @@ test('an open file that somebody else replaced goes on reading what it had', asy
   await close();
 });
 
+test.each([
+  ['in a slab', 1000],
+  ['in a file of its own', 3 << 20],
+])(
+  'regression: an open file whose name a commit lost to others goes on reading what was staged, %s',
+  async (_, size) => {
+    const { one, two, close } = await pair();
+    const bytes = Buffer.alloc(size, 'by two ');
+    await two.write('new', bytes);
+    const inode = await two.get('new');
+    two.artifact.tree.retain(inode);
+    const reader = two.artifact.tree.open(inode);
+    await one.write('new', 'new by one');
+    await one.commit();
+    await two.artifact.commit({ message: 'theirs', onConflict: 'theirs' });
+    expect(await two.read('new')).toBe('new by one');
+    expect(inode.nlink).toBe(0);
+    expect((await reader.read(0, size)).equals(bytes)).toBe(true);
+    reader.close();
+    two.artifact.tree.release(inode);
+    await close();
+  },
+);
+
 test('refresh changes files in place: an inode that is known shows the new size and bytes', async () => {
   const { one, two, close } = await pair();
   const inode = await two.get('d/z');

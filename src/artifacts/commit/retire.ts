@@ -80,7 +80,10 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
       const { kept, lost } = retireRows(work, entries, conflicts);
       core.base = published.tree;
       const numbers = new Map([...lost].map(([ino, { ino: now }]) => [ino, now]));
-      for (const node of paths.keys()) takeKeptRow(core, node, numbers.get(node.ino) ?? node.ino, kept);
+      for (const node of paths.keys()) {
+        if (!takeKeptRow(core, node, numbers.get(node.ino) ?? node.ino, kept))
+          takeStoredBytes(node, places.row(node.ino));
+      }
       rebaseNodes(core, paths, entries);
       for (const node of paths.keys()) {
         const now = node.staged ? numbers.get(node.ino) : undefined;
@@ -258,9 +261,14 @@ function takeSealed(node: Node, sealedRow: SealedRow | undefined, base: string |
   node.base = node.ino === rootIno ? '' : base;
   node.baseNlink = node.nlink;
   node.staged = false;
+  if (!node.atimeSet) node.atime = node.mtime;
+  takeStoredBytes(node, sealedRow);
+}
+
+/** The staging files go. Who has a file open whose name others have taken reads on in the store. */
+function takeStoredBytes(node: Node, sealedRow: SealedRow | undefined): void {
   node.file = 0;
   node.logged = 0;
-  if (!node.atimeSet) node.atime = node.mtime;
   if (node.kind !== 'file' || sealedRow?.extents == null) return;
   node.takeExtents(sealedRow.extents);
   node.sha256 = sealedRow.sha256;
