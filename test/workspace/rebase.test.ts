@@ -163,8 +163,12 @@ describe('two stages on one base', () => {
 });
 
 /** The bytes of a hard link change with the other names of the file: tests of their own look at that. */
-const isLinked = (at: string, trees: readonly ModelTree[]): boolean =>
-  trees.some((tree) => (tree.entries.get(at)?.nlink ?? 0) > 1 && tree.kindAt(at) !== 'dir');
+function isLinked(at: string, trees: readonly ModelTree[]): boolean {
+  const inos = new Set(trees.map((tree) => tree.entries.get(at)?.ino));
+  return trees.some((tree) =>
+    [...tree.entries.values()].some(({ ino, nlink, kind }) => nlink > 1 && kind !== 'dir' && inos.has(ino)),
+  );
+}
 
 /** What a path must be when nothing conflicts: whoever changed it decides. */
 function expected(base: ModelTree, first: ModelTree, second: ModelTree, at: string): string {
