@@ -126,6 +126,12 @@ export const limits = {
   checkpointIdleMs: 2_000, // and so often while nothing changes,
   checkpointChangesMin: 2_000, // whether so many rows have changed
   catalogCacheBytesMax: 32 << 20,
+  // garbage collection
+  gcGraceSeconds: 7 * 86_400, // that readers keep what has expired
+  gcDeadAfterSeconds: 30 * 86_400, // without a sign of life a stage is dead
+  gcBatchKeys: 1_000, // deleted by one call
+  gcRecordItemsMax: 1_000, // versions or stages of one record, so that it fits into its 64 KiB
+  gcObjectsListed: 1_000, // of one artifact in a report; the amounts count all
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
   changesInheritedMax: 1_000, // of a commit: with more, ranges that changed are fetched when they are wanted
@@ -176,7 +182,7 @@ export const limits = {
   messageBytesMax: 4096,
   // what a mount shows
   kernelCacheSeconds: Number.POSITIVE_INFINITY, // names and attributes; what changes around the kernel is announced
-  kernelCacheVersionRootSeconds: 3600, // NAME@v3: a version that has expired goes without being announced
+  kernelCacheVersionRootSeconds: 3600, // NAME@v3
   kernelMissingNamesMax: 100_000, // remembered as told to be missing, in all directories together
   kernelToldMsMax: 5_000, // that an answer of the API waits for the kernel, which may wait for somebody's slow request
   kernelChecksMax: 20_000, // names looked up again, one by one, when everything in an artifact may have changed

@@ -23,7 +23,7 @@ interface Head {
 }
 
 interface PlannedTree {
-  /** Hash of the tree it was built on; '' for none. */
+  /** The tree it was built on, and where that lies; '' for none. Equal bytes elsewhere may be of a version that lives longer. */
   readonly on: string;
   readonly tree: TreeRef;
   readonly summary: ChangeSummary;
@@ -81,8 +81,10 @@ export class CommitPlanner {
     }
     requireWritable(`artifact ${artifactId}`, featuresAfter(since));
     // Its objects may be deleted any time now, and both the tree and the files of a stage reuse them.
-    if (base !== null && expiredIn(since).has(base.version))
-      throw stale(`version ${base.version}, which stage ${stageId} is built on, has expired`);
+    const expired = expiredIn(since);
+    if (base === null || expired.size === 0) return;
+    const lost = [base.version, ...(base.uses?.versions ?? [])].find((version) => expired.has(version));
+    if (lost !== undefined) throw stale(`version ${lost}, of which stage ${stageId} uses files, has expired`);
   }
 
   async #factsAtBase(log: LogView): Promise<LogFacts> {
@@ -107,7 +109,7 @@ export class CommitPlanner {
   }
 
   async #treeOn(head: Head | null): Promise<PlannedTree> {
-    const on = head?.tree.sha256 ?? '';
+    const on = head === null ? '' : `${head.tree.object}+${head.tree.offset} ${head.tree.sha256}`;
     if (this.#planned?.on !== on) this.#planned = { on, ...(await this.#buildOn(head)) };
     return this.#planned;
   }

@@ -48,6 +48,14 @@ export interface LogView {
   readonly since: readonly StoredRecord[];
 }
 
+/** Where staged files have objects from that may be in no file of the base: what stayed staged when its stage was published. */
+export interface StageUses {
+  /** Earlier bases. */
+  readonly versions: readonly number[];
+  /** Earlier stages of the same owner. */
+  readonly stages: readonly string[];
+}
+
 export interface PublishRequest {
   readonly artifactId: string;
   readonly commitId: string;
@@ -58,6 +66,7 @@ export interface PublishRequest {
     readonly hash: string;
     readonly version: number;
     readonly tree: TreeRef;
+    readonly uses?: StageUses;
   } | null;
   /** Against `base`, in tree order. All data objects are uploaded and verified before. */
   readonly changes: readonly TreeChange[];

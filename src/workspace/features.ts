@@ -32,6 +32,13 @@ export function requireWritable(where: string, named: FeatureSet): void {
   if (writer.length > 0) throw unsupported(where, 'change', writer);
 }
 
+/** The same for deleting what nobody needs: every unknown feature forbids that. */
+export function requireCollectable(where: string, named: FeatureSet): void {
+  requireWritable(where, named);
+  const { gc } = unknownFeatures(named);
+  if (gc.length > 0) throw unsupported(where, 'delete anything in', gc);
+}
+
 const unsupported = (where: string, verb: string, features: readonly string[]) =>
   new ArtifactError(
     'UnsupportedFormat',

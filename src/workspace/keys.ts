@@ -27,7 +27,7 @@ export const formatKey = 'format.json';
 const probePrefix = '.probe/';
 
 const artifactsPrefix = 'a/';
-const artifactPrefix = (artifactId: string): string => `${artifactsPrefix}${artifactId}/`;
+export const artifactPrefix = (artifactId: string): string => `${artifactsPrefix}${artifactId}/`;
 export const logPrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}log/`;
 
 export const logKey = (artifactId: string, seq: number): string =>
@@ -40,11 +40,15 @@ export const checkpointKey = (artifactId: string, seq: number, hash: string): st
 export const objectKey = (artifactId: string, object: string): string =>
   `${artifactPrefix(artifactId)}${object}`;
 
+export const leasePrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}lease/`;
+export const readerPrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}read/`;
+export const dataPrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}d/`;
+
 export const leaseKey = (artifactId: string, stageId: string): string =>
-  `${artifactPrefix(artifactId)}lease/${stageId}.json`;
+  `${leasePrefix(artifactId)}${stageId}.json`;
 
 export const readerKey = (artifactId: string, mountId: string): string =>
-  `${artifactPrefix(artifactId)}read/${mountId}.json`;
+  `${readerPrefix(artifactId)}${mountId}.json`;
 
 /** Relative to the artifact. `n` must never have been used in this stage, not even by an attempt that failed. */
 export const treeObject = (stageId: string, n: number): string => `t/${stageId}/${n}`;

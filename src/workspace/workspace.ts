@@ -109,7 +109,7 @@ export class Workspace implements Publisher, TreeReader {
   ): Promise<PublishResult> {
     const { artifactId, commitId, stageId, base, log } = request;
     this.#requireWritable(artifactId);
-    await this.#mayWrite();
+    await this.admitWrite();
     const planner = new CommitPlanner(this.store, this.#trees, request, options);
     const records = await this.#appender.append(
       {
@@ -136,7 +136,7 @@ export class Workspace implements Publisher, TreeReader {
     journal: IntentJournal,
     options: CallOptions = {},
   ): Promise<PublishResult | null> {
-    await this.#mayWrite();
+    await this.admitWrite();
     const records = await this.#appender.resolve(intent, journal, options);
     const mine = records?.at(-1);
     if (records === null || mine === undefined) return null;
@@ -152,7 +152,7 @@ export class Workspace implements Publisher, TreeReader {
     options: CallOptions = {},
   ): Promise<readonly StoredRecord[]> {
     this.#requireWritable(request.artifactId);
-    await this.#mayWrite();
+    await this.admitWrite();
     const checked = async ({ since }: LogView): Promise<RecordBody> => {
       requireWritable(`artifact ${request.artifactId}`, featuresAfter(since));
       const body = decide(since);
@@ -202,7 +202,8 @@ export class Workspace implements Publisher, TreeReader {
     return this.#confirmed;
   }
 
-  async #mayWrite(): Promise<void> {
+  /** Resolves when the store has this workspace and takes writes; throws when nothing may be written. */
+  async admitWrite(): Promise<void> {
     await this.#confirm();
     await this.#admitWrite();
   }

@@ -1,7 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
-import type { Body, ByteRange, CallOptions, ObjectInfo, ObjectStore } from '../../src/store/object-store.js';
+import type {
+  Body,
+  ByteRange,
+  CallOptions,
+  ObjectInfo,
+  ObjectStore,
+  UnfinishedUpload,
+} from '../../src/store/object-store.js';
 
 /** A small seeded generator: one number names a whole interleaving. */
 function seeded(seed: number): () => number {
@@ -43,6 +50,10 @@ export class World {
   readonly trace: string[] = [];
   #events: Event[] = [];
   steps = 0;
+  /** Creates that have reached the store. */
+  creates = 0;
+  /** Told what is about to be deleted, at the moment when it is. */
+  onDelete: (keys: readonly string[]) => Promise<void> = async () => {};
 
   constructor(seed: number, faults: number) {
     this.random = seeded(seed);
@@ -140,7 +151,10 @@ export class ChaosStore implements ObjectStore {
 
   putIfAbsent(key: string, body: Buffer): Promise<{ etag: string }> {
     const world = this.#world;
-    const apply = () => world.truth.putIfAbsent(key, body);
+    const apply = () => {
+      world.creates++;
+      return world.truth.putIfAbsent(key, body);
+    };
     const arriveLater = () =>
       world.later(
         `${this.#name} late create ${key}`,
@@ -165,13 +179,35 @@ export class ChaosStore implements ObjectStore {
     yield* this.#world.truth.list(prefix, options);
   }
 
+  head(key: string): Promise<ObjectInfo> {
+    return this.#request('head', key, () => this.#world.truth.head(key));
+  }
+
+  deleteMany(keys: readonly string[]): Promise<void> {
+    const world = this.#world;
+    const apply = async () => {
+      await world.onDelete(keys);
+      await world.truth.deleteMany(keys);
+    };
+    return this.#request('delete', `${keys.length} keys`, async () => {
+      if (world.random() >= world.faults / 4) return apply();
+      const what = world.random();
+      if (what < 0.3) await apply();
+      else if (what < 0.6) world.later(`${this.#name} late delete`, apply);
+      throw lost();
+    });
+  }
+
+  unfinishedUploads(): Promise<readonly UnfinishedUpload[]> {
+    return Promise.resolve([]);
+  }
+
   sleep = (): Promise<void> => this.#request('sleep', '', async () => undefined);
 
   #request<T>(verb: string, key: string, run: () => Promise<T>): Promise<T> {
     return this.#world.request(this.#process, `${this.#name} ${verb} ${key.slice(-12)}`, run);
   }
 
-  head = unused;
   putStream = unused;
   createMultipart = unused;
   uploadPart = unused;
@@ -179,8 +215,6 @@ export class ChaosStore implements ObjectStore {
   listParts = unused;
   completeMultipart = unused;
   abortMultipart = unused;
-  unfinishedUploads = unused;
-  deleteMany = unused;
   presignGet = unused;
   probe = unused;
   [Symbol.asyncDispose](): Promise<void> {

@@ -360,6 +360,16 @@ describe('publish', () => {
     );
   });
 
+  it('refuses when an earlier version has expired of which staged files use objects', async () => {
+    const { publish, append } = await bench();
+    const v0 = await publish([added(file)]);
+    const v1 = await publish([added(fileAt('g', 9, 'x'))], { base: at(v0) });
+    await append({ type: 'expire', versions: [0] }, at(v1));
+    const base = { ...at(v1), uses: { versions: [0], stages: [] } };
+    await expect(publish([added(fileAt('h', 10, 'y'))], { base })).rejects.toThrow(withCode('Stale'));
+    await publish([added(fileAt('h', 10, 'y'))], { base: at(v1) });
+  });
+
   it('refuses to publish one stage twice', async () => {
     const { publish } = await bench();
     const stageId = newStageId();
