@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const pageBytes = 4096;
 
@@ -252,7 +252,9 @@ export class CrashWorkload {
 
   #full(path: string): string {
     const full = join(this.#artifact, path);
-    mkdirSync(join(full, '..'), { recursive: true });
+    const directory = dirname(full);
+    // Not `recursive`: when the daemon is killed meanwhile, Node tells what it finds then instead, that nothing is there.
+    if (!existsSync(directory)) mkdirSync(directory);
     return full;
   }
 

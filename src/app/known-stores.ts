@@ -5,7 +5,7 @@ import type { Config } from '../config/options.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
-import { within } from '../util/within.js';
+import { withinOwnTime } from '../util/within.js';
 import { type CreateMode, decodeFormat, encodeFormat, type WorkspaceFormat } from '../workspace/format.js';
 import { Workspace } from '../workspace/workspace.js';
 
@@ -55,7 +55,7 @@ export async function openKnownWorkspace(
 /** Null when the store is away. */
 async function ifAnswered(opening: Promise<Workspace>): Promise<Workspace | null> {
   try {
-    return (await within(limits.startStoreMsMax, opening)) ?? null;
+    return (await withinOwnTime(limits.startStoreMsMax, opening)) ?? null;
   } catch (error) {
     if (isCode(error, 'StoreUnavailable')) return null;
     throw error;

@@ -176,7 +176,8 @@ export const limits = {
   apiCloseMsMax: 3_000,
   apiPrepareMs: 1_000, // after the start, when programs that waited for the mount had their first turn,
   apiPrepareQuietMs: 250, // and nobody wants anything for so long
-  startStoreMsMax: 2_000, // that a mount waits for a store that it knows, and then for what was cut off, before it shows what is known
+  startStoreMsMax: 2_000, // that a mount waits for a store that it knows, before it shows what is known of it,
+  startSettleMsMax: 10_000, // and, when that answered, for what was cut off: who looks must see whether it has happened
   apiListMax: 10_000, // items of one answer
   manifestBytesMax: 48 << 10, // it must fit into one log record
   messageBytesMax: 4096,
