@@ -18,6 +18,8 @@ import { unlessAborted } from '../util/unless-aborted.js';
 import { within } from '../util/within.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { isObject } from '../workspace/fields.js';
+import { expiredIn } from '../workspace/log-facts.js';
+import { checkAliasName } from '../workspace/names.js';
 import type { Manifest, StoredRecord } from '../workspace/records.js';
 import { checkRetention } from '../workspace/retention.js';
 import type { CollectionLog } from './collection-log.js';
@@ -26,9 +28,17 @@ import { CommitPlan } from './commit/plan.js';
 import { openFiles } from './commit/seal.js';
 import { applied, type DiffResult, diff, diffOfChanges, diffTrees, walkAll } from './diff.js';
 import { dropStage, followLog, removeDropped } from './drop-stage.js';
-import type { Artifact, ArtifactStatus, CommitOptions, CommitResult, Invalidation } from './ports.js';
+import type {
+  AliasChange,
+  Artifact,
+  ArtifactStatus,
+  CommitOptions,
+  CommitResult,
+  Invalidation,
+} from './ports.js';
 import { stagedSummary } from './status.js';
 import type { ArtifactTree } from './tree/working-tree.js';
+import { AliasMove, Expiry, type VersionDecision, versionState } from './version-decisions.js';
 
 export interface ArtifactParts {
   readonly id: string;
@@ -41,6 +51,8 @@ export interface ArtifactParts {
   readonly place: Place | null;
   /** Links the name of a new artifact in its collection. */
   readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
+  /** The names in a collection may mean something else by these records, which the catalog knows. */
+  readonly namesChanged: (collection: WorkspaceArtifact, records: readonly StoredRecord[]) => void;
   readonly closing: AbortSignal;
   readonly checkManifest: (artifact: WorkspaceArtifact, manifest: Manifest) => void;
   readonly onStep?: (step: string) => void;
@@ -76,6 +88,7 @@ export class WorkspaceArtifact implements Artifact {
       publisher: parts.publisher,
       catalog: parts.catalog,
       link: () => this.#linkName(),
+      onRecords: (records) => this.#recordsApplied(records),
       onRebased: () => this.invalidate({ type: 'all' }),
       closing: parts.closing,
       checkManifest: (manifest) => parts.checkManifest(this, manifest),
@@ -175,21 +188,13 @@ export class WorkspaceArtifact implements Artifact {
     });
   }
 
-  /**
-   * The new records, which the caller may have to act on. Who asks while another does is not answered before what that one has
-   * read is in force.
-   */
-  readNewRecords(): Promise<readonly StoredRecord[]> {
+  /** Who asks while another does is not answered before what that one has read is in force. */
+  refresh(): Promise<boolean> {
     return this.#refreshing.run(async () => {
       const records = await this.#parts.log.refresh(this.id);
-      // Also what was read before and could not be followed then.
-      if (await followLog(this.tree, this.#parts.catalog)) this.invalidate({ type: 'all' });
-      return records;
+      await this.#follow(records);
+      return records.length > 0;
     });
-  }
-
-  async refresh(): Promise<boolean> {
-    return (await this.readNewRecords()).length > 0;
   }
 
   versions(): readonly VersionInfo[] {
@@ -198,6 +203,18 @@ export class WorkspaceArtifact implements Artifact {
 
   aliases(): Readonly<Record<string, number>> {
     return this.#parts.catalog.aliases(this.id);
+  }
+
+  async setAlias(alias: string, version: string | null, expected?: number | null): Promise<AliasChange> {
+    checkAliasName(alias);
+    await this.refresh();
+    const target = version === null ? null : this.resolveVersion(version).version;
+    return this.#decided(new AliasMove({ path: this.path, alias, version: target, expected }));
+  }
+
+  async expire(versions: readonly number[]): Promise<readonly number[]> {
+    await this.refresh();
+    return this.#decided(new Expiry(this.path, versions));
   }
 
   resolveVersion(name: string): VersionInfo {
@@ -297,6 +314,27 @@ export class WorkspaceArtifact implements Artifact {
 
   invalidate(what: Invalidation): void {
     for (const listener of this.#listeners) listener(what);
+  }
+
+  /** Appends what is decided for the versions and aliases as they are at the log's head. */
+  async #decided<T>(decision: VersionDecision<T>): Promise<T> {
+    const { catalog, log } = this.#parts;
+    const records = await log.append(this.id, (since) =>
+      decision.decide(versionState(catalog, this.id, since)),
+    );
+    await this.#refreshing.run(() => this.#follow(records));
+    return decision.result;
+  }
+
+  async #follow(records: readonly StoredRecord[]): Promise<void> {
+    this.#recordsApplied(records);
+    // Also what was read before and could not be followed then.
+    if (await followLog(this.tree, this.#parts.catalog)) this.invalidate({ type: 'all' });
+  }
+
+  #recordsApplied(records: readonly StoredRecord[]): void {
+    for (const version of expiredIn(records)) this.invalidate({ type: 'version', version });
+    this.#parts.namesChanged(this, records);
   }
 
   /** The first commit's second step. */

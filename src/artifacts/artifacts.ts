@@ -75,6 +75,8 @@ export class WorkspaceArtifacts implements Artifacts {
     }
     const closing = new AbortController();
     const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#link(artifact);
+    const namesChanged = (collection: WorkspaceArtifact, records: readonly StoredRecord[]): void =>
+      artifacts.#namesChanged(collection, records);
     const opened = (artifact: WorkspaceArtifact): void => {
       if (options.readsOpenedLogs === true) artifacts.#readSoon(artifact);
     };
@@ -85,6 +87,7 @@ export class WorkspaceArtifacts implements Artifacts {
       log,
       closing: closing.signal,
       link,
+      namesChanged,
       opened,
     });
     const root = await registry.openArtifact(rootCollectionId, null);
@@ -210,7 +213,7 @@ export class WorkspaceArtifacts implements Artifacts {
     const next = async (): Promise<void> => {
       for (let artifact = waiting.shift(); artifact !== undefined; artifact = waiting.shift()) {
         try {
-          this.#namesChanged(artifact, await artifact.readNewRecords());
+          await artifact.refresh();
         } catch (error) {
           failure ??= error;
         }
@@ -332,7 +335,7 @@ export class WorkspaceArtifacts implements Artifacts {
     from: string,
     to: string,
   ): Promise<void> {
-    const records = await this.#log.append(collection.id, (names) => {
+    const records = await this.#log.changeNames(collection.id, (names) => {
       if (names(from) !== artifact.id)
         throw new ArtifactError(
           'Conflict',
@@ -350,7 +353,7 @@ export class WorkspaceArtifacts implements Artifacts {
   async #link(artifact: WorkspaceArtifact): Promise<void> {
     const { collection, name } = artifact.place ?? { collection: this.root, name: artifact.id };
     if (collection.isNew) throw notCommitted(collection);
-    const records = await this.#log.append(collection.id, (names) => {
+    const records = await this.#log.changeNames(collection.id, (names) => {
       const owner = names(name);
       if (owner === artifact.id) return null;
       if (owner !== undefined)
@@ -407,7 +410,7 @@ export class WorkspaceArtifacts implements Artifacts {
     for (let artifact = this.#unread.shift(); artifact !== undefined; artifact = this.#unread.shift()) {
       if (this.#closing.signal.aborted) return;
       try {
-        this.#namesChanged(artifact, await artifact.readNewRecords());
+        await artifact.refresh();
       } catch {}
     }
   }

@@ -185,7 +185,9 @@ export type Invalidation =
   | { readonly type: 'entry'; readonly parent: Inode; readonly name: string }
   | { readonly type: 'inode'; readonly inode: Inode }
   /** Every name and attribute of the artifact (discard, refresh). */
-  | { readonly type: 'all' };
+  | { readonly type: 'all' }
+  /** The version has expired: there is nothing under its names any more. */
+  | { readonly type: 'version'; readonly version: number };
 
 export interface CommitOptions {
   readonly message: string;
@@ -212,6 +214,13 @@ export interface CommitResult {
   readonly rebased: boolean;
   /** Files that were open for writing: the version holds what was written when the commit began. */
   readonly openFiles: readonly string[];
+}
+
+/** Where an alias stood, and stands now; null: nowhere. */
+export interface AliasChange {
+  readonly alias: string;
+  readonly before: number | null;
+  readonly version: number | null;
 }
 
 export interface ArtifactStatus {
@@ -261,6 +270,17 @@ export interface Artifact {
 
   versions(): readonly VersionInfo[];
   aliases(): Readonly<Record<string, number>>;
+  /**
+   * Moves an alias, for everybody, to a version ('latest', 'v3', '3', another alias), or removes it (null). `expected`: where
+   * it must stand now, null for nowhere; without it, wherever that is. `Conflict` when it stands elsewhere, `NotFound` when
+   * the version does not exist or has expired, or there is no such alias to remove.
+   */
+  setAlias(alias: string, version: string | null, expected?: number | null): Promise<AliasChange>;
+  /**
+   * Lets versions go for ever, by number: garbage collection may delete them. `NotPermitted` for the latest and for what
+   * aliases point to, `NotFound` for what does not exist; answers those that had not expired before.
+   */
+  expire(versions: readonly number[]): Promise<readonly number[]>;
   /** 'latest', 'v3', '3' or an alias. NotFound names what exists. */
   resolveVersion(name: string): VersionInfo;
   versionTree(version: VersionInfo): Promise<VersionTree>;

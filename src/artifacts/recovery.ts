@@ -49,7 +49,7 @@ export class Recovery {
     const { db, log } = this.#parts;
     transaction(db.db, () => db.moves.put(move));
     try {
-      await log.append(move.toId, (names) => {
+      await log.changeNames(move.toId, (names) => {
         const owner = names(move.toName);
         if (owner === move.artifactId) return null;
         if (owner !== undefined) throw new ArtifactError('Exists', `${move.toName} exists in the collection`);
@@ -79,7 +79,7 @@ export class Recovery {
 
   async #unlinkOld(move: MoveRow): Promise<void> {
     const { db, log } = this.#parts;
-    await log.append(move.fromId, (names) =>
+    await log.changeNames(move.fromId, (names) =>
       names(move.fromName) === move.artifactId
         ? { type: 'unlink', name: move.fromName, artifactId: move.artifactId }
         : null,

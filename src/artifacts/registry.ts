@@ -8,7 +8,7 @@ import type { MaybePromise } from '../util/maybe-promise.js';
 import { SharedWork } from '../util/shared-work.js';
 import { transaction } from '../util/sqlite.js';
 import type { Publisher } from '../workspace/commit-types.js';
-import type { Manifest } from '../workspace/records.js';
+import type { Manifest, StoredRecord } from '../workspace/records.js';
 import { type Place, WorkspaceArtifact } from './artifact.js';
 import type { CollectionLog } from './collection-log.js';
 import { latestBase } from './drop-stage.js';
@@ -61,6 +61,8 @@ export interface RegistryParts {
   readonly closing: AbortSignal;
   /** Links the name of a new artifact in its collection. */
   readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
+  /** The names in a collection may mean something else by these records, which the catalog knows. */
+  readonly namesChanged: (collection: WorkspaceArtifact, records: readonly StoredRecord[]) => void;
   /** An artifact was opened as the catalog knows it. */
   readonly opened: (artifact: WorkspaceArtifact) => void;
 }
@@ -132,6 +134,7 @@ export class ArtifactRegistry {
       log: this.#parts.log,
       place,
       link: (made) => this.#parts.link(made),
+      namesChanged: (collection, records) => this.#parts.namesChanged(collection, records),
       closing: this.#parts.closing,
       checkManifest: ({ place }, manifest) => {
         if (place !== null) this.#parts.options.checkManifest?.(place.collection.manifest(), manifest);

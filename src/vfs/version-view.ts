@@ -31,7 +31,13 @@ export class VersionView implements VersionOwner {
     this.tree = tree;
     this.notices = notices;
     this.inos = inoKey(artifact.id, versionSpace(version.version));
-    this.#unused = unused;
+    const unsubscribe = artifact.onInvalidate((what) => {
+      if (what.type === 'version' && what.version === version.version) this.#expired();
+    });
+    this.#unused = () => {
+      unsubscribe();
+      unused();
+    };
   }
 
   root(via: string): VersionDirectory {
@@ -63,6 +69,12 @@ export class VersionView implements VersionOwner {
   forgotten(node: VersionNode): void {
     if (this.#nodes.get(node.key) === node) this.#nodes.delete(node.key);
     if (this.#nodes.size === 0) this.#unused();
+  }
+
+  /** Who is inside stays there; no name leads there any more. */
+  #expired(): void {
+    for (const root of this.roots())
+      for (const { parent, name } of root.places()) this.notices.entry(parent, name);
   }
 
   #directory(entry: Entry, via: string, parent: VersionDirectory | null): VersionDirectory {

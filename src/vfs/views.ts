@@ -59,12 +59,11 @@ export class Views implements Realm {
     const known = this.#versionViews.get(key);
     if (known instanceof VersionView) return known.root(via);
     if (known !== undefined) return known.then((view) => view.root(via));
-    const opening = artifact
-      .versionTree(version)
-      .then(
-        (tree) =>
-          new VersionView(artifact, version, tree, this.notices, () => this.#versionViews.delete(key)),
-      );
+    const opening = artifact.versionTree(version).then((tree) => {
+      // It may have expired meanwhile: from here on the view is told.
+      artifact.resolveVersion(`v${version.version}`);
+      return new VersionView(artifact, version, tree, this.notices, () => this.#versionViews.delete(key));
+    });
     this.#versionViews.set(key, opening);
     return opening.then(
       (view) => {

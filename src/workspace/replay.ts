@@ -21,6 +21,19 @@ export interface ReplayState {
   features: FeatureSet;
 }
 
+/** Versions and aliases alone: what a writer decides by that neither commits nor changes names. */
+export interface VersionState {
+  /** In order: the index is the version's number. */
+  readonly versions: LoggedVersion[];
+  readonly aliases: Map<string, number>;
+}
+
+export interface LoggedVersion {
+  readonly version: number;
+  readonly timeMs: number;
+  expired: boolean;
+}
+
 export interface ReplayedVersion {
   readonly version: number;
   readonly seq: number;
@@ -67,9 +80,18 @@ export function applyRecord(state: ReplayState, stored: StoredRecord): boolean {
   return effective;
 }
 
+/** Applies what the next record means for versions and aliases, in place. */
+export function applyToVersions(state: VersionState, record: LogRecord): void {
+  if (record.type === 'commit')
+    state.versions.push({ version: record.version, timeMs: record.time, expired: false });
+  else if (record.type === 'alias') applyAlias(state, record);
+  else if (record.type === 'expire') expireVersions(state, record.versions);
+}
+
 /** The newest version that is not expired. */
-export const latestVersion = (state: ReplayState): ReplayedVersion | undefined =>
-  state.versions.findLast((version) => !version.expired);
+export const latestVersion = <V extends LoggedVersion>(state: {
+  readonly versions: readonly V[];
+}): V | undefined => state.versions.findLast((version) => !version.expired);
 
 function apply(state: ReplayState, record: LogRecord): boolean {
   switch (record.type) {
@@ -131,7 +153,10 @@ function applyCommit(state: ReplayState, record: LogRecord<CommitBody>): boolean
   return true;
 }
 
-function applyAlias(state: ReplayState, record: Extract<RecordBody, { type: 'alias' }>): boolean {
+/** What records that move aliases or expire versions change. */
+type Targets = Pick<VersionState, 'aliases'> & { readonly versions: readonly LoggedVersion[] };
+
+function applyAlias(state: Targets, record: Extract<RecordBody, { type: 'alias' }>): boolean {
   if ((state.aliases.get(record.alias) ?? null) !== record.expected) return false;
   if (record.version === null) return state.aliases.delete(record.alias);
   const version = state.versions[record.version];
@@ -140,7 +165,7 @@ function applyAlias(state: ReplayState, record: Extract<RecordBody, { type: 'ali
   return true;
 }
 
-function expireVersions(state: ReplayState, versions: readonly number[]): boolean {
+function expireVersions(state: Targets, versions: readonly number[]): boolean {
   let effective = false;
   for (const number of versions) {
     const version = state.versions[number];

@@ -8,7 +8,7 @@ import { LoopTurn } from '../../util/loop-turn.js';
 import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
 import type { LogView, Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
-import type { ChangeSummary, Manifest } from '../../workspace/records.js';
+import type { ChangeSummary, Manifest, StoredRecord } from '../../workspace/records.js';
 import type { TreeChange } from '../../workspace/trees.js';
 import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
@@ -23,6 +23,8 @@ export interface CommitParts {
   readonly catalog: Catalog;
   /** Links the name of a new artifact in its collection; does nothing for one that is linked. */
   readonly link: () => Promise<void>;
+  /** Records that the catalog did not know before: those of others, and the commit's own. */
+  readonly onRecords: (records: readonly StoredRecord[]) => void;
   /** After the base has changed by more than what was staged here. */
   readonly onRebased: () => void;
   /** Fires when the daemon closes: an upload ends, a record on its way is settled at the next start. */
@@ -259,7 +261,9 @@ export class Committer {
     const { tree, catalog } = this.#parts;
     const { core } = tree;
     const { artifactId, sealed, s } = core.stage;
+    const known = catalog.artifact(artifactId)?.headSeq ?? 0;
     catalog.apply(artifactId, result.records);
+    this.#parts.onRecords(result.records.filter(({ record }) => record.seq > known));
     this.#step('applied');
     const base = baseOf(result);
     const versionTree = await catalog.tree(artifactId, result.tree);

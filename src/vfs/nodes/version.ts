@@ -149,9 +149,9 @@ export class VersionDirectory extends VersionNode implements Directory<Entry> {
   }
 }
 
-/** 'v3' always means the same; 'latest' and aliases are asked for each time. */
+/** 'v3' and '3' always mean the same; 'latest' and aliases are asked for each time. */
 const rootEntrySeconds = (via: string): number =>
-  /^@[a-z]/.test(via) && !/^@v\d+$/.test(via) ? 0 : limits.kernelCacheVersionRootSeconds;
+  via === 'versions' || /^@v?\d+$/.test(via) ? limits.kernelCacheVersionRootSeconds : 0;
 
 class VersionHandle implements FileHandle {
   readonly reply: FileHandle['reply'];

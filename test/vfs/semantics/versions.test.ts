@@ -7,9 +7,9 @@ import { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../../src/vfs/open-flags
 import { outcome } from '../support/user.js';
 import { World } from '../support/world.js';
 
-let { user } = {} as Awaited<ReturnType<typeof World.open>>;
+let { world, user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
 beforeEach(async () => {
-  ({ user } = await World.open());
+  ({ world, user, artifacts } = await World.open());
   await user.mkdir('m');
   await user.mkdir('m/d');
   await user.write('m/d/f', 'text of v0');
@@ -93,6 +93,56 @@ test('V5: NAME@latest and NAME@alias are asked for each time, and lead to anothe
   const pinned = await user.node('m@v0');
   expect(pinned.entrySeconds).toBeGreaterThan(0);
   for (const entry of [before, after, pinned]) user.forget(entry);
+});
+
+test('V8: aliases that others move lead elsewhere after a refresh, whatever letters they begin with', async () => {
+  await user.commit('m', 'second');
+  const other = await (await world.machine()).artifacts.find('m');
+  for (const alias of ['best', 'Best', 'ä', '2nd']) {
+    await other.setAlias(alias, 'v0');
+    await user.write('m/.artifact/refresh', '1');
+    const [link, before] = [`m/.artifact/aliases/${alias}`, await user.node(`m@${alias}`)];
+    const linkBefore = await user.node(link);
+    expect(await user.readlink(link)).toBe('../versions/v0');
+    expect(before.entrySeconds).toBe(0);
+    expect(linkBefore.entrySeconds).toBe(0);
+    await other.setAlias(alias, 'v1', 0);
+    await user.write('m/.artifact/refresh', '1');
+    expect(await user.readlink(link)).toBe('../versions/v1');
+    expect(await user.read(`m@${alias}/d/f`)).toBe('later');
+    const [linkAfter, after] = [await user.node(link), await user.node(`m@${alias}`)];
+    expect(linkAfter.nodeId).not.toBe(linkBefore.nodeId);
+    expect(after.nodeId).not.toBe(before.nodeId);
+    await other.setAlias(alias, null);
+    await user.write('m/.artifact/refresh', '1');
+    expect(await user.exists(link)).toBe(false);
+    expect(await user.exists(`m@${alias}`)).toBe(false);
+    for (const entry of [before, linkBefore, after, linkAfter]) user.forget(entry);
+  }
+});
+
+test('V9: a version that expired is gone under each of its names, which the kernel is told; who is inside stays', async () => {
+  await user.commit('m', 'second');
+  const places = ['m@v0', 'm@0', 'm/.artifact/versions/v0'];
+  // As a kernel holds what leads to what it knows.
+  const around = [await user.node('m'), await user.node('m/.artifact/versions')];
+  const roots = await Promise.all(places.map((place) => user.node(place)));
+  const inside = await user.node('m@v0/d');
+  const open = await user.open('m@v0/d/f', O_RDONLY);
+  const other = await world.machine();
+  await (await other.artifacts.find('m')).expire([0]);
+  for (const place of places) expect(await user.exists(place), place).toBe(true);
+  user.told.entries.length = 0;
+  await artifacts.refresh();
+  await user.fs.kernelTold();
+  expect(user.told.entries.map((entry) => entry.replace(/^\d+\//, '')).sort()).toEqual(['m@0', 'm@v0', 'v0']);
+  for (const place of places) expect(await user.exists(place), place).toBe(false);
+  expect(await user.ls('m/.artifact/versions')).toEqual(['v1']);
+  expect(await user.read('m/.artifact/log')).toContain('version v0 (expired)');
+  expect(await user.readAll(open.handle, 100)).toBe('text of v0');
+  user.fs.release(open.handle);
+  for (const entry of [...roots, inside, ...around]) user.forget(entry);
+  expect(user.fs.counts().nodes).toBe(1);
 });
 
 /** A kernel that reads local files, and has read them when it is given them. */
