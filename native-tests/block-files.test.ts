@@ -25,7 +25,7 @@ async function write(bytes: Buffer, offset: number, direct: boolean) {
   const path = join(directory, 'file');
   const file = openSync(path, 'w+');
   const checks = new Uint32Array(Math.ceil(bytes.length / checkBytes));
-  const took = await native.writeBlocks(file, offset, bytes, checkBytes, checks, direct);
+  const took = await native.writeBlocks(file, [offset], [bytes], checkBytes, checks, direct);
   closeSync(file);
   return { took, checks: [...checks], found: readFileSync(path) };
 }
@@ -47,6 +47,25 @@ describe('blocks written by the addon', () => {
     expect(found.subarray(offset).equals(bytes)).toBe(true);
   });
 
+  it.each([true, false])('are there when there are several at once (direct: %s)', async (direct) => {
+    const path = join(directory, 'several');
+    const file = openSync(path, 'w+');
+    const pieces = [3 * checkBytes, checkBytes + 100, 2 * checkBytes].map((length) => alignedBytes(length));
+    const offsets = [16 * checkBytes, 8 * checkBytes, 0];
+    const checks = new Uint32Array(3 + 2 + 2);
+    expect(
+      await native.writeBlocks(file, offsets, pieces, checkBytes, checks, direct),
+    ).toBeGreaterThanOrEqual(0);
+    closeSync(file);
+    expect([...checks]).toEqual(pieces.flatMap((bytes) => checksOf(bytes)));
+    const found = readFileSync(path);
+    expect(found.length).toBe(19 * checkBytes);
+    for (const [i, bytes] of pieces.entries()) {
+      const at = offsets[i] ?? 0;
+      expect(found.subarray(at, at + bytes.length).equals(bytes)).toBe(true);
+    }
+  });
+
   it('start where memory is aligned, which is close', () => {
     for (let i = 0; i < 20; i++) {
       const memory = Buffer.allocUnsafeSlow(5000 + i * 100);
@@ -59,7 +78,7 @@ describe('blocks written by the addon', () => {
   it.each([true, false])('fail with the reason of the system (direct: %s)', async (direct) => {
     const file = openSync('/dev/full', 'w');
     const bytes = alignedBytes(checkBytes);
-    expect(await native.writeBlocks(file, 0, bytes, checkBytes, new Uint32Array(1), direct)).toBe(-28);
+    expect(await native.writeBlocks(file, [0], [bytes], checkBytes, new Uint32Array(1), direct)).toBe(-28);
     closeSync(file);
   });
 });

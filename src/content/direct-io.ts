@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { limits } from '../model/limits.js';
 import { alignmentBytes, isAligned } from '../util/aligned-memory.js';
 import { deferred } from '../util/deferred.js';
+import { DiskPace } from './disk-pace.js';
 import type { OpenFile } from './open-files.js';
 
 const readAsync = promisify(read);
@@ -12,14 +13,12 @@ const writevAsync = promisify(writev);
  * Large reads and writes of staging files past the page cache: copying into its fresh pages costs more processor time than all
  * else that is done with the bytes, and they would be written to the disk later all the same. Only whole pages in aligned
  * memory can go so; whatever else, the caller does through the page cache, which the kernel keeps in agreement.
- *
- * A disk that is slow is left to the page cache, which takes a burst at once: it is asked again now and then.
  */
 export class DirectIo {
   readonly #openDirect: (entry: OpenFile) => number;
   readonly #writers = new WeakMap<OpenFile, FileWrites>();
   #isPossible = constants.O_DIRECT !== undefined;
-  readonly #pace = new DiskPace();
+  readonly #pace = new DiskPace(limits.directBytesPerMsMin);
 
   /** `openDirect` throws where the file system cannot. */
   constructor(openDirect: (entry: OpenFile) => number) {
@@ -70,28 +69,6 @@ export class DirectIo {
       this.#isPossible = false;
       return 0;
     }
-  }
-}
-
-/** Whether a disk keeps up with writes that wait for it. */
-export class DiskPace {
-  #slowUntilMs = 0;
-  /** Of the writes looked at now: what they are together, and the best pace of any of them, in bytes per ms. */
-  #sampleBytes = 0;
-  #bestPace = 0;
-
-  isSlow(nowMs: number): boolean {
-    return nowMs < this.#slowUntilMs;
-  }
-
-  /** The best of several tells the disk's pace: on a busy machine most are slow for other reasons. */
-  note(bytes: number, ms: number, nowMs: number): void {
-    this.#sampleBytes += bytes;
-    this.#bestPace = Math.max(this.#bestPace, bytes / ms);
-    if (this.#sampleBytes < limits.directSampleBytes) return;
-    if (this.#bestPace < limits.directBytesPerMsMin) this.#slowUntilMs = nowMs + limits.directSlowMs;
-    this.#sampleBytes = 0;
-    this.#bestPace = 0;
   }
 }
 

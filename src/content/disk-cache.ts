@@ -2,7 +2,7 @@ import { limits } from '../model/limits.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import { BackgroundWork, messageOf } from './background-work.js';
 import { BlockChecker } from './block-checker.js';
-import { type BlockFiles, plainBlockFiles } from './block-files.js';
+import { type BlockFiles, type FilePiece, plainBlockFiles } from './block-files.js';
 import { CacheHolds } from './cache-holds.js';
 import type { DiskBudget } from './disk-budget.js';
 import { DiskEntries } from './disk-entries.js';
@@ -40,7 +40,7 @@ export class DiskCache implements AsyncDisposable {
   readonly #holds: CacheHolds;
   readonly #entries: DiskEntries;
   readonly #work = new BackgroundWork();
-  readonly #writes: WriteBehind;
+  readonly #writes: WriteBehind<DiskObject, FilePiece>;
   readonly #checker = new BlockChecker();
   readonly #scanned: Promise<void>;
   #closed = false;
@@ -61,7 +61,7 @@ export class DiskCache implements AsyncDisposable {
     this.#holds = holds;
     this.#files = new ObjectFiles(directory, blockFiles);
     this.#entries = new DiskEntries(this.#files, budget, holds, this.#work);
-    this.#writes = new WriteBehind(pendingBytesMax);
+    this.#writes = new WriteBehind(pendingBytesMax, (object, pieces) => this.#write(object, pieces));
     this.#scanned = this.#work.add(this.#scan());
   }
 
@@ -213,7 +213,8 @@ export class DiskCache implements AsyncDisposable {
 
   /** The same as `store` for who waits until the bytes are here. False: there is no room. Rejects when writing fails. */
   async keepNow(object: DiskObject, start: number, bytes: Buffer): Promise<boolean> {
-    const write = this.#begin(object, bytes.length, () => this.#write(object, start, bytes));
+    const pieces = [{ offset: start, bytes }];
+    const write = this.#begin(object, bytes.length, () => this.#write(object, pieces));
     if (write === null) return false;
     await write;
     return !object.dead;
@@ -277,7 +278,7 @@ export class DiskCache implements AsyncDisposable {
 
   #storeReserved(object: DiskObject, start: number, bytes: Buffer, done: () => void): void {
     const { length } = bytes;
-    const run = () => this.#writes.run(length, () => this.#write(object, start, bytes));
+    const run = () => this.#writes.run(object, { offset: start, bytes }, length);
     const write = this.#begin(object, length, run, done);
     if (write !== null) return;
     this.#writes.release(length);
@@ -299,30 +300,23 @@ export class DiskCache implements AsyncDisposable {
     return written;
   }
 
-  async #write(object: DiskObject, start: number, bytes: Buffer): Promise<void> {
+  async #write(object: DiskObject, pieces: readonly FilePiece[]): Promise<void> {
     // What was evicted for these bytes must be gone, or for a while both are on the disk.
     const removals = this.#entries.removals();
     if (removals !== undefined) await removals;
     if (object.dead) return;
     const { table } = object;
     const isNew = table.bytes === 0;
-    const checks = await this.#files.writeData(object.name, start, bytes);
+    const checks = await this.#files.writeData(object.name, pieces);
     if (object.dead) return;
-    const first = start / blockBytes;
-    const count = Math.ceil(bytes.length / blockBytes);
     let grown = 0;
-    for (let i = 0; i < count; i++) {
-      const length = Math.min(blockBytes, bytes.length - i * blockBytes);
-      const crcs = checks.subarray(i * checksPerBlock, (i + 1) * checksPerBlock);
-      // A longer form of the block may have been stored meanwhile; its entry stays true.
-      if (table.length(first + i) > length) continue;
-      grown += length - table.length(first + i);
-      table.set(first + i, length, crcs);
-    }
+    for (const [i, piece] of pieces.entries()) grown += enter(table, piece, checks[i]);
     this.#entries.grow(object, grown);
     if (object.dead) return;
     if (isNew) await this.#files.writeHeader(object);
-    await this.#files.writeEntries(object, first, count);
+    await Promise.all(
+      blockRuns(pieces).map(({ first, end }) => this.#files.writeEntries(object, first, end - first)),
+    );
   }
 
   /** What is stored of an object cannot be read at all. */
@@ -349,4 +343,35 @@ export class DiskCache implements AsyncDisposable {
     const found = await findCached(this.#files.directory, (name) => this.#closed || this.#entries.has(name));
     this.#entries.addFound(found);
   }
+}
+
+/** Notes what a piece brought. Answers by how many bytes more are there than before. */
+function enter(
+  table: BlockTable,
+  { offset, bytes }: FilePiece,
+  checks: Uint32Array = new Uint32Array(),
+): number {
+  const first = offset / blockBytes;
+  let grown = 0;
+  for (let i = 0; i * blockBytes < bytes.length; i++) {
+    const length = Math.min(blockBytes, bytes.length - i * blockBytes);
+    // A longer form of the block may have been stored meanwhile; its entry stays true.
+    if (table.length(first + i) > length) continue;
+    grown += length - table.length(first + i);
+    table.set(first + i, length, checks.subarray(i * checksPerBlock, (i + 1) * checksPerBlock));
+  }
+  return grown;
+}
+
+/** The blocks of pieces; of those that follow each other one run. */
+function blockRuns(pieces: readonly FilePiece[]): { first: number; end: number }[] {
+  const runs: { first: number; end: number }[] = [];
+  for (const { offset, bytes } of pieces.toSorted((a, b) => a.offset - b.offset)) {
+    const first = offset / blockBytes;
+    const end = Math.ceil((offset + bytes.length) / blockBytes);
+    const last = runs.at(-1);
+    if (last !== undefined && first <= last.end) last.end = Math.max(last.end, end);
+    else runs.push({ first, end });
+  }
+  return runs;
 }

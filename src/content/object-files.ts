@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { limits } from '../model/limits.js';
-import type { BlockFiles } from './block-files.js';
+import type { BlockFiles, FilePiece } from './block-files.js';
 import { type BlockTable, decodeIndex, encodeHeader, entryBytes, headerBytes } from './disk-index.js';
 import type { DiskObject } from './disk-object.js';
 import { FileRange } from './local-range.js';
@@ -62,11 +62,11 @@ export class ObjectFiles {
     return openSync(this.dataPath(name), 'r');
   }
 
-  /** Writes blocks. Answers their checksums. */
-  async writeData(name: string, start: number, bytes: Buffer): Promise<Uint32Array> {
+  /** Writes blocks. Answers the checksums of each piece. */
+  async writeData(name: string, pieces: readonly FilePiece[]): Promise<Uint32Array[]> {
     const file = this.#open.acquire(`${name}.data`, true);
     try {
-      return await this.#blockFiles.write(file.fd, start, bytes);
+      return await this.#blockFiles.write(file.fd, pieces);
     } finally {
       this.#open.release(file);
     }

@@ -1,21 +1,33 @@
 import { limits } from '../model/limits.js';
+import { type Deferred, deferred } from '../util/deferred.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
-import { Semaphore } from '../util/semaphore.js';
 
 interface Waiter {
   readonly bytes: number;
   settle(hasRoom: boolean): void;
 }
 
+interface Queued<Item> {
+  readonly item: Item;
+  readonly bytes: number;
+  readonly done: Deferred<void>;
+}
+
 /**
- * Writes that nobody waits for, bounded in bytes. When too much waits already, a write is refused, or, if its caller is
+ * Writes that nobody waits for, bounded in bytes. A few run at a time; what waits for the same place meanwhile is written
+ * together, because the way to a thread and back takes as long as writing a piece.
+ *
+ * Their room: When too much waits already, a write is refused, or, if its caller is
  * patient, waits for its turn. How long callers wait in total is rationed: some hiccups are bridged, so that what is
  * fetched ends up in the cache as a rule, but a disk that is always slower than the network costs a twentieth of
  * the time and no more.
  */
-export class WriteBehind {
+export class WriteBehind<Place, Item> {
   readonly #bytesMax: number;
-  readonly #writers = new Semaphore(2);
+  readonly #write: (place: Place, items: readonly Item[]) => Promise<void>;
+  /** What has its room and waits for a writer. The place that waits longest comes first. */
+  readonly #queues = new Map<Place, Queued<Item>[]>();
+  #writers = 0;
   /** In the order they came. */
   readonly #waiting = new Set<Waiter>();
   #bytes = 0;
@@ -24,8 +36,9 @@ export class WriteBehind {
   #rationMs: number = limits.cacheWriteWaitMsMax;
   #rationAt = performance.now();
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, write: (place: Place, items: readonly Item[]) => Promise<void>) {
     this.#bytesMax = bytesMax;
+    this.#write = write;
   }
 
   /** Of writes that wait or run. */
@@ -58,13 +71,14 @@ export class WriteBehind {
     });
   }
 
-  /** Does a write that has its room. Resolves, or rejects with its error, when it is done. */
-  async run(bytes: number, write: () => Promise<void>): Promise<void> {
-    try {
-      await this.#writers.run(write);
-    } finally {
-      this.release(bytes);
-    }
+  /** Writes what has its room, of so many bytes. Resolves, or rejects with the error of the write it is part of, when it is done. */
+  run(place: Place, item: Item, bytes: number): Promise<void> {
+    const done = deferred();
+    const queue = this.#queues.get(place) ?? [];
+    this.#queues.set(place, queue);
+    queue.push({ item, bytes, done });
+    this.#begin();
+    return done.promise;
   }
 
   release(bytes: number): void {
@@ -76,6 +90,34 @@ export class WriteBehind {
   close(): void {
     this.#closed = true;
     this.#wake();
+  }
+
+  #begin(): void {
+    while (this.#writers < limits.cacheWritersMax) {
+      const [first] = this.#queues;
+      if (first === undefined) return;
+      const [place, queue] = first;
+      const next = takeRun(queue);
+      this.#queues.delete(place);
+      if (queue.length > 0) this.#queues.set(place, queue);
+      this.#writers++;
+      void this.#run(place, next);
+    }
+  }
+
+  async #run(place: Place, queued: readonly Queued<Item>[]): Promise<void> {
+    try {
+      await this.#write(
+        place,
+        queued.map(({ item }) => item),
+      );
+      for (const { done } of queued) done.resolve();
+    } catch (error) {
+      for (const { done } of queued) done.reject(error);
+    }
+    this.#writers--;
+    this.#begin();
+    this.release(queued.reduce((sum, { bytes }) => sum + bytes, 0));
   }
 
   #wake(): void {
@@ -94,4 +136,14 @@ export class WriteBehind {
     this.#rationMs = Math.min(limits.cacheWriteWaitMsMax, this.#rationMs + change);
     return this.#rationMs;
   }
+}
+
+/** Takes out of the queue what is written next: one at least. */
+function takeRun<Item>(queue: Queued<Item>[]): Queued<Item>[] {
+  let count = 0;
+  for (let bytes = 0; count < queue.length; count++) {
+    bytes += queue[count]?.bytes ?? 0;
+    if (count > 0 && bytes > limits.cacheWriteRunBytesMax) break;
+  }
+  return queue.splice(0, count);
 }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { ArtifactError } from '../model/errors.js';
+import type { BlockWriter } from '../util/block-writer.js';
 
 /** One open /dev/fuse. What each call does is told in native/channel.h. */
 export interface NativeChannel {
@@ -30,22 +31,12 @@ export type RangeArguments = [
 ];
 
 /** The addon. Nothing in it checks arguments: use the classes and functions of this folder. */
-export interface Native {
+export interface Native extends BlockWriter {
   readonly Channel: new (fd: number, head: Buffer, onReadable: () => void) => NativeChannel;
   mount(source: string, target: string, type: string, flags: number, data: string): Promise<number>;
   unmount(target: string, flags: number): Promise<number>;
   socketPair(): [number, number] | number;
   receiveDescriptor(socket: number): number;
-  /** These two are told in native/block-write.h. */
-  alignedStart(memory: Buffer): number;
-  writeBlocks(
-    file: number,
-    offset: number,
-    bytes: Buffer,
-    checkBytes: number,
-    checks: Uint32Array,
-    direct: boolean,
-  ): Promise<number>;
 }
 
 /** The same for src/fuse (tests) and dist/fuse (the program). */

@@ -60,13 +60,13 @@ export const limits = {
   pinnedShareMax: 0.8, // of the cache
   cacheWriteWaitMsMax: 5_000, // how long read-ahead may wait for a disk that does not follow,
   cacheWriteWaitShare: 0.05, // and the part of the time it may do so always
-  cacheDirectMsMax: 8, // for each MiB written past the page cache: when the disk took longer
-  cacheDirectSlowMax: 8, // so many times in a row,
-  cacheBufferedBytes: 128 << 20, // so much goes by way of the page cache before the disk is tried again
+  cacheWritersMax: 2, // at a time, of the threads that others need, too;
+  cacheWriteRunBytesMax: 4 << 20, // each writes as much of one object as waits, up to this
+  cacheDirectBytesPerMsMin: 125_000, // as below, for blocks of the cache: two writers share the disk
   syncIoBytesMax: 64 << 10, // smaller reads and writes are not worth a pool thread
   directBytesMin: 256 << 10, // of one write past the page cache
   directRunBytesMax: 8 << 20, // of writes that are joined to one
-  directBytesPerMsMin: 200_000, // a disk that writes less at its best
+  directBytesPerMsMin: 200_000, // a disk that takes less of one write at its best
   directSampleBytes: 16 << 20, // of so much
   directSlowMs: 1_000, // is written through the page cache for so long
   unlinkSyncBytesMax: 16 << 20,

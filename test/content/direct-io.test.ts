@@ -12,8 +12,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { DirectIo, DiskPace } from '../../src/content/direct-io.js';
+import { DirectIo } from '../../src/content/direct-io.js';
 import { DiskBudget } from '../../src/content/disk-budget.js';
+import { DiskPace } from '../../src/content/disk-pace.js';
 import { OpenFiles } from '../../src/content/open-files.js';
 import { PartBody, PartBuffers } from '../../src/content/part-body.js';
 import { StagingFiles } from '../../src/content/staging.js';
@@ -157,9 +158,9 @@ describe('reads and writes past the page cache', () => {
 });
 
 test('a disk that is slow at its best is left to the page cache for a while, then asked again', () => {
-  const pace = new DiskPace();
-  const fast = 2 * limits.directBytesPerMsMin;
-  const slow = limits.directBytesPerMsMin / 2;
+  const pace = new DiskPace(100_000);
+  const fast = 200_000;
+  const slow = 50_000;
   const sample = (at: number, best: number) => {
     for (let bytes = 0; bytes < limits.directSampleBytes; bytes += MiB)
       pace.note(MiB, MiB / (bytes === 0 ? best : slow), at);

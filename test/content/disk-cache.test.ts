@@ -13,6 +13,22 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
+test('blocks that were written together, in any order, are all there after a restart', async () => {
+  const block = 256 << 10;
+  const bytes = (n: number) => Buffer.alloc(block, n);
+  {
+    await using cache = new DiskCache(directory, new DiskBudget(100 * MiB), 64 * MiB);
+    const object = await cache.open('a/b/object');
+    for (const n of [9, 3, 1, 2, 7, 8, 40, 0]) expect(cache.store(object, n * block, bytes(n))).toBe(true);
+    await cache.settled();
+  }
+  await using cache = new DiskCache(directory, new DiskBudget(100 * MiB), 64 * MiB);
+  const object = await cache.open('a/b/object');
+  const there = Array.from({ length: 50 }, (_, n) => n).filter((n) => object.has(n, block));
+  expect(there).toEqual([0, 1, 2, 3, 7, 8, 9, 40]);
+  for (const n of there) expect((await cache.read(object, n * block, block))?.equals(bytes(n))).toBe(true);
+});
+
 test('an object that is evicted because its own new blocks no longer fit leaves nothing counted', async () => {
   const budget = new DiskBudget(4 * MiB);
   await using cache = new DiskCache(directory, budget, 16 * MiB);

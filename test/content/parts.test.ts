@@ -151,20 +151,19 @@ describe('TransferQueue', () => {
 
 describe('WriteBehind', () => {
   test('has room for its bytes, and lets in one patient caller for each write that is done', async () => {
-    const writes = new WriteBehind(100);
     const gates = [deferred(), deferred(), deferred()];
     let running = 0;
-    const write = async (gate: Deferred<void> | undefined) => {
+    const writes = new WriteBehind(100, async (_place: string, items: readonly Deferred<void>[]) => {
       running++;
-      await gate?.promise;
+      await Promise.all(items.map(({ promise }) => promise));
       running--;
-    };
+    });
     expect(writes.reserve(80)).toBe(true);
-    const first = writes.run(80, () => write(gates[0]));
+    const first = writes.run('file', gates[0] ?? deferred(), 80);
     expect(writes.reserve(30)).toBe(false);
     const patient = gates.slice(1).map(async (gate) => {
       expect(await writes.reserveLater(80)).toBe(true);
-      await writes.run(80, () => write(gate));
+      await writes.run('file', gate, 80);
     });
     for (const gate of gates) {
       await new Promise((resolve) => setImmediate(resolve));

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <vector>
 
 #include "crc32.h"
 
@@ -29,61 +30,78 @@ size_t WriteOn(int fd, const char* data, size_t length, uint64_t offset, int* fa
   return done;
 }
 
-// The same past the page cache, which spares a copy into fresh pages: on virtual machines these are most of what a write costs.
-// What cannot be written like that is left to the ordinary way, which also knows the reason if that cannot either.
-size_t WriteDirectly(int fd, const char* data, size_t length, uint64_t offset) {
-  if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0 || offset % kAlignment != 0) return 0;
+// A descriptor of the same file for writes past the page cache, or -1 where there is none.
+int OpenDirect(int fd) {
   char path[32];
   snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  const int direct = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
-  if (direct < 0) return 0;
-  int failure;
-  const size_t done = WriteOn(direct, data, length / kAlignment * kAlignment, offset, &failure);
-  close(direct);
-  return done;
+  return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
 }
+
+// The same past the page cache, which spares a copy into fresh pages: on virtual machines these are most of what a write costs.
+// What cannot be written like that is left to the ordinary way, which also knows the reason if that cannot either.
+size_t WriteDirectly(int direct, const char* data, size_t length, uint64_t offset) {
+  if (direct < 0 || reinterpret_cast<uintptr_t>(data) % kAlignment != 0 || offset % kAlignment != 0) return 0;
+  int failure;
+  return WriteOn(direct, data, length / kAlignment * kAlignment, offset, &failure);
+}
+
+struct Piece {
+  uint64_t offset;
+  const char* data;
+  size_t length;
+};
 
 class WriteWorker : public Napi::AsyncWorker {
  public:
   explicit WriteWorker(const Napi::CallbackInfo& info)
       : Napi::AsyncWorker(info.Env()),
         deferred_(Napi::Promise::Deferred::New(info.Env())),
-        bytes_owner_(Napi::Persistent(info[2].As<Napi::Uint8Array>())),
+        pieces_owner_(Napi::Persistent(info[2].As<Napi::Array>())),
         checks_owner_(Napi::Persistent(info[4].As<Napi::Uint32Array>())),
         fd_(info[0].As<Napi::Number>().Int32Value()),
-        offset_(static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue())),
-        data_(reinterpret_cast<const char*>(bytes_owner_.Value().Data())),
-        length_(bytes_owner_.Value().ByteLength()),
         check_bytes_(info[3].As<Napi::Number>().Uint32Value()),
         checks_(checks_owner_.Value().Data()),
-        direct_(info[5].As<Napi::Boolean>().Value()) {}
+        direct_(info[5].As<Napi::Boolean>().Value()) {
+    const auto offsets = info[1].As<Napi::Array>();
+    const auto pieces = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < pieces.Length(); i++) {
+      const auto bytes = pieces.Get(i).As<Napi::Uint8Array>();
+      pieces_.push_back({static_cast<uint64_t>(offsets.Get(i).As<Napi::Number>().DoubleValue()),
+                         reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength()});
+    }
+  }
 
   Napi::Promise Promise() { return deferred_.Promise(); }
 
  protected:
   void Execute() override {
-    for (size_t at = 0, check = 0; at < length_; at += check_bytes_)
-      checks_[check++] = Crc32(data_ + at, std::min<size_t>(check_bytes_, length_ - at));
-    const auto start = std::chrono::steady_clock::now();
-    const size_t done = direct_ ? WriteDirectly(fd_, data_, length_, offset_) : 0;
-    int failure;
-    WriteOn(fd_, data_ + done, length_ - done, offset_ + done, &failure);
-    const auto took = std::chrono::steady_clock::now() - start;
-    result_ = failure != 0 ? -failure : std::chrono::duration<double, std::micro>(took).count();
+    const int direct = direct_ ? OpenDirect(fd_) : -1;
+    std::chrono::duration<double, std::micro> took{0};
+    uint32_t* check = checks_;
+    int failure = 0;
+    for (const Piece& piece : pieces_) {
+      for (size_t at = 0; at < piece.length; at += check_bytes_)
+        *check++ = Crc32(piece.data + at, std::min<size_t>(check_bytes_, piece.length - at));
+      const auto start = std::chrono::steady_clock::now();
+      const size_t done = WriteDirectly(direct, piece.data, piece.length, piece.offset);
+      WriteOn(fd_, piece.data + done, piece.length - done, piece.offset + done, &failure);
+      took += std::chrono::steady_clock::now() - start;
+      if (failure != 0) break;
+    }
+    if (direct >= 0) close(direct);
+    result_ = failure != 0 ? -failure : took.count();
   }
   void OnOK() override { deferred_.Resolve(Napi::Number::New(Env(), result_)); }
 
  private:
   Napi::Promise::Deferred deferred_;
-  const Napi::Reference<Napi::Uint8Array> bytes_owner_;
+  const Napi::Reference<Napi::Array> pieces_owner_;
   const Napi::Reference<Napi::Uint32Array> checks_owner_;
   const int fd_;
-  const uint64_t offset_;
-  const char* const data_;
-  const size_t length_;
   const uint32_t check_bytes_;
   uint32_t* const checks_;
   const bool direct_;
+  std::vector<Piece> pieces_;
   double result_ = 0;
 };
 
