@@ -62,6 +62,9 @@ export class Control implements DaemonControl {
       get cache() {
         return self.#opened().cache;
       },
+      get catalog() {
+        return self.#opened().catalog;
+      },
       refuse: (changes) => this.#refuse(changes),
       kernelTold: async () => {
         await within(limits.kernelToldMsMax, this.#kernelTold());

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { openArtifacts, type WorkspaceArtifacts } from '../artifacts/artifacts.js';
 import { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
+import type { CatalogFacts } from '../catalog/catalog-facts.js';
 import { openCatalog } from '../catalog/open-catalog.js';
 import type { Config } from '../config/options.js';
 import { type BlockFiles, NativeBlockFiles, plainBlockFiles } from '../content/block-files.js';
@@ -33,6 +34,8 @@ export interface LayersOptions {
 export interface Layers extends AsyncDisposable {
   readonly artifacts: Artifacts;
   readonly cache: CachedFiles;
+  /** For comparing the catalog with the store. */
+  readonly catalog: CatalogFacts;
   uploads(): UploaderStatus;
   counters(): Record<string, number>;
   /** Bytes that the parts of the content layer hold of their shares of the memory budget. */
@@ -89,6 +92,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
     return {
       artifacts,
       cache: new CachedFiles(content.cache),
+      catalog: catalog.facts,
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),
       memory: () => content.statistics().memory,

@@ -7,6 +7,7 @@ import { type Database, openDatabase } from '../util/sqlite.js';
 import { sqliteFailure } from '../util/sqlite-errors.js';
 import type { StoredRecord, TreeRef } from '../workspace/records.js';
 import type { TreeReader } from '../workspace/trees.js';
+import { CatalogFacts } from './catalog-facts.js';
 import { checkCatalog } from './invariants.js';
 import { LogTables } from './log-tables.js';
 import { MetarangeTable } from './metarange-table.js';
@@ -70,7 +71,7 @@ function openFile(path: string, treeReader: TreeReader, options: CatalogOptions)
 }
 
 /** Left by a catalog that met damaged pages while it was in use, for the next open to start afresh. */
-const markOf = (path: string): string => `${path}.damaged`;
+export const markOf = (path: string): string => `${path}.damaged`;
 
 function moveAside(path: string): string {
   const movedTo = `${path}.bad`;
@@ -136,6 +137,11 @@ export class SqliteCatalog implements Catalog {
     const { ranges } = this.#ranges;
     const artifacts = this.#guard(() => this.#logs.count());
     return { artifacts, entries: this.#ranges.entries, ranges, diskBytes: diskBytes(this.#db) };
+  }
+
+  /** For comparing it with the store. */
+  get facts(): CatalogFacts {
+    return new CatalogFacts(this.#db);
   }
 
   /** Resolves when no range is being loaded or removed. */

@@ -25,16 +25,22 @@ export function connectTo(daemon: DaemonRecord): Session {
  * without a mount. Without any setting the only running daemon is meant.
  */
 export async function openSession(context: VerbContext, options: SessionOptions = {}): Promise<Session> {
+  const daemon = await daemonOfSettings(context);
+  return daemon === null ? ownSession(context, options.create ?? false) : connectTo(daemon);
+}
+
+/** The daemon that has the workspace which the settings name; null when none has. */
+export async function daemonOfSettings(context: VerbContext): Promise<DaemonRecord | null> {
   const { config, origin } = context.loaded;
   const daemons = await runningDaemons(context.env);
   const found = daemons.find((daemon) => daemon.store === config.store);
-  if (found !== undefined && !isSeparate(context, found)) return connectTo(found);
+  if (found !== undefined && !isSeparate(context, found)) return found;
   if (origin.store === 'default' && found === undefined) {
     const [only, ...others] = daemons;
-    if (only !== undefined && others.length === 0) return connectTo(only);
+    if (only !== undefined && others.length === 0) return only;
     if (only !== undefined) throw ambiguous(daemons);
   }
-  return ownSession(context, options.create ?? false);
+  return null;
 }
 
 /** Another --state-dir means another stage, even of the same store. */

@@ -73,13 +73,15 @@ export function notAnArtifact({ artifact, path, near }: Resolved): ArtifactError
   });
 }
 
-interface Place {
+/** A place in a mount. */
+export interface Place {
   readonly daemon: DaemonRecord;
   /** Paths of names from the root, the preferred one first. */
   readonly candidates: readonly string[];
 }
 
-async function locate(context: VerbContext, argument: string | undefined): Promise<Place | undefined> {
+/** Where `argument` is in a mount; undefined when it is in none, and so is of the workspace that the settings name. */
+export async function locate(context: VerbContext, argument: string | undefined): Promise<Place | undefined> {
   const daemons = await runningDaemons(context.env);
   if (argument !== undefined && isPathLike(argument)) {
     const path = resolve(context.cwd, argument);

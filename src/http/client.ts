@@ -1,6 +1,7 @@
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { json } from 'node:stream/consumers';
+import type { ArtifactFacts } from '../catalog/catalog-facts.js';
 import { ArtifactError } from '../model/errors.js';
 import { errorFromBody } from './error-body.js';
 import type {
@@ -126,6 +127,11 @@ export class ControlClient implements Disposable {
     });
   remove = (artifact: string, path: string, recursive = false) =>
     this.#call<object>('DELETE', route(artifact, 'files'), { query: { path, recursive } });
+
+  catalogFacts = (artifactId: string) =>
+    this.#call<{ facts: ArtifactFacts | null }>('GET', `/v1/catalog/artifacts/${artifactId}`);
+  treeDigest = (sha256: string) =>
+    this.#call<{ digest: string | null }>('GET', `/v1/catalog/trees/${sha256}`);
 
   cache = () => this.#call<CacheStatus>('GET', '/v1/cache');
   evictAll = () => this.#call<{ bytes: number }>('POST', '/v1/cache/evict');

@@ -1,5 +1,6 @@
 import type { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
+import type { CatalogFacts } from '../catalog/catalog-facts.js';
 import type { DaemonStats, DaemonStatus } from './schemas.js';
 
 /** What the control API serves: the artifacts, and the daemon around them. */
@@ -8,6 +9,8 @@ export interface ApiServices {
   readonly artifacts: Artifacts;
   /** The same. */
   readonly cache: CachedFiles;
+  /** The same. */
+  readonly catalog: CatalogFacts;
   /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */
   refuse(changes: boolean): void;
   /** Resolves when programs on the mount see what was changed so far, or after a while. */

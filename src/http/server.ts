@@ -7,6 +7,7 @@ import type { Operations } from './operations.js';
 import type { ApiServices } from './ports.js';
 import { artifactRoutes } from './routes/artifacts.js';
 import { cacheRoutes } from './routes/cache.js';
+import { catalogRoutes } from './routes/catalog.js';
 import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
 import { versionRoutes } from './routes/versions.js';
@@ -77,6 +78,7 @@ export async function createApiServer(
   server.register(async (scope: Server) => {
     scope.addHook('onRequest', async () => services.refuse(false));
     cacheRoutes(scope, services, operations);
+    catalogRoutes(scope, services);
   });
   await server.ready();
   return {

@@ -49,6 +49,24 @@ export async function readLog(
   }
 }
 
+/** The records 1 to `last`, which are there; `Corrupt` when they are not. */
+export async function readLogUpTo(
+  store: ObjectStore,
+  artifactId: string,
+  last: number,
+  options: CallOptions = {},
+): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = [];
+  while (records.length < last) {
+    const first = records.length + 1;
+    const count = Math.min(windowMax, last - records.length);
+    const slots = await readSlots(store, artifactId, first, count, options);
+    if (!appendRecords(records, slots, artifactId, first, records.at(-1)?.hash ?? ''))
+      throw corrupt(recordName(artifactId, records.length + 1), 'is missing, but later records are there');
+  }
+  return records;
+}
+
 /** One record by itself, its own hash unproved; null when the slot is empty. */
 export async function readRecord(
   store: ObjectStore,
@@ -111,7 +129,7 @@ function appendRecords(
 }
 
 /** The highest slot that LIST shows: a hint, because only a GET proves where the log ends. */
-async function lastListed(
+export async function lastListed(
   store: ObjectStore,
   artifactId: string,
   seq: number,

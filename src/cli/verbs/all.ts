@@ -6,6 +6,7 @@ import { create } from './create.js';
 import { diff } from './diff.js';
 import { discard } from './discard.js';
 import { doctor } from './doctor.js';
+import { fsck } from './fsck.js';
 import { get } from './get.js';
 import { log } from './log.js';
 import { ls } from './ls.js';
@@ -25,6 +26,7 @@ export const verbs: readonly Verb[] = [
   status,
   stats,
   doctor,
+  fsck,
   create,
   ls,
   show,
