@@ -5,7 +5,7 @@ import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
 import { transaction } from '../util/sqlite.js';
-import { within } from '../util/within.js';
+import { within, withinOwnTime } from '../util/within.js';
 import { checkArtifactName } from '../workspace/names.js';
 import type { StoredRecord } from '../workspace/records.js';
 import { WorkspaceArtifact } from './artifact.js';
@@ -91,7 +91,17 @@ export class WorkspaceArtifacts implements Artifacts {
       opened,
     });
     const root = await registry.openArtifact(rootCollectionId, null);
-    const recovery = new Recovery({ db, log, publisher: workspace, staging });
+    const recovery = new Recovery({
+      db,
+      log,
+      publisher: workspace,
+      staging,
+      namesChanged: (id, records, own) => {
+        const collection = registry.get(id);
+        if (collection === undefined) return;
+        artifacts.#namesChanged(collection, records, new Set(own === undefined ? [] : [own]));
+      },
+    });
     const artifacts = new WorkspaceArtifacts({
       options,
       db,
@@ -270,7 +280,8 @@ export class WorkspaceArtifacts implements Artifacts {
     void this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
     const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));
     settling.push(this.#inBackground(settled, 'settling records of collections'));
-    if (this.#options.storeIsAway !== true) await within(limits.startStoreMsMax, Promise.all(settling));
+    if (this.#options.storeIsAway !== true)
+      await withinOwnTime(limits.startSettleMsMax, Promise.all(settling));
   }
 
   #find(from: WorkspaceArtifact, names: readonly string[], path: string): MaybePromise<WorkspaceArtifact> {

@@ -1,5 +1,6 @@
 import { cpSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
+import { deferred } from '../../src/util/deferred.js';
 import {
   failure,
   newStore,
@@ -282,4 +283,66 @@ test('status and diff say what a user did', async () => {
   expect((await it.artifact.diff(1, 'stage')).changes).toEqual([]);
   expect((await it.artifact.diff(0, 1, 3)).changes.length).toBe(3);
   await machine.close();
+});
+
+test('regression: who moves an artifact learns of the names that others made meanwhile', async () => {
+  const store = newStore();
+  const first = await openMachine({ store });
+  const { root } = first.artifacts;
+  const gallery = first.artifacts.create(root, 'gallery', { type: 'collection' });
+  await gallery.commit({ message: 'm' });
+  for (const name of ['it', 'its']) {
+    const made = new Shell(first.artifacts.create(root, name));
+    await made.write('f', name);
+    await made.commit();
+  }
+  const second = await openMachine({ store });
+  const told: string[] = [];
+  first.artifacts.onChildrenChanged((collection, name) => told.push(`${collection.path}:${name}`));
+  await second.artifacts.rename(
+    second.artifacts.root,
+    'its',
+    await second.artifacts.find('gallery'),
+    'theirs',
+  );
+  await first.artifacts.rename(root, 'it', gallery, 'mine');
+  expect(first.artifacts.children(gallery, null, 10)).toEqual(['mine', 'theirs']);
+  expect(told.sort(), 'not what it did itself').toEqual([':its', 'gallery:theirs']);
+  await first.close();
+  await second.close();
+});
+
+test('regression: a move that is finished after the start is told to who looked before', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const { artifacts } = machine;
+  const gallery = artifacts.create(artifacts.root, 'gallery', { type: 'collection' });
+  await gallery.commit({ message: 'm' });
+  const it = new Shell(artifacts.create(artifacts.root, 'it'));
+  await it.write('f', 'content');
+  await it.commit();
+  const copied = temporaryDirectory();
+  let killed = false;
+  store.atRecord = (when) => {
+    if (when === 'before the record') return Promise.resolve();
+    cpSync(machine.stateDir, copied, { recursive: true });
+    killed = true;
+    return new Promise(() => {});
+  };
+  void artifacts.rename(artifacts.root, 'it', gallery, 'moved');
+  while (!killed) await new Promise((resolve) => setTimeout(resolve, 5));
+  store.atRecord = () => Promise.resolve();
+  const read = deferred();
+  store.atLog = () => read.promise;
+  const again = await openMachine({ store, stateDir: copied, storeIsAway: true });
+  const told: string[] = [];
+  again.artifacts.onChildrenChanged((collection, name) => told.push(`${collection.path}:${name}`));
+  const moved = await again.artifacts.find('it');
+  const place = await again.artifacts.find('gallery');
+  read.resolve();
+  await again.artifacts.idle();
+  expect(told.sort()).toEqual([':it', 'gallery:moved']);
+  expect(await again.artifacts.child(place, 'moved')).toBe(moved);
+  expect(moved.path).toBe('gallery/moved');
+  await again.close();
 });

@@ -42,6 +42,7 @@ export interface MachineOptions {
   readonly clock?: Clock;
   readonly onStep?: (step: string) => void;
   readonly onError?: ArtifactsOptions['onError'];
+  readonly storeIsAway?: boolean;
 }
 
 /** One daemon's layers below the file system, over real parts. */
@@ -79,6 +80,7 @@ export async function openMachine(options: MachineOptions): Promise<Machine> {
     stateDir,
     ...(clock ? { clock } : {}),
     ...(options.onStep ? { onStep: options.onStep } : {}),
+    ...(options.storeIsAway ? { storeIsAway: true } : {}),
     onError: options.onError ?? ((error) => unexpected.push(error)),
   });
   return {
