@@ -101,7 +101,7 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
 
   const stop = deferred<string>();
   const control = new Control({ config, record, log, onShutdown: () => stop.resolve('asked to') });
-  const operations = new Operations();
+  const operations = new Operations(async () => control.services.kernelTold?.());
   const api = closers.use(
     await ApiSocket.listen(state.socketPath, async () => {
       const { createApiServer } = await import('../http/server.js');

@@ -18,6 +18,12 @@ const progressEveryMs = 100;
  */
 export class Operations {
   readonly #running = new Map<string, AbortController>();
+  readonly #kernelTold: () => Promise<void>;
+
+  /** `kernelTold`: resolves when programs on the mount see what was changed so far. */
+  constructor(kernelTold: () => Promise<void>) {
+    this.#kernelTold = kernelTold;
+  }
 
   /** `Interrupted` reaches the caller through the operation's own answer. Answers false when it is over already. */
   cancel(operation: string): boolean {
@@ -58,8 +64,15 @@ export class Operations {
     const send = (event: Event) => void lines.write(`${JSON.stringify(event)}\n`);
     send({ event: 'started', operation: id });
     void run(controller.signal, throttled(send))
-      .then((result) => send({ event: 'result', result }))
-      .catch((error: unknown) => send({ event: 'error', error: errorBody(toArtifactError(error)) }))
+      .then(
+        (result): Event => ({ event: 'result', result }),
+        (error: unknown): Event => ({ event: 'error', error: errorBody(toArtifactError(error)) }),
+      )
+      .then(async (last) => {
+        // The answer itself, and with it what hangs on one, is sent before the first line.
+        await this.#kernelTold().catch(() => undefined); // unmounted meanwhile: nobody looks
+        send(last);
+      })
       .finally(() => {
         this.#running.delete(id);
         lines.end();

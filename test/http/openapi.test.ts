@@ -43,7 +43,7 @@ test('every route is in the document, with a summary, a tag, and answers', async
       throw new Error(`a route asked for ${String(name)} before it was called`);
     },
   });
-  const api = await createApiServer(services, new Operations(), '0', (route) => {
+  const api = await createApiServer(services, new Operations(async () => undefined), '0', (route) => {
     routes.push({ method: [route.method].flat()[0] ?? '', url: route.url, schema: route.schema });
   });
   const { paths } = api.document() as Document;
