@@ -414,3 +414,21 @@ test('regression: a hard link stays counted when its other name is removed here,
   expect(await two.read('d/z')).toBe('z of v0');
   await close();
 });
+
+test('regression: a file that both removed is no conflict, though here it went while a commit ran', async () => {
+  const { store, one, two, close } = await pair();
+  await one.unlink('x');
+  await one.commit();
+  await two.write('new', 'n');
+  const release = store.hold();
+  const committing = two.artifact.commit({ message: 'two' });
+  await store.waiting();
+  await two.put('x', 'written before it goes');
+  await two.unlink('x');
+  release();
+  expect(await committing).toMatchObject({ rebased: true });
+  expect((await two.artifact.status()).conflicts).toEqual([]);
+  expect(await two.names()).toEqual(['d', 'new', 'y']);
+  expect(await two.commit()).toMatchObject({ version: 3 });
+  await close();
+});

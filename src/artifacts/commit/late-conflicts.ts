@@ -10,6 +10,8 @@ interface Candidate {
   readonly was: string | null;
   /** In the new version. */
   readonly path: string;
+  /** Here the name is gone. */
+  readonly isRemoved: boolean;
 }
 
 /**
@@ -20,11 +22,13 @@ interface Candidate {
 export async function lateConflicts(core: TreeCore, next: VersionTree, places: Places): Promise<string[]> {
   const sealedPaths = core.db.sealed.paths(core.stage.s);
   const conflicts = new Set<string>();
-  for (const { was, path } of candidates(core, places)) {
+  for (const { was, path, isRemoved } of candidates(core, places)) {
     // What the commit itself put there was compared with the others' by the commit.
     if (sealedPaths.has(path)) continue;
     const before = was === null ? undefined : await at(core.base, was);
     const after = await at(next, path);
+    // There, too.
+    if (isRemoved && after === undefined) continue;
     // So is a further name of a file of the commit, of which the sealed rows tell one path.
     if (after !== undefined && after.kind !== 'dir' && places.row(after.ino) !== undefined) continue;
     if (!isUnchanged(before, after)) conflicts.add(path);
@@ -42,15 +46,15 @@ function candidates(core: TreeCore, places: Places): Candidate[] {
     // Directories differ by what is in them, and that by itself.
     if (row === undefined || row.base === null || row.kind === 'dir') continue;
     const path = places.pathOf(ino, row.base);
-    if (path !== null) found.push({ was: row.base, path });
+    if (path !== null) found.push({ was: row.base, path, isRemoved: false });
   }
-  for (const { parent, name } of db.dirents.changedSince(s, sealed)) {
+  for (const { parent, name, ino } of db.dirents.changedSince(s, sealed)) {
     const directory = db.inodes.get(s, parent);
     if (directory === undefined) continue;
     const path = places.pathOf(parent, directory.base);
     if (path === null) continue;
     const was = directory.base === null ? null : joinPath(directory.base, name);
-    found.push({ was, path: joinPath(path, name) });
+    found.push({ was, path: joinPath(path, name), isRemoved: ino === null });
   }
   return found;
 }
