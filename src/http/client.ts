@@ -5,6 +5,7 @@ import type { ArtifactFacts } from '../catalog/catalog-facts.js';
 import { ArtifactError } from '../model/errors.js';
 import { errorFromBody } from './error-body.js';
 import type {
+  AliasChange,
   ArtifactDetails,
   ArtifactList,
   ArtifactStatus,
@@ -91,6 +92,16 @@ export class ControlClient implements Disposable {
     this.#call<Diff>('GET', route(artifact, 'diff'), { query });
   discard = (artifact: string) => this.#call<{ discarded: number }>('POST', route(artifact, 'discard'));
   refresh = (artifact: string) => this.#call<{ moved: boolean }>('POST', route(artifact, 'refresh'));
+  aliases = (artifact: string) =>
+    this.#call<{ aliases: Record<string, number> }>('GET', route(artifact, 'aliases'));
+  setAlias = (artifact: string, alias: string, body: { version: string; expected?: string }) =>
+    this.#call<AliasChange>('PUT', route(artifact, `aliases/${encodeURIComponent(alias)}`), { body });
+  removeAlias = (artifact: string, alias: string, expected?: string) =>
+    this.#call<AliasChange>('DELETE', route(artifact, `aliases/${encodeURIComponent(alias)}`), {
+      query: { expected },
+    });
+  expire = (artifact: string, versions: readonly number[]) =>
+    this.#call<{ expired: number[] }>('POST', route(artifact, 'expire'), { body: { versions } });
   commit = (
     artifact: string,
     body: { message: string; onConflict?: 'fail' | 'mine' | 'theirs' },

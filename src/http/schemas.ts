@@ -140,6 +140,13 @@ export const CommitResult = object({
 });
 export type CommitResult = Static<typeof CommitResult>;
 
+export const AliasChange = object({
+  alias: Type.String(),
+  before: nullable(Type.Integer({ description: 'where it stood; null: nowhere' })),
+  version: nullable(Type.Integer({ description: 'where it stands now; null: it is removed' })),
+});
+export type AliasChange = Static<typeof AliasChange>;
+
 export const Diff = object({
   from: nullable(Type.Integer({ description: 'null: empty' })),
   to: Type.Union([Type.Integer(), Type.Literal('stage')]),

@@ -5,6 +5,7 @@ import { errorBody, httpStatus } from './error-body.js';
 import { fromFastify } from './fastify-errors.js';
 import type { Operations } from './operations.js';
 import type { ApiServices } from './ports.js';
+import { aliasRoutes } from './routes/aliases.js';
 import { artifactRoutes } from './routes/artifacts.js';
 import { cacheRoutes } from './routes/cache.js';
 import { catalogRoutes } from './routes/catalog.js';
@@ -72,6 +73,7 @@ export async function createApiServer(
     workspaceRoutes(scope, services);
     artifactRoutes(scope, services);
     versionRoutes(scope, services, operations);
+    aliasRoutes(scope, services);
     fileRoutes(scope, services, operations);
   });
   // Changes nothing that anybody sees, so it works also where nothing can be written.

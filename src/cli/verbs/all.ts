@@ -1,4 +1,5 @@
 import type { Verb } from '../verb.js';
+import { alias } from './alias.js';
 import { cache } from './cache.js';
 import { cat } from './cat.js';
 import { commit } from './commit.js';
@@ -6,6 +7,7 @@ import { create } from './create.js';
 import { diff } from './diff.js';
 import { discard } from './discard.js';
 import { doctor } from './doctor.js';
+import { expire } from './expire.js';
 import { fsck } from './fsck.js';
 import { get } from './get.js';
 import { log } from './log.js';
@@ -35,6 +37,8 @@ export const verbs: readonly Verb[] = [
   commit,
   discard,
   refresh,
+  alias,
+  expire,
   put,
   get,
   cat,

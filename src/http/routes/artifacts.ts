@@ -201,7 +201,7 @@ async function* walk(
 }
 
 function summarize(artifacts: Artifacts, artifact: Artifact): ArtifactSummaryType {
-  const latest = artifact.versions()[0];
+  const latest = artifact.versions().find((version) => !version.expired);
   const { type } = artifact.manifest();
   return {
     path: artifact.path,
