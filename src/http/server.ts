@@ -3,6 +3,7 @@ import { type FastifyError, fastify, type RouteOptions } from 'fastify';
 import { limits } from '../model/limits.js';
 import { errorBody, httpStatus } from './error-body.js';
 import { fromFastify } from './fastify-errors.js';
+import { compileLate } from './late-compilers.js';
 import type { Operations } from './operations.js';
 import type { ApiServices } from './ports.js';
 import { aliasRoutes } from './routes/aliases.js';
@@ -57,10 +58,14 @@ export async function createApiServer(
   });
   // Bytes of files: handed on as a stream, never held.
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+  let compiled = server;
   server.register(async (scope: Server) => {
+    compiled = scope;
     daemonRoutes(scope, services, operations);
   });
+  const late = compileLate(() => compiled);
   server.register(async (scope: Server) => {
+    scope.addHook('onRoute', late);
     scope.addHook('onRequest', async (request) => {
       const changes = request.method !== 'GET' && !request.routeOptions.url?.endsWith('/refresh');
       services.refuse(changes);
@@ -78,6 +83,7 @@ export async function createApiServer(
   });
   // Changes nothing that anybody sees, so it works also where nothing can be written.
   server.register(async (scope: Server) => {
+    scope.addHook('onRoute', late);
     scope.addHook('onRequest', async () => services.refuse(false));
     cacheRoutes(scope, services, operations);
     catalogRoutes(scope, services);
