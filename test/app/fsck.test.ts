@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { checkWorkspace, type Finding, rebuildCatalog } from '../../src/app/fsck.js';
 import type { DaemonRecord } from '../../src/app/registry.js';
 import { type App, startApp } from '../../src/app/start.js';
+import { verifyWorkspace } from '../../src/app/verify.js';
 import { catalogMigrations } from '../../src/catalog/schema.js';
 import { loadConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/options.js';
@@ -118,6 +119,18 @@ test('a catalog that knows more than the log has shows that the end of the log w
   await store.deleteMany([logKey(model, 2)]);
   const found = await damages();
   expect(found).toMatchObject([{ code: 'log-cut', artifact: 'model', key: logKey(model, 2) }]);
+});
+
+test('what was verified is remembered on this machine', async () => {
+  for (const share of [1, 0.01]) {
+    const running = verifyWorkspace(config, null, { share });
+    let next = await running.next();
+    while (!next.done) next = await running.next();
+    expect(next.value).toMatchObject({ files: share === 1 ? 2 : 1, filesWithoutHash: 0 });
+  }
+  const db = openDatabase(join(app?.stateDirectory ?? '', 'verified.db'), { migrations: [''] });
+  expect(db.prepare('SELECT count(*) FROM objects').pluck().get()).toBe(2);
+  db.close();
 });
 
 test('the catalog of a daemon is not taken from it', async () => {

@@ -28,6 +28,19 @@ test('fsck of a sound workspace says how much it is', async () => {
   expect((await afs('fsck', 'no-model')).code).toBe(3);
 });
 
+test('verify reads all, a part, or one version again', async () => {
+  expect(await afs('verify')).toMatchObject({ code: 0, stdout: 'sound: 1 file in 1 object, 4B read\n' });
+  expect((await afs('verify', 'my-model@v0', '--sample', '5%')).code).toBe(0);
+  expect((await afs('verify', '--sample', '5')).code).toBe(2);
+  for (const pack of stored('.pack')) writeFileSync(home.path('store', pack), 'two\n');
+  const outcome = await afs('verify', 'my-model', '--json');
+  expect(outcome.code).toBe(11);
+  expect(JSON.parse(outcome.stdout)).toMatchObject({
+    ok: false,
+    findings: [{ files: ['a.txt'], versions: [0] }],
+  });
+});
+
 test('fsck names what is damaged, and fails', async () => {
   for (const pack of stored('.pack')) rmSync(home.path('store', pack));
   const outcome = await afs('fsck', 'my-model');

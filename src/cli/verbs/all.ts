@@ -19,6 +19,7 @@ import { show } from './show.js';
 import { stats } from './stats.js';
 import { status } from './status.js';
 import { unmount } from './unmount.js';
+import { verify } from './verify.js';
 import { warm } from './warm.js';
 
 /** In the order of the help. */
@@ -29,6 +30,7 @@ export const verbs: readonly Verb[] = [
   stats,
   doctor,
   fsck,
+  verify,
   create,
   ls,
   show,

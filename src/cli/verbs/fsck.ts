@@ -3,16 +3,10 @@ import { formatBytes } from '../../config/sizes.js';
 import { ArtifactError } from '../../model/errors.js';
 import type { VerbContext } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
+import { showFinding } from '../findings.js';
 import { findPlaces, type Places } from '../places.js';
-import type { Terminal } from '../terminal.js';
 import { plural } from '../text.js';
 import type { Verb } from '../verb.js';
-
-const styles: Readonly<Record<Finding['severity'], 'red' | 'yellow' | 'dim'>> = {
-  damage: 'red',
-  warning: 'yellow',
-  info: 'dim',
-};
 
 export const fsck: Verb = {
   command: 'fsck [artifact..]',
@@ -73,24 +67,6 @@ async function check(
     const next = await checking.next();
     if (next.done) return { findings, totals: next.value };
     findings.push(next.value);
-    if (!context.terminal.json) show(context.terminal, next.value);
+    if (!context.terminal.json) showFinding(context.terminal, next.value);
   }
-}
-
-const filesShownMax = 10;
-
-function show(terminal: Terminal, finding: Finding): void {
-  const { severity, code, artifact, key, offset, length, what, means, versions, files, fileCount } = finding;
-  const whose = artifact === '' ? '' : `${terminal.name(artifact)}: `;
-  terminal.line(`${terminal.style(styles[severity], `${severity} ${code}`)}  ${whose}${terminal.name(what)}`);
-  if (key !== null)
-    terminal.paragraph(
-      `at ${terminal.name(key)}${offset === null ? '' : `, ${length ?? 0} bytes from ${offset}`}`,
-      '    ',
-    );
-  if (means !== '') terminal.paragraph(terminal.name(means), '    ');
-  if (versions.length > 0) terminal.paragraph(`versions: ${versions.map((n) => `v${n}`).join(' ')}`, '    ');
-  for (const file of files.slice(0, filesShownMax)) terminal.line(`    ${terminal.name(file)}`);
-  const more = fileCount - Math.min(files.length, filesShownMax);
-  if (more > 0) terminal.line(`    ${files.length === 0 ? plural(more, 'name') : `and ${more} more`}`);
 }

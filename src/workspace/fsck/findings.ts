@@ -13,6 +13,7 @@ type FindingCode =
   | 'tree-damaged' // the bytes of a metarange or range are others, or contradict what refers to them
   | 'entry-contradiction' // a file table says what cannot be
   | 'object-missing' // a data object is not there
+  | 'content-damaged' // the bytes of a file are others
   | 'object-truncated' // a data object ends before bytes that files have in it
   | 'catalog-differs' // the local catalog says something else than the store
   | 'newer-format' // made by a newer artifactfs: not checked
