@@ -128,6 +128,16 @@ export class WorkspaceArtifact implements Artifact {
     return this.#stage.exists;
   }
 
+  /** There are changes that a discard would lose. */
+  async hasStagedChanges(): Promise<boolean> {
+    if (!this.isStaged) return false;
+    await this.settleBriefly();
+    const { stagedCount } = await this.#withSnapshot((view) => stagedSummary(view, 0));
+    const manifest = this.#stage.row?.manifest ?? null;
+    // A new artifact has its type from the start.
+    return stagedCount > 0 || (manifest !== null && !this.isNew);
+  }
+
   get #stage() {
     return this.tree.core.stage;
   }

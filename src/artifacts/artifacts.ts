@@ -8,12 +8,13 @@ import { transaction } from '../util/sqlite.js';
 import { within, withinOwnTime } from '../util/within.js';
 import { checkArtifactName } from '../workspace/names.js';
 import type { StoredRecord } from '../workspace/records.js';
-import { WorkspaceArtifact } from './artifact.js';
+import { type Place, WorkspaceArtifact } from './artifact.js';
 import { CollectionLog, changedNames } from './collection-log.js';
 import { WorkspaceFiles } from './files.js';
-import type { Artifact, Artifacts, FilesByPath, NewArtifactOptions } from './ports.js';
+import type { Artifact, Artifacts, FilesByPath, NewArtifactOptions, RemovedArtifact } from './ports.js';
 import { Recovery } from './recovery.js';
 import { ArtifactRegistry, type ArtifactsOptions, type ContentParts } from './registry.js';
+import { RemovedArtifacts } from './removed.js';
 import { StageDatabase } from './stage-db/stage-database.js';
 
 export type { ArtifactsOptions };
@@ -55,6 +56,7 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #log: CollectionLog;
   readonly #recovery: Recovery;
   readonly #registry: ArtifactRegistry;
+  readonly #removed: RemovedArtifacts;
   readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
   readonly #background = new Set<Promise<void>>();
   readonly #closing: AbortController;
@@ -124,6 +126,11 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#recovery = parts.recovery;
     this.#content = parts.content;
     this.#registry = parts.registry;
+    this.#removed = new RemovedArtifacts({
+      publisher: options.workspace,
+      catalog: options.catalog,
+      refresh: (id) => this.#refreshLog(id),
+    });
     this.#closing = parts.closing;
     this.workspaceId = options.workspace.workspaceId;
     this.storeUrl = options.store.url;
@@ -215,6 +222,55 @@ export class WorkspaceArtifacts implements Artifacts {
         }),
       );
     });
+  }
+
+  async unlink(artifact: Artifact, options: { force: boolean; recursive: boolean }): Promise<void> {
+    const own = this.#own(artifact);
+    const { place } = own;
+    if (place === null) throw new ArtifactError('NotPermitted', 'the root collection cannot be removed');
+    if (own.isCollection && own.hasLog) await own.refresh();
+    if (!options.recursive && this.children(own, null, 1).length > 0)
+      throw new ArtifactError('NotEmpty', `${own.path} holds artifacts`, {
+        hint: '--recursive removes them with it',
+      });
+    const staged = this.staged().filter((one) => isWithin(one, own));
+    const lost = await Promise.all(staged.map((one) => one.hasStagedChanges()));
+    const paths = staged.filter((_, i) => lost[i]).map(({ path }) => path);
+    if (!options.force && paths.length > 0)
+      throw new ArtifactError('NotEmpty', `${own.path} has staged changes that would be lost`, {
+        paths,
+        hint: 'commit or discard them first, or drop them with --force',
+      });
+    await own.committer.exclusive(() => this.#unlinkName(own, place));
+    for (const one of staged) await this.#drop(one);
+    if (own.isNew) this.#changed(place.collection, place.name);
+  }
+
+  removed(): Promise<readonly RemovedArtifact[]> {
+    return this.#removed.list();
+  }
+
+  async restore(what: string, as?: string): Promise<string> {
+    const removal = await this.#removed.find(what);
+    const path = (as ?? removal.path).split('/').filter((name) => name !== '');
+    const name = path.pop() ?? '';
+    checkNewName(name);
+    const collection = await this.find(path.join('/'));
+    if (!collection.isCollection || collection.isNew)
+      throw new ArtifactError('NotDirectory', `${collection.path} is no collection that was committed`);
+    const hint = 'restore it under another name: --as NAME';
+    const taken = () => new ArtifactError('Exists', `${joinNames(collection, name)} exists`, { hint });
+    if (this.#db.stages.newNamed(collection.id, name) !== undefined) throw taken();
+    const { artifactId } = removal;
+    const records = await this.#log.changeNames(collection.id, (names, since) => {
+      if (names(name) === artifactId) return null;
+      if (names(name) !== undefined) throw taken();
+      const other = since.find(({ record }) => record.type === 'link' && record.artifactId === artifactId);
+      if (other === undefined) return { type: 'link', name, artifactId };
+      throw new ArtifactError('Conflict', `${removal.path} was restored by somebody else meanwhile`);
+    });
+    this.#namesChanged(collection, records);
+    return joinNames(collection, name);
   }
 
   async refresh(): Promise<void> {
@@ -361,6 +417,28 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#namesChanged(collection, records, new Set([from, to]));
   }
 
+  async #refreshLog(artifactId: string): Promise<void> {
+    const artifact = this.#registry.get(artifactId);
+    if (artifact === undefined) await this.#log.refresh(artifactId);
+    else await artifact.refresh();
+  }
+
+  async #unlinkName(artifact: WorkspaceArtifact, { collection, name }: Place): Promise<void> {
+    if (artifact.isNew) return;
+    const records = await this.#log.changeNames(collection.id, (names) => {
+      if (names(name) === artifact.id) return { type: 'unlink', name, artifactId: artifact.id };
+      throw new ArtifactError('Conflict', `${artifact.path} was renamed, moved or removed by somebody else`, {
+        hint: '"artifactfs refresh" and look where it is',
+      });
+    });
+    this.#namesChanged(collection, records);
+  }
+
+  async #drop(artifact: WorkspaceArtifact): Promise<void> {
+    if (!artifact.isNew) await artifact.discard();
+    else await artifact.committer.exclusive(async () => this.#registry.forget(artifact));
+  }
+
   async #link(artifact: WorkspaceArtifact): Promise<void> {
     const { collection, name } = artifact.place ?? { collection: this.root, name: artifact.id };
     if (collection.isNew) throw notCommitted(collection);
@@ -450,6 +528,12 @@ function checkNewName(name: string): void {
     throw new ArtifactError('InvalidName', `the artifact name ${JSON.stringify(name)} holds an '@'`, {
       hint: 'NAME@VERSION names a version of an artifact',
     });
+}
+
+function isWithin(artifact: WorkspaceArtifact, ancestor: WorkspaceArtifact): boolean {
+  for (let at: WorkspaceArtifact | undefined = artifact; at !== undefined; at = at.place?.collection)
+    if (at === ancestor) return true;
+  return false;
 }
 
 const joinNames = (collection: Artifact, name: string): string =>

@@ -338,6 +338,19 @@ export interface Artifacts extends AsyncDisposable {
     toName: string,
     options?: AnnounceOptions,
   ): MaybePromise<void>;
+  /**
+   * Takes an artifact's name away, for everybody; its versions stay until garbage collection takes them. `NotEmpty` when
+   * something staged would be lost and not `force`, or for a collection with artifacts and not `recursive`; `Conflict`
+   * when somebody else renamed, moved or removed it.
+   */
+  unlink(artifact: Artifact, options: { force: boolean; recursive: boolean }): Promise<void>;
+  /** What `unlink` took away anywhere and can come back, the last removed first. */
+  removed(): Promise<readonly RemovedArtifact[]>;
+  /**
+   * Gives a removed artifact (its id, or the path it had) its name back, or another path. `Exists` when the name is taken,
+   * `NotFound` when it is not there to come back. Answers its path.
+   */
+  restore(what: string, as?: string): Promise<string>;
   /** Reads new records of the root and of every open artifact. */
   refresh(): Promise<void>;
   /** All artifacts with something staged. */
@@ -347,6 +360,19 @@ export interface Artifacts extends AsyncDisposable {
 
   /** File access by path, for the CLI and HTTP: `ref` is '' or 'stage' for the working view, else a version. */
   readonly files: FilesByPath;
+}
+
+/** An artifact without a name. */
+export interface RemovedArtifact {
+  readonly artifactId: string;
+  /** That it had. */
+  readonly path: string;
+  /** That have not expired. */
+  readonly versions: number;
+  /** When and by whom it was removed. */
+  readonly timeMs: number;
+  readonly host: string;
+  readonly user: string;
 }
 
 /** The collection's directory hands on what a directory does: a setgid one its group, and its default ACL. */

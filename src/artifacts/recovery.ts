@@ -64,7 +64,7 @@ export class Recovery {
       throw error;
     }
     namesChanged(move.toId, records, move.toName);
-    await this.#unlinkOld(move, move.fromName);
+    if (!(await this.#unlinkOld(move, move.fromName))) await this.#undo(move);
   }
 
   /** Removes staging files that no stage names, before anything is written; `resume` then drops their uploads. */
@@ -78,8 +78,27 @@ export class Recovery {
     const { db, log } = this.#parts;
     await this.#refresh(move.toId);
     await this.#refresh(move.fromId);
-    if (log.nameOwner(move.toId, move.toName) === move.artifactId) await this.#unlinkOld(move);
-    else if (!this.#isPending(move.toId)) transaction(db.db, () => db.moves.delete(move.artifactId));
+    const isLinked = log.nameOwner(move.toId, move.toName) === move.artifactId;
+    // Where the old name is gone it was our record, as a rule, that took it away before we were killed.
+    if (isLinked) await this.#unlinkOld(move);
+    if (isLinked || !this.#isPending(move.toId)) transaction(db.db, () => db.moves.delete(move.artifactId));
+  }
+
+  /** Of those who take the old name away the first one has the artifact: else it would have two names. */
+  async #undo(move: MoveRow): Promise<never> {
+    const { db, log, namesChanged } = this.#parts;
+    const records = await log.changeNames(move.toId, (names) =>
+      names(move.toName) === move.artifactId
+        ? { type: 'unlink', name: move.toName, artifactId: move.artifactId }
+        : null,
+    );
+    namesChanged(move.toId, records, move.toName);
+    transaction(db.db, () => db.moves.delete(move.artifactId));
+    throw new ArtifactError(
+      'Conflict',
+      `${move.fromName} was renamed, moved or removed by somebody else meanwhile`,
+      { paths: [move.fromName], hint: 'list where it is now with "artifactfs ls"' },
+    );
   }
 
   async #refresh(collectionId: string): Promise<void> {
@@ -87,15 +106,17 @@ export class Recovery {
     namesChanged(collectionId, await log.refresh(collectionId));
   }
 
-  async #unlinkOld(move: MoveRow, own?: string): Promise<void> {
+  /** False: the old name does not mean the artifact any more. The move is forgotten only when it was done. */
+  async #unlinkOld(move: MoveRow, own?: string): Promise<boolean> {
     const { db, log, namesChanged } = this.#parts;
-    const records = await log.changeNames(move.fromId, (names) =>
-      names(move.fromName) === move.artifactId
-        ? { type: 'unlink', name: move.fromName, artifactId: move.artifactId }
-        : null,
-    );
-    namesChanged(move.fromId, records, own);
-    transaction(db.db, () => db.moves.delete(move.artifactId));
+    let isOurs = false;
+    const records = await log.changeNames(move.fromId, (names) => {
+      isOurs = names(move.fromName) === move.artifactId;
+      return isOurs ? { type: 'unlink', name: move.fromName, artifactId: move.artifactId } : null;
+    });
+    namesChanged(move.fromId, records, isOurs ? own : undefined);
+    if (isOurs) transaction(db.db, () => db.moves.delete(move.artifactId));
+    return isOurs;
   }
 
   #isPending(artifactId: string): boolean {
