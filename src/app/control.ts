@@ -62,6 +62,7 @@ export class Control implements DaemonControl {
       get cache() {
         return self.#opened().cache;
       },
+      collectGarbage: (options) => this.#opened().collectGarbage(options),
       get catalog() {
         return self.#opened().catalog;
       },

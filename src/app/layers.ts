@@ -11,6 +11,7 @@ import type { UploaderStatus } from '../content/ports.js';
 import { loadNative } from '../fuse/native.js';
 import type { RootLogger } from '../log/logger.js';
 import type { MemoryShares } from '../model/memory-shares.js';
+import { collectGarbage, type GcOptions, type GcReport } from '../workspace/gc/collect-garbage.js';
 import { dataObject, objectKey, packObject } from '../workspace/keys.js';
 import type { Workspace } from '../workspace/workspace.js';
 import { Closers } from './closers.js';
@@ -34,6 +35,7 @@ export interface LayersOptions {
 export interface Layers extends AsyncDisposable {
   readonly artifacts: Artifacts;
   readonly cache: CachedFiles;
+  collectGarbage(options: GcOptions): Promise<GcReport>;
   /** For comparing the catalog with the store. */
   readonly catalog: CatalogFacts;
   uploads(): UploaderStatus;
@@ -92,6 +94,7 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
     return {
       artifacts,
       cache: new CachedFiles(content.cache),
+      collectGarbage: (gc) => collectGarbage(workspace, gc),
       catalog: catalog.facts,
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),

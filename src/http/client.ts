@@ -21,6 +21,8 @@ import type {
   Event,
   FileInfo,
   FileList,
+  GcProgress,
+  GcResult,
   Resolved,
   Version,
   WarmProgress,
@@ -77,6 +79,11 @@ export class ControlClient implements Disposable {
   resolve = (path: string) => this.#call<Resolved>('GET', '/v1/resolve', { query: { path } });
   cancel = (operation: string) =>
     this.#call<{ cancelled: boolean }>('DELETE', `/v1/operations/${encodeURIComponent(operation)}`);
+
+  gc = (
+    body: { paths: string[]; dryRun: boolean; graceSeconds?: number; deadAfterSeconds?: number },
+    options: LongCallOptions<GcProgress> = {},
+  ) => this.#longCall<GcResult, GcProgress>('POST', '/v1/gc', { body }, options);
 
   artifacts = (query: { collection: string; recursive?: boolean; after?: string; limit?: number }) =>
     this.#call<ArtifactList>('GET', '/v1/artifacts', { query });

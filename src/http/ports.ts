@@ -1,6 +1,7 @@
 import type { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
 import type { CatalogFacts } from '../catalog/catalog-facts.js';
+import type { GcOptions, GcReport } from '../workspace/gc/collect-garbage.js';
 import type { DaemonStats, DaemonStatus } from './schemas.js';
 
 /** What the control API serves: the artifacts, and the daemon around them. */
@@ -9,6 +10,7 @@ export interface ApiServices {
   readonly artifacts: Artifacts;
   /** The same. */
   readonly cache: CachedFiles;
+  collectGarbage(options: GcOptions): Promise<GcReport>;
   /** The same. */
   readonly catalog: CatalogFacts;
   /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */

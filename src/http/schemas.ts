@@ -1,4 +1,5 @@
 import { type Static, type TProperties, Type } from '@sinclair/typebox';
+import { limits } from '../model/limits.js';
 
 /**
  * Every body of the control API: JSON Schema for checking and for the OpenAPI document, and its type for server and
@@ -281,6 +282,53 @@ export const CacheStatus = object({
 });
 export type CacheStatus = Static<typeof CacheStatus>;
 
+const Amount = (what: string) => object({ objects: count('objects'), bytes: bytes('all of them') }, what);
+
+export const GcRequest = object({
+  paths: Type.Array(Type.String(), {
+    default: [],
+    description: 'artifacts, each with all below it; none: all',
+  }),
+  dryRun: Type.Boolean({ default: false, description: 'only tell what would be done' }),
+  graceSeconds: Type.Integer({ minimum: 0, default: limits.gcGraceSeconds }),
+  deadAfterSeconds: Type.Integer({ minimum: 0, default: limits.gcDeadAfterSeconds }),
+});
+
+export const GcProgress = object({
+  artifactsDone: count('artifacts'),
+  artifactsTotal: count('artifacts'),
+  objectsFreed: count('objects'),
+  bytesFreed: bytes('freed'),
+});
+export type GcProgress = Static<typeof GcProgress>;
+
+export const GcResult = object({
+  dryRun: Type.Boolean(),
+  artifacts: Type.Array(
+    object({
+      artifactId: Type.String(),
+      path: nullable(Type.String({ description: 'null: no name leads to it' })),
+      expired: Type.Array(Type.Integer(), { description: 'versions that this run expired, or would' }),
+      abandoned: Type.Array(Type.String(), { description: 'stages that this run declared dead, or would' }),
+      condemned: Amount('needed by nobody, and past the grace'),
+      freed: Amount('really deleted'),
+      waiting: Amount('needed by nobody, but not yet past the grace'),
+      live: Amount('used by versions, live stages or readers'),
+      staged: Amount('of stages that may still be committed'),
+      uploadsAborted: count('uploads that nobody would have completed'),
+      unknownKeys: count('keys that no build known here has made: they are never deleted'),
+      objects: Type.Array(object({ key: Type.String(), size: bytes('size'), why: Type.String() }), {
+        description: `condemned ones, at most ${limits.gcObjectsListed}`,
+      }),
+    }),
+  ),
+  failures: Type.Array(
+    object({ artifactId: Type.String(), path: nullable(Type.String()), error: ErrorBody }),
+    { description: 'artifacts in which something is wrong, so that nothing more was done there' },
+  ),
+});
+export type GcResult = Static<typeof GcResult>;
+
 /** The lines of an application/x-ndjson answer: one `started`, any number of `progress`, one `result` or `error`. */
 export const Event = Type.Union([
   object({
@@ -289,9 +337,12 @@ export const Event = Type.Union([
   }),
   object({
     event: Type.Literal('progress'),
-    progress: Type.Union([CommitProgress, WriteProgress, WarmProgress]),
+    progress: Type.Union([CommitProgress, WriteProgress, WarmProgress, GcProgress]),
   }),
-  object({ event: Type.Literal('result'), result: Type.Union([CommitResult, FileInfo, WarmResult]) }),
+  object({
+    event: Type.Literal('result'),
+    result: Type.Union([CommitResult, FileInfo, WarmResult, GcResult]),
+  }),
   object({ event: Type.Literal('error'), error: ErrorBody }),
 ]);
 export type Event = Static<typeof Event>;

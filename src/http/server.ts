@@ -12,6 +12,7 @@ import { cacheRoutes } from './routes/cache.js';
 import { catalogRoutes } from './routes/catalog.js';
 import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
+import { gcRoutes } from './routes/gc.js';
 import { versionRoutes } from './routes/versions.js';
 import { workspaceRoutes } from './routes/workspace.js';
 import type { RequestHandler } from './socket.js';
@@ -86,6 +87,7 @@ export async function createApiServer(
     scope.addHook('onRoute', late);
     scope.addHook('onRequest', async () => services.refuse(false));
     cacheRoutes(scope, services, operations);
+    gcRoutes(scope, services, operations);
     catalogRoutes(scope, services);
   });
   await server.ready();

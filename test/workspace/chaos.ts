@@ -52,8 +52,8 @@ export class World {
   steps = 0;
   /** Creates that have reached the store. */
   creates = 0;
-  /** Told what is about to be deleted, at the moment when it is. */
-  onDelete: (keys: readonly string[]) => Promise<void> = async () => {};
+  /** Told what is about to be deleted, at the moment when it is, and at which step that was asked for. */
+  onDelete: (keys: readonly string[], askedAtStep: number) => Promise<void> = async () => {};
 
   constructor(seed: number, faults: number) {
     this.random = seeded(seed);
@@ -185,8 +185,9 @@ export class ChaosStore implements ObjectStore {
 
   deleteMany(keys: readonly string[]): Promise<void> {
     const world = this.#world;
+    const askedAtStep = world.steps;
     const apply = async () => {
-      await world.onDelete(keys);
+      await world.onDelete(keys, askedAtStep);
       await world.truth.deleteMany(keys);
     };
     return this.#request('delete', `${keys.length} keys`, async () => {

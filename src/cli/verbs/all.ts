@@ -9,6 +9,7 @@ import { discard } from './discard.js';
 import { doctor } from './doctor.js';
 import { expire } from './expire.js';
 import { fsck } from './fsck.js';
+import { gc } from './gc.js';
 import { get } from './get.js';
 import { log } from './log.js';
 import { ls } from './ls.js';
@@ -44,6 +45,7 @@ export const verbs: readonly Verb[] = [
   put,
   get,
   cat,
+  gc,
   warm,
   cache,
 ];

@@ -15,6 +15,7 @@ import { type Amount, type Condemned, condemn, recordAgeMs, type Verdict } from 
 import { type History, historyOf, type Proposal } from './history.js';
 import { damaged, Liveness } from './liveness.js';
 import { type ExpiryPolicy, propose } from './propose.js';
+import { ageMs } from './store-clock.js';
 import { type Survey, survey } from './survey.js';
 import { sweep } from './sweep.js';
 
@@ -146,7 +147,8 @@ function basesOf(
 ): Set<number> {
   const bases = new Set<number>();
   for (const { stageId, base, versions, modifiedMs } of leases) {
-    if (committedBy.has(stageId) || abandonedBy.has(stageId) || nowMs - modifiedMs >= deadAfterMs) continue;
+    if (committedBy.has(stageId) || abandonedBy.has(stageId) || ageMs(nowMs, modifiedMs) >= deadAfterMs)
+      continue;
     for (const version of base === null ? versions : [base, ...versions]) bases.add(version);
   }
   return bases;
@@ -228,7 +230,7 @@ async function judge(
     ({ stageId }) => !history.committedBy.has(stageId) && !history.abandonedBy.has(stageId),
   );
   const pins = (await readPins(workspace.store, artifactId, options)).filter(
-    ({ modifiedMs }) => nowMs - modifiedMs < deadAfterMs,
+    ({ modifiedMs }) => ageMs(nowMs, modifiedMs) < deadAfterMs,
   );
   const needed = new Set([
     ...leases.flatMap(({ base, versions: others }) => (base === null ? others : [base, ...others])),

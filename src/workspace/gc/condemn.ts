@@ -1,4 +1,5 @@
 import type { History } from './history.js';
+import { ageMs } from './store-clock.js';
 import type { ListedObject, Survey } from './survey.js';
 
 /** Why nobody needs an object. */
@@ -77,12 +78,12 @@ export function condemn(parts: CondemnParts): Verdict {
 /** The age of a record, as the store tells it; 0 for one that was written after the survey. */
 export function recordAgeMs({ survey, nowMs }: Pick<CondemnParts, 'survey' | 'nowMs'>, seq: number): number {
   const writtenMs = survey.recordTimes.get(seq);
-  return writtenMs === undefined ? 0 : Math.max(0, nowMs - writtenMs);
+  return writtenMs === undefined ? 0 : ageMs(nowMs, writtenMs);
 }
 
 function isPastGrace(parts: CondemnParts, modifiedMs: number, seq: number): boolean {
   const { nowMs, graceMs } = parts;
-  return recordAgeMs(parts, seq) >= graceMs && Math.max(0, nowMs - modifiedMs) >= graceMs;
+  return recordAgeMs(parts, seq) >= graceMs && ageMs(nowMs, modifiedMs) >= graceMs;
 }
 
 /** An owner that is still alive removes its lease by itself, or writes it again in vain. */
@@ -91,7 +92,7 @@ function leasesOver({ history, survey, graceMs, nowMs }: CondemnParts): string[]
   return [...survey.leaseTimes]
     .filter(([stageId, writtenMs]) => {
       const isOver = committedBy.has(stageId) || abandonedBy.has(stageId);
-      return isOver && Math.max(0, nowMs - writtenMs) >= graceMs;
+      return isOver && ageMs(nowMs, writtenMs) >= graceMs;
     })
     .map(([stageId]) => stageId);
 }

@@ -1,5 +1,6 @@
 import type { ReplayState } from '../replay.js';
 import type { History, Proposal } from './history.js';
+import { ageMs } from './store-clock.js';
 import type { Survey } from './survey.js';
 
 /**
@@ -47,7 +48,7 @@ export function deadStages({
   return [...lastSeen]
     .filter(([stageId, seenMs]) => {
       if (committedBy.has(stageId) || abandonedBy.has(stageId)) return false;
-      return nowMs - seenMs >= deadAfterMs;
+      return ageMs(nowMs, seenMs) >= deadAfterMs;
     })
     .map(([stageId]) => stageId)
     .sort();

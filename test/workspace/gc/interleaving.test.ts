@@ -235,8 +235,8 @@ class Collector extends Machine {
   readonly #shortcuts: Shortcuts;
   readonly #runs: number;
   runsDone = 0;
-  /** At which step the run began that deletes now. */
-  beganAtStep = 0;
+  /** At which steps runs began. */
+  readonly #began: number[] = [];
   deleted = 0;
   records = 0;
 
@@ -246,11 +246,15 @@ class Collector extends Machine {
     this.#shortcuts = shortcuts;
   }
 
+  /** When the run began that asked for something. What arrives late was decided by what was known then. */
+  runAt(step: number): number {
+    return this.#began.findLast((began) => began <= step) ?? 0;
+  }
+
   protected async work(workspace: Workspace, store: ChaosStore): Promise<void> {
     while (this.runsDone < this.#runs) {
       this.runsDone++;
-      // Deletions of an earlier run that arrive late were decided with that run's knowledge, which is older.
-      this.beganAtStep = this.world.steps;
+      this.#began.push(this.world.steps);
       try {
         await this.#collect(workspace, store, this.#options());
       } catch (error) {
@@ -357,7 +361,7 @@ async function interleave(n: number, shortcuts: Shortcuts = {}) {
     await live.add(found);
     return live.objects;
   };
-  world.onDelete = async (keys) => {
+  world.onDelete = async (keys, askedAtStep) => {
     const doomed = new Set(keys);
     const state = stateOf(await truth.readLog(artifactId, 0, ''));
     for (const { version, tree, expired } of state.versions) {
@@ -367,7 +371,7 @@ async function interleave(n: number, shortcuts: Shortcuts = {}) {
           throw new Missing(`${object} of v${version} is deleted`);
     }
     for (const { lease } of committers) {
-      if (lease === null || lease.sinceStep >= collector.beganAtStep) continue;
+      if (lease === null || lease.sinceStep >= collector.runAt(askedAtStep)) continue;
       if (state.abandonedStages.has(lease.stageId)) continue;
       for (const object of await needs(lease.base.tree, lease.base.version).catch(() => []))
         if (doomed.has(objectKey(artifactId, object)))
