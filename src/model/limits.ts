@@ -191,5 +191,5 @@ export const limits = {
   directoryPageEntries: 1000, // held twice per open directory
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
   statisticsAgeMsMax: 1000,
-  forgottenNodesMax: 65_536, // of which file handles lead somewhere; about 300 bytes each
+  forgottenNodesMax: 65_536, // of which file handles lead somewhere; about 200 bytes each
 } as const;

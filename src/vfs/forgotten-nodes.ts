@@ -35,11 +35,7 @@ export class ForgottenNodes {
   /** Before the node loses its id and places. */
   add(node: Node): void {
     if (node.isGone) return;
-    const places: { parent: NodeId; name: string }[] = [];
-    for (const { parent, name } of node.places()) {
-      const id = parent.id === 0 ? this.idOf(parent) : parent.id;
-      if (id !== undefined) places.push({ parent: id, name });
-    }
+    const places = this.#placesOf(node);
     if (places.length === 0) return;
     const forgotten = { id: node.id, ino: node.ino, places };
     this.#byId.set(node.id, forgotten);
@@ -53,6 +49,16 @@ export class ForgottenNodes {
     if (forgotten === undefined) return undefined;
     this.#drop(forgotten);
     return forgotten.id;
+  }
+
+  /** Not by adding one to the other: an array that grows has room for 17. */
+  #placesOf(node: Node): ForgottenNode['places'] {
+    const places = node.places().map(({ parent, name }) => ({
+      parent: parent.id === 0 ? (this.idOf(parent) ?? 0) : parent.id,
+      name,
+    }));
+    const isKnown = ({ parent }: { parent: NodeId }): boolean => parent !== 0;
+    return places.every(isKnown) ? places : places.filter(isKnown);
   }
 
   /** Many at a time: the way to the oldest leads past all that were removed since the map was last rebuilt. */
