@@ -52,7 +52,7 @@ export class StoreProof {
 
   async #prove(): Promise<string | null> {
     const { store } = this.#workspace;
-    const { writable, createIfAbsent } = await store.probe();
+    const { writable, createIfAbsent } = await store.probe({ copies: false });
     const reason = !writable
       ? `the credentials do not allow to write to ${store.url}`
       : !createIfAbsent

@@ -101,7 +101,7 @@ export interface ObjectStore extends AsyncDisposable {
    * Proves, with keys of its own under `.probe/`, that the store is reachable, writable and refuses a second
    * create. Throws what is wrong; answers what is missing.
    */
-  probe(options?: CallOptions): Promise<StoreCapabilities>;
+  probe(options?: ProbeOptions): Promise<StoreCapabilities>;
 }
 
 export type Body = Buffer | readonly Buffer[];
@@ -113,6 +113,11 @@ export interface ByteRange {
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
+}
+
+export interface ProbeOptions extends CallOptions {
+  /** Also whether parts can be copied: who is killed then leaves an upload behind. Default yes. */
+  readonly copies?: boolean;
 }
 
 export interface GetOptions extends CallOptions {
@@ -169,6 +174,7 @@ export interface StoreCapabilities {
   readonly writable: boolean;
   /** A second create was refused and a race of creates had one winner. Without it nothing may be committed. */
   readonly createIfAbsent: boolean;
+  /** False when it was not tried. */
   readonly copyPart: boolean;
   readonly presign: boolean;
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ArtifactError, isCode } from '../model/errors.js';
-import type { CallOptions, ObjectStore, StoreCapabilities } from './object-store.js';
+import type { CallOptions, ObjectStore, ProbeOptions, StoreCapabilities } from './object-store.js';
 
 const racersCount = 8;
 const busyRetriesMax = 5;
@@ -16,7 +16,7 @@ const leftoverAgeMsMin = 3_600_000;
 export async function probeStore(
   store: ObjectStore,
   known: { readonly presign: boolean },
-  options?: CallOptions,
+  options?: ProbeOptions,
 ): Promise<StoreCapabilities> {
   const folder = `.probe/${randomUUID()}`;
   const first = `${folder}/first`;
@@ -33,7 +33,7 @@ export async function probeStore(
       checkContent(store, first, [body, second], options),
       repeated(() => createWins(store, first, second, options)).then((won) => !won),
       oneWinner(store, folder, racers, races, options),
-      canCopyPart(store, first, body.length, options),
+      options?.copies !== false && canCopyPart(store, first, body.length, options),
       findLeftovers(store, first, options),
     ] as const;
     await Promise.allSettled(tests); // nothing may be under way when the keys are deleted
@@ -173,14 +173,25 @@ async function canCopyPart(
   options: CallOptions | undefined,
 ): Promise<boolean> {
   const target = `${key}-copy`;
-  const uploadId = await store.createMultipart(target, options);
+  let uploadId: string | null = null;
   try {
+    uploadId = await store.createMultipart(target, options);
     await store.copyPart(target, uploadId, 1, { key, offset: 0, length }, options);
     return true;
   } catch (error) {
     if (isCode(error, 'Unsupported')) return false;
     throw error;
   } finally {
-    await store.abortMultipart(target, uploadId, options);
+    const id = uploadId;
+    if (id !== null) await repeated(() => store.abortMultipart(target, id, options));
+    else await abortUnknown(store, target);
   }
+}
+
+/** An upload may have been begun though the answer was lost. What cannot be found stays for the store to expire. */
+async function abortUnknown(store: ObjectStore, target: string): Promise<void> {
+  try {
+    for (const { key, uploadId } of await store.unfinishedUploads(target))
+      await store.abortMultipart(key, uploadId);
+  } catch {}
 }

@@ -413,6 +413,21 @@ describe('the probe', () => {
     await expectCode('Corrupt', probing.probe());
   });
 
+  // Found by the soak: whether a service copies parts matters to nobody who only mounts.
+  it('regression: leaves no upload behind: it begins none for who does not ask, and finds one whose answer was lost', async () => {
+    await using own = await startS3ServerUntilDisposed({});
+    await using probing = storeOn(own.server);
+    const { control } = own.server;
+    expect(await probing.probe({ copies: false })).toMatchObject({ createIfAbsent: true, copyPart: false });
+    expect((await control.counters()).operations).not.toHaveProperty('CreateMultipartUpload');
+    await control.addFault({ on: 'CreateMultipartUpload', times: 1, effect: { kind: 'loseAnswer' } });
+    await expectCode('StoreUnavailable', probing.probe());
+    expect(await probing.unfinishedUploads('')).toEqual([]);
+    await control.addFault({ on: 'AbortMultipartUpload', times: 1, effect: { kind: 'reset' } });
+    expect(await probing.probe()).toMatchObject({ copyPart: true });
+    expect(await probing.unfinishedUploads('')).toEqual([]);
+  });
+
   it('runs another race when the answer of a racer is lost', async () => {
     for (const kind of ['reset', 'loseAnswer'] as const) {
       await using noisy = await startS3ServerUntilDisposed({});

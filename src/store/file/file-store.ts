@@ -26,6 +26,7 @@ import type {
   ObjectInfo,
   ObjectStore,
   PartInfo,
+  ProbeOptions,
   ProgressOptions,
   PutResult,
   StoreCapabilities,
@@ -241,7 +242,7 @@ export class FileStore implements ObjectStore {
     throw new ArtifactError('Unsupported', `${this.url} is not served over HTTP, so it has no URLs`);
   }
 
-  async probe(options?: CallOptions): Promise<StoreCapabilities> {
+  async probe(options?: ProbeOptions): Promise<StoreCapabilities> {
     await this.#requireRoot();
     const capabilities = await probeStore(this, { presign: false }, options);
     if (capabilities.writable) await this.#run('cleaning up', options?.signal, () => this.#sweep());

@@ -24,6 +24,7 @@ import type {
   ObjectInfo,
   ObjectStore,
   PartInfo,
+  ProbeOptions,
   ProgressOptions,
   PutResult,
   StoreCapabilities,
@@ -196,7 +197,7 @@ export class MemoryStore implements ObjectStore {
     throw new ArtifactError('Unsupported', 'a memory store has no URLs');
   }
 
-  probe(options?: CallOptions): Promise<StoreCapabilities> {
+  probe(options?: ProbeOptions): Promise<StoreCapabilities> {
     return probeStore(this, { presign: false }, options);
   }
 

@@ -20,6 +20,7 @@ import type {
   ObjectInfo,
   ObjectStore,
   PartInfo,
+  ProbeOptions,
   ProgressOptions,
   PutOptions,
   PutResult,
@@ -341,7 +342,7 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  async probe(options?: CallOptions): Promise<StoreCapabilities> {
+  async probe(options?: ProbeOptions): Promise<StoreCapabilities> {
     const capabilities = await probeStore(this, { presign: true }, options);
     if (this.#policy === 'auto' && capabilities.writable)
       this.#crc32 = await verifiesCrc32(this, (key, body, crc32) =>

@@ -8,6 +8,7 @@ import type {
   ObjectInfo,
   ObjectStore,
   PartInfo,
+  ProbeOptions,
   ProgressOptions,
   PutOptions,
   PutResult,
@@ -142,7 +143,7 @@ export abstract class WrappedStore implements ObjectStore {
     return this.around(callOf('presignGet', key), () => this.inner.presignGet(key, expiresSeconds));
   }
 
-  probe(options?: CallOptions): Promise<StoreCapabilities> {
+  probe(options?: ProbeOptions): Promise<StoreCapabilities> {
     return this.around(callOf('probe', '', options), () => this.inner.probe(options));
   }
 
