@@ -51,6 +51,12 @@ export async function openTarget(
   }
 }
 
+/** The workspace of the working directory's mount, or else of the settings. */
+export async function openSessionHere(context: VerbContext): Promise<Session> {
+  const place = context.flags['store'] === undefined ? await locate(context, undefined) : undefined;
+  return place === undefined ? openSession(context) : connectTo(place.daemon);
+}
+
 /** The same where a whole artifact is meant, not a file in it. */
 export async function openArtifact(context: VerbContext, argument: string | undefined): Promise<Target> {
   const target = await openTarget(context, argument);

@@ -23,6 +23,7 @@ import type {
   FileList,
   GcProgress,
   GcResult,
+  RemovedArtifact,
   Resolved,
   Version,
   WarmProgress,
@@ -99,6 +100,15 @@ export class ControlClient implements Disposable {
     this.#call<Diff>('GET', route(artifact, 'diff'), { query });
   discard = (artifact: string) => this.#call<{ discarded: number }>('POST', route(artifact, 'discard'));
   refresh = (artifact: string) => this.#call<{ moved: boolean }>('POST', route(artifact, 'refresh'));
+  unlink = (artifact: string, body: { force: boolean; recursive: boolean }) =>
+    this.#call<object>('POST', route(artifact, 'unlink'), { body });
+  move = (artifact: string, to: string) =>
+    this.#call<{ path: string }>('POST', route(artifact, 'move'), { body: { to } });
+  removed = () => this.#call<{ removed: RemovedArtifact[] }>('GET', '/v1/removed');
+  restore = (what: string, as?: string) =>
+    this.#call<{ path: string }>('POST', '/v1/removed/restore', {
+      body: { what, ...(as === undefined ? {} : { as }) },
+    });
   aliases = (artifact: string) =>
     this.#call<{ aliases: Record<string, number> }>('GET', route(artifact, 'aliases'));
   setAlias = (artifact: string, alias: string, body: { version: string; expected?: string }) =>

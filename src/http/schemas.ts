@@ -74,6 +74,16 @@ export const ArtifactList = object({
 });
 export type ArtifactList = Static<typeof ArtifactList>;
 
+export const RemovedArtifact = object({
+  artifactId: Type.String(),
+  path: Type.String({ description: 'that it had' }),
+  versions: count('that have not expired'),
+  timeMs: milliseconds('when it was removed'),
+  host: Type.String(),
+  user: Type.String(),
+});
+export type RemovedArtifact = Static<typeof RemovedArtifact>;
+
 export const ArtifactDetails = object({
   ...ArtifactSummary.properties,
   selected: nullable(Version),

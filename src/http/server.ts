@@ -13,6 +13,7 @@ import { catalogRoutes } from './routes/catalog.js';
 import { daemonRoutes } from './routes/daemon.js';
 import { fileRoutes } from './routes/files.js';
 import { gcRoutes } from './routes/gc.js';
+import { nameRoutes } from './routes/names.js';
 import { versionRoutes } from './routes/versions.js';
 import { workspaceRoutes } from './routes/workspace.js';
 import type { RequestHandler } from './socket.js';
@@ -80,6 +81,7 @@ export async function createApiServer(
     artifactRoutes(scope, services);
     versionRoutes(scope, services, operations);
     aliasRoutes(scope, services);
+    nameRoutes(scope, services);
     fileRoutes(scope, services, operations);
   });
   // Changes nothing that anybody sees, so it works also where nothing can be written.

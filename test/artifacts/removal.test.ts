@@ -219,3 +219,21 @@ test('of two that restore the same artifact the first names it', async () => {
   await two.refresh();
   expect(await namesOf(two)).toEqual(['by-one', 'c']);
 });
+
+test('regression: names that a collection learns of by its own refresh or commit are told', async () => {
+  const told: string[] = [];
+  two.onChildrenChanged((collection, name) => told.push(`${collection.path}/${name}`));
+  const make = async (name: string) => {
+    const shell = new Shell(one.create(await one.find('c'), name));
+    await shell.put('f', 'x');
+    await shell.commit();
+  };
+  const collection = await two.find('c');
+  await make('by-refresh');
+  await collection.refresh();
+  expect(told).toEqual(['c/by-refresh']);
+  await make('by-commit');
+  collection.setManifest({ type: 'collection', name: 'told' });
+  await collection.commit({ message: '' });
+  expect(told).toEqual(['c/by-refresh', 'c/by-commit']);
+});

@@ -204,3 +204,12 @@ test('a stage whose base expired is not published, and stays', async () => {
   expect(await two.read('f')).toBe('mine');
   expect((await two.artifact.status()).staged.map(({ path }) => path)).toEqual(['f']);
 });
+
+test('a retention that cannot be followed is refused where it is written', async () => {
+  const manifest = (retention: unknown) => () => one.artifact.setManifest({ retention });
+  expect((await failure(manifest({ keepLast: 0 }))).code).toBe('Invalid');
+  expect(one.artifact.manifest()).toEqual({});
+  manifest({ keepLast: 3, keepNewerThan: '30d' })();
+  await one.commit();
+  expect(one.artifact.manifest()).toEqual({ retention: { keepLast: 3, keepNewerThan: '30d' } });
+});

@@ -77,3 +77,28 @@ describe('aliases and expiry', () => {
     expect((await afs('expire', 'm', 'best', '-y')).code).toBe(exitCodes.usage.code);
   });
 });
+
+test('an artifact is moved into a collection, removed when that is confirmed, and restored', async () => {
+  await artifact('m', 1);
+  await afs('create', 'c', '--type', 'collection');
+  await afs('commit', 'c');
+  expect(await afs('mv', 'm', 'c')).toMatchObject({ code: 0, stdout: 'm -> c/m\n' });
+  expect(await json('mv', 'c/m', 'c/n')).toEqual({ artifact: 'c/m', path: 'c/n' });
+  expect(await afs('rm', 'c/n')).toMatchObject({
+    code: exitCodes.usage.code,
+    stderr: expect.stringContaining('--yes'),
+  });
+  expect(await afs('rm', 'c/n@v0', '-y')).toMatchObject({
+    code: exitCodes.denied.code,
+    stderr: expect.stringContaining('v0 is the latest of c/n'),
+  });
+  expect(await afs('rm', 'c/n', '-y')).toMatchObject({
+    code: 0,
+    stdout: 'c/n: removed\n',
+    stderr: 'until gc it comes back by: artifactfs restore c/n\n',
+  });
+  expect((await afs('restore')).stdout).toMatch(/^c\/n {2}1 version {2}.* [0-9a-f-]{36}\n$/);
+  expect((await afs('restore', 'c/n', '--as', 'm')).stdout).toBe('m: restored\n');
+  expect((await afs('cat', 'm/f')).stdout).toBe('version 0');
+  expect((await afs('restore')).stderr).toBe('nothing can come back\n');
+});

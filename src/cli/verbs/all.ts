@@ -14,8 +14,11 @@ import { get } from './get.js';
 import { log } from './log.js';
 import { ls } from './ls.js';
 import { mount } from './mount.js';
+import { mv } from './mv.js';
 import { put } from './put.js';
 import { refresh } from './refresh.js';
+import { restore } from './restore.js';
+import { rm } from './rm.js';
 import { show } from './show.js';
 import { stats } from './stats.js';
 import { status } from './status.js';
@@ -41,6 +44,9 @@ export const verbs: readonly Verb[] = [
   discard,
   refresh,
   alias,
+  mv,
+  rm,
+  restore,
   expire,
   put,
   get,

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { O_CREAT, O_WRONLY } from '../../../src/vfs/open-flags.js';
+import { O_CREAT, O_RDONLY, O_WRONLY } from '../../../src/vfs/open-flags.js';
 import { contextOf, outcome } from '../support/user.js';
 import { World } from '../support/world.js';
 
@@ -145,4 +145,29 @@ test('C12: names over 255 bytes are ENAMETOOLONG, counted in bytes', async () =>
     outcome(() => user.fs.create(user.context, p, 'n'.repeat(256), 0o644, O_CREAT | O_WRONLY)),
   );
   expect(await create).toBe('NameTooLong');
+});
+
+test('C13: what another mount removes is gone after a refresh, and found again when it is restored', async () => {
+  await user.mkdir('m');
+  await user.write('m/f', 'kept');
+  await user.commit('m');
+  const { artifacts: other } = await world.machine();
+  const roots = [await user.node('m'), await user.node('m@v0')];
+  const open = await user.open('m/f', O_RDONLY);
+  await other.unlink(await other.find('m'), { force: false, recursive: false });
+  expect(await user.read('m/f')).toBe('kept');
+  user.told.entries.length = 0;
+  await artifacts.refresh();
+  await user.fs.kernelTold();
+  expect(user.told.entries).toEqual(['1/m', '1/m@v0']);
+  for (const path of ['m', 'm@v0']) expect(await user.exists(path), path).toBe(false);
+  expect(await user.readAll(open.handle, 100)).toBe('kept');
+  user.fs.release(open.handle);
+  user.told.entries.length = 0;
+  await other.restore('m');
+  await artifacts.refresh();
+  await user.fs.kernelTold();
+  expect(user.told.entries).toContain('1/m');
+  expect(await user.read('m/f')).toBe('kept');
+  for (const entry of roots) user.forget(entry);
 });
