@@ -16,6 +16,7 @@ import {
 } from './object-blocks.js';
 import { ObjectFacts } from './object-facts.js';
 import type { LocalRange } from './ports.js';
+import type { StoreDistance } from './store-distance.js';
 
 const { blockBytes } = limits;
 
@@ -37,24 +38,20 @@ export class BlockFetcher {
   readonly #loads: BlockLoads;
   #memoryHitBytes = 0;
 
-  /** `makeMemory` makes the memory that bytes are fetched into. */
+  /** `distance` is told of each GET. `makeMemory` makes the memory that bytes are fetched into. */
   constructor(
     store: ObjectStore,
     memory: MemoryCache,
     disk: DiskCache,
     inFlightBytesMax: number,
+    distance: StoreDistance,
     makeMemory?: (bytes: number) => Buffer,
   ) {
     this.#memory = memory;
     this.#disk = disk;
     this.#pool = new LentMemoryPool(inFlightBytesMax / 2, makeMemory);
     this.#facts = new ObjectFacts(store, disk);
-    this.#loads = new BlockLoads(store, memory, disk, this.#pool, inFlightBytesMax);
-  }
-
-  /** The store is so close that a few requests at a time fetch as fast as many. */
-  get isNear(): boolean {
-    return this.#loads.isNear;
+    this.#loads = new BlockLoads(store, memory, disk, this.#pool, inFlightBytesMax, distance);
   }
 
   /** Memory for what is on its way from the store. */

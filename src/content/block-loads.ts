@@ -5,7 +5,7 @@ import type { DiskCache } from './disk-cache.js';
 import { FetchedToDisk } from './fetched-to-disk.js';
 import { LentMemory, type LentMemoryPool } from './lent-memory.js';
 import type { Load, MemoryCache, ObjectBlocks, Run } from './object-blocks.js';
-import { StoreDistance } from './store-distance.js';
+import type { StoreDistance } from './store-distance.js';
 import { TransferQueue } from './transfer-queue.js';
 
 export interface LoadStatistics {
@@ -22,18 +22,19 @@ export class BlockLoads {
   readonly #pool: LentMemoryPool;
   readonly #queue: TransferQueue;
   readonly #toDisk: FetchedToDisk;
-  readonly #distance = new StoreDistance();
+  readonly #distance: StoreDistance;
   #begun = 0;
   #gets = 0;
   #getBytes = 0;
 
-  /** `pool` has the memory that bytes are fetched into. */
+  /** `pool` has the memory that bytes are fetched into. `distance` is told of each GET. */
   constructor(
     store: ObjectStore,
     memory: MemoryCache,
     disk: DiskCache,
     pool: LentMemoryPool,
     inFlightBytesMax: number,
+    distance: StoreDistance,
   ) {
     this.#store = store;
     this.#memory = memory;
@@ -41,16 +42,12 @@ export class BlockLoads {
     this.#pool = pool;
     this.#queue = new TransferQueue(limits.fetchesMax, inFlightBytesMax, artifactShare);
     this.#toDisk = new FetchedToDisk(disk);
+    this.#distance = distance;
   }
 
   /** The number of the load that began last. */
   get begun(): number {
     return this.#begun;
-  }
-
-  /** The store is so close that a few requests at a time fetch as fast as many. */
-  get isNear(): boolean {
-    return this.#distance.isNear;
   }
 
   /** Memory for what is on its way from the store. */

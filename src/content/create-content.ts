@@ -16,6 +16,7 @@ import { MemoryCache } from './object-blocks.js';
 import type { ContentReader, Staging, Uploader, UploadJournal } from './ports.js';
 import { ReadAheadBudget } from './read-ahead.js';
 import { StagingFiles } from './staging.js';
+import { StoreDistance } from './store-distance.js';
 import type { ContentKeys } from './stream-uploads.js';
 import { ContentUploader } from './uploader.js';
 import { type WalkStatistics, Walks } from './walks.js';
@@ -69,8 +70,10 @@ export function createContent(options: ContentOptions): Content {
   const pins = new CachePins(join(stateDirectory, 'pins.json'), holds);
   const { blockFiles = plainBlockFiles } = options;
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds, blockFiles);
-  const fetcher = new BlockFetcher(store, memory, disk, shares.fetches, (bytes) => blockFiles.memory(bytes));
-  const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4, () => fetcher.isNear);
+  const distance = new StoreDistance();
+  const makeMemory = (bytes: number) => blockFiles.memory(bytes);
+  const fetcher = new BlockFetcher(store, memory, disk, shares.fetches, distance, makeMemory);
+  const readAhead = new ReadAheadBudget((shares.blocks * 3) / 4, () => distance.isNear);
   const localObjects = new LocalObjects(disk, store);
   const { objectKey } = keys;
   const walks = new Walks({ fetcher, memory, readAhead, objectKey });
@@ -95,6 +98,7 @@ export function createContent(options: ContentOptions): Content {
     journal,
     reader,
     memoryBytesMax: shares.uploads,
+    distance,
     onPack: (key, bytes) => disk.keep(key, bytes),
   });
   return {

@@ -6,6 +6,7 @@ import { type ByteSource, PartBody, type PartBuffers } from './part-body.js';
 import { partAt, partLength, partStart } from './part-plan.js';
 import type { JournaledPart, UploadJournal, UploadTarget } from './ports.js';
 import { type SentPart, SentParts } from './sent-parts.js';
+import type { StoreDistance } from './store-distance.js';
 import type { TransferQueue } from './transfer-queue.js';
 
 /** One for a part that is not in the store as we believe, one for parts that the store will not leave out. */
@@ -15,6 +16,8 @@ export interface ObjectUploadParts {
   readonly store: ObjectStore;
   readonly queue: TransferQueue;
   readonly buffers: PartBuffers;
+  /** Is told how long it took to begin an upload: the request that the store need do least for. */
+  readonly distance: StoreDistance;
   /** null: nothing is remembered of it; a crash leaves its parts to the store's own cleaning. */
   readonly journal: UploadJournal | null;
 }
@@ -27,6 +30,14 @@ export interface ObjectUploadInit {
   readonly key: string;
   readonly partBytes: number;
   readonly source: ByteSource;
+}
+
+/** A part on its way. One whose bytes changed meanwhile is `stale` and will not count. */
+interface ActivePart {
+  stale: boolean;
+  done: Promise<void>;
+  /** Somebody waits for it. */
+  hurry(): void;
 }
 
 /** Who wants to see the bytes of parts that are read to be sent. */
@@ -52,8 +63,7 @@ export class ObjectUpload {
   #unlisted = false;
   #listing: Promise<void> | null = null;
   readonly #sent: SentParts;
-  /** Parts under way; one whose bytes changed meanwhile is `stale` and will not count. */
-  readonly #active = new Map<number, { stale: boolean; done: Promise<void> }>();
+  readonly #active = new Map<number, ActivePart>();
   #completedSize: number | null = null;
   #abandoned = false;
 
@@ -124,8 +134,9 @@ export class ObjectUpload {
 
   /** Sends one part. `urgent` goes before those sent in the background. */
   sendPart(part: number, length: number, urgent: boolean, signal?: AbortSignal): Promise<void> {
-    const entry = { stale: false, done: Promise.resolve() };
+    const entry: ActivePart = { stale: false, done: Promise.resolve(), hurry: () => {} };
     const transfer = this.#parts.queue.run(length, urgent, () => this.#transfer(part, length, entry, signal));
+    entry.hurry = transfer.hurry;
     entry.done = transfer.promise.finally(() => {
       if (this.#active.get(part) === entry) this.#active.delete(part);
     });
@@ -143,14 +154,15 @@ export class ObjectUpload {
     signal?: AbortSignal,
     onBytes: (bytes: number) => void = () => {},
   ): Promise<void> {
-    await this.settled();
     if (this.#completedSize !== null) {
       if (this.#completedSize === size && (await this.#confirm(size, signal))) return;
       throw new ArtifactError('Stale', `${this.target.path}: its object ${this.object} holds other bytes`);
     }
     await this.listed();
-    if (size <= this.partBytes) await this.#putWhole(size, signal);
-    else await this.#finishParts(size, signal, onBytes);
+    if (size <= this.partBytes) {
+      await this.settled();
+      await this.#putWhole(size, signal);
+    } else await this.#finishParts(size, signal, onBytes);
     const { size: stored } = await this.#parts.store.head(this.key, signal && { signal });
     if (stored !== size) {
       throw new ArtifactError('Corrupt', `object ${this.key} has ${stored} bytes instead of ${size}`);
@@ -248,6 +260,8 @@ export class ObjectUpload {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const last = partAt(size - 1, this.partBytes);
+    const beyond = [...this.#active].filter(([part]) => part > last);
+    await Promise.allSettled(beyond.map(([, { done }]) => done));
     this.#sent.dropAfter(last);
     for (let tries = 1; ; tries++) {
       await this.#sendMissing(size, last, signal, onBytes);
@@ -297,9 +311,22 @@ export class ObjectUpload {
     let first: { error: unknown } | undefined;
     for (let part = 1; part <= last; part++) {
       const length = Math.min(partLength(part, this.partBytes), size - partStart(part, this.partBytes));
-      const sent = this.#sent.get(part);
-      if (sent?.trusted && sent.info.size === length) continue;
+      const isThere = () => {
+        const sent = this.#sent.get(part);
+        return sent?.trusted === true && sent.info.size === length;
+      };
+      if (isThere()) continue;
+      const active = this.#active.get(part);
+      // In its turn: parts that are read in order are hashed by the way.
+      active?.hurry();
       const send = async () => {
+        // One that is on its way may count; if not, it must not arrive after the one that does. The others do not wait for it.
+        await active?.done.catch(() => {});
+        if (isThere()) {
+          onBytes(length);
+          return;
+        }
+        const sent = this.#sent.get(part);
         if (sent !== undefined && (await this.#isTrue(sent, length))) {
           sent.trusted = true;
           return;
@@ -352,9 +379,11 @@ export class ObjectUpload {
   /** Several parts wait for it, so no caller's signal may end it. */
   async #create(): Promise<string> {
     if (this.#uploadId !== null) return this.#uploadId;
+    const askedAt = performance.now();
     this.#creating ??= this.#parts.store
       .createMultipart(this.key)
       .then((uploadId) => {
+        this.#parts.distance.add(performance.now() - askedAt);
         this.#uploadId = uploadId;
         if (this.#abandoned) throw this.#givenUp();
         this.#journalUpload(uploadId);

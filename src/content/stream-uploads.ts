@@ -10,6 +10,7 @@ import type { PartBuffers } from './part-body.js';
 import { partBase } from './part-plan.js';
 import type { UploaderStatus, UploadJournal, UploadTarget } from './ports.js';
 import type { StagingFiles } from './staging.js';
+import type { StoreDistance } from './store-distance.js';
 import { StreamedFile } from './streamed-file.js';
 import type { TransferQueue } from './transfer-queue.js';
 
@@ -29,6 +30,7 @@ export interface StreamUploadsParts {
   readonly hashes: HashPool;
   readonly queue: TransferQueue;
   readonly buffers: PartBuffers;
+  readonly distance: StoreDistance;
 }
 
 /**
@@ -103,8 +105,8 @@ export class StreamUploads implements AsyncDisposable {
     return false;
   }
 
-  /** The upload of a whole file of `size` bytes, begun before or now. Nothing else touches it until `release`. */
-  async seal(target: UploadTarget, size: number): Promise<StreamedFile> {
+  /** The upload of a whole file of `size` bytes, begun before or now. Until `release` no more of its parts are begun in the background. */
+  seal(target: UploadTarget, size: number): StreamedFile {
     const before = this.#streams.get(target.file);
     const owned =
       before?.upload.target.artifactId === target.artifactId &&
@@ -115,7 +117,6 @@ export class StreamUploads implements AsyncDisposable {
       throw new ArtifactError('Busy', `${target.path} is being uploaded by another commit`);
     }
     stream.sealed = true;
-    await stream.upload.settled();
     return stream;
   }
 
@@ -238,10 +239,13 @@ export class StreamUploads implements AsyncDisposable {
   /**
    * Sending reads, checksums and hashes the same bytes again, on the disk and the cores that the writer needs. Most
    * files are written in a moment, so that their upload may wait until then, and many are gone again after it. Long writes
-   * are followed by a few connections, and by more where those are slower than the writer.
+   * are followed by a few connections, and by more where those are slower than the writer. A store that is known to be far is no
+   * faster than all connections together, and what it has not got when the writer is done is waited for: it has them at once.
    */
   #partsMax(): number {
-    if (performance.now() - this.#writtenMs >= limits.uploadQuietMsMin) return limits.uploadPartsMax;
+    const { isFar } = this.#parts.distance;
+    const isQuiet = performance.now() - this.#writtenMs >= limits.uploadQuietMsMin;
+    if (isFar || isQuiet) return limits.uploadPartsMax;
     const more =
       (this.status().backlogBytes - limits.uploadBacklogBytesMin) / limits.uploadBacklogBytesPerPart;
     if (more < 0) return 0;

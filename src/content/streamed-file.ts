@@ -86,6 +86,8 @@ export class StreamedFile implements PartFollower {
   /** SHA-256 of the first `size` bytes, which must not change any more. */
   async digest(size: number): Promise<string> {
     if (this.#digest?.size === size) return this.#digest.sha256;
+    // A part that is read later would count as hashed before it is.
+    await this.upload.settled();
     await this.#fed;
     const session = this.#session;
     const from = this.#hashedTo;

@@ -5,6 +5,7 @@ import type { PartBuffers } from './part-body.js';
 import { partBase } from './part-plan.js';
 import type { ContentReader, UploadJournal, UploadResult } from './ports.js';
 import { sentSource } from './sent-source.js';
+import type { StoreDistance } from './store-distance.js';
 import type { ContentKeys, StreamUploads } from './stream-uploads.js';
 import type { TransferQueue } from './transfer-queue.js';
 import type { UploadPlan } from './upload-plan.js';
@@ -21,6 +22,7 @@ export interface UploadAttemptsParts {
   readonly reader: ContentReader;
   readonly queue: TransferQueue;
   readonly buffers: PartBuffers;
+  readonly distance: StoreDistance;
   readonly streams: StreamUploads;
 }
 

@@ -191,7 +191,7 @@ export class UploadRun {
     const identity = plan.identity();
     if (identity !== null) {
       const target = { ...this.#owner, file: identity, path: plan.request.path };
-      const streamed = await this.#parts.streams.seal(target, plan.request.size);
+      const streamed = this.#parts.streams.seal(target, plan.request.size);
       try {
         return await this.#sendStreamed(plan, streamed, comparable);
       } finally {

@@ -16,6 +16,7 @@ import type {
   UploadTarget,
 } from './ports.js';
 import type { StagingFiles } from './staging.js';
+import type { StoreDistance } from './store-distance.js';
 import { type ContentKeys, StreamUploads } from './stream-uploads.js';
 import { TransferQueue } from './transfer-queue.js';
 import { UploadAttempts } from './upload-attempts.js';
@@ -29,6 +30,8 @@ export interface ContentUploaderParts {
   readonly reader: ContentReader;
   /** What all parts and packs on their way may hold together. */
   readonly memoryBytesMax: number;
+  /** Is told of each upload that begins. */
+  readonly distance: StoreDistance;
   /** A pack is in the store: its bytes, which must not change, may be cached. */
   readonly onPack: (key: string, bytes: Buffer) => void;
 }

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { compose } from '../../src/content/composed-upload.js';
 import { ObjectUpload } from '../../src/content/object-upload.js';
 import { PartBuffers } from '../../src/content/part-body.js';
+import { StoreDistance } from '../../src/content/store-distance.js';
 import { TransferQueue } from '../../src/content/transfer-queue.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
@@ -14,7 +15,7 @@ function makeUploads() {
   const store = new WatchedStore();
   const buffers = new PartBuffers();
   const queue = new TransferQueue(limits.uploadPartsMax, 64 * MiB);
-  return { store, buffers, queue, journal: null };
+  return { store, buffers, queue, journal: null, distance: new StoreDistance() };
 }
 
 const source = { readInto: (_offset: number, target: Buffer) => void target.fill(1) };

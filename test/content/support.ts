@@ -13,6 +13,7 @@ import { MemoryCache } from '../../src/content/object-blocks.js';
 import type { FileContent, JournaledPart, JournaledUpload, UploadJournal } from '../../src/content/ports.js';
 import { ReadAheadBudget } from '../../src/content/read-ahead.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { StoreDistance } from '../../src/content/store-distance.js';
 import { Walks } from '../../src/content/walks.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
@@ -133,7 +134,7 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const memory = new MemoryCache(options.memoryBytes ?? 256 << 20);
   const writeBytes = options.cacheWriteBytes ?? 256 << 20;
   const disk = new DiskCache(join(directory, 'cache'), budget, writeBytes, options.holds);
-  const fetcher = new BlockFetcher(store, memory, disk, 64 << 20);
+  const fetcher = new BlockFetcher(store, memory, disk, 64 << 20, new StoreDistance());
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
   const localObjects = new LocalObjects(disk, store);
   const walks = new Walks({ fetcher, memory, readAhead, objectKey });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { getEventListeners } from 'node:events';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createContent } from '../../src/content/create-content.js';
@@ -10,6 +11,8 @@ import { decodePack } from '../../src/content/pack.js';
 import type { UploadProgress, UploadRequest, UploadResult } from '../../src/content/ports.js';
 import type { Extent } from '../../src/model/entry.js';
 import { ArtifactError } from '../../src/model/errors.js';
+import { limits } from '../../src/model/limits.js';
+import { deferred } from '../../src/util/deferred.js';
 import { dataObject, packObject } from '../../src/workspace/keys.js';
 import { runs } from '../support/seed.js';
 import {
@@ -347,6 +350,90 @@ describe('streaming', () => {
       await file.write(content, i * MiB, noise(MiB, i));
     }
     await until(() => world.store.parts.length === 2);
+    await checkAll(world, [file], await upload(content, file));
+  });
+
+  describe('while parts are on their way', () => {
+    /** A file of five parts and a bit, four of which were begun; the `held` one is not in the store before `release`. */
+    async function begun(world: World, content: Started, held: number, failure?: Error) {
+      const { promise, resolve } = deferred();
+      let begunParts = 0;
+      world.store.onWrite = async ({ part }) => {
+        begunParts++;
+        if (part !== held) return;
+        await promise;
+        world.store.onWrite = () => {};
+        if (failure !== undefined) throw failure;
+      };
+      const file = new StagedFile(1);
+      for (let i = 0; i < 41; i++) await file.write(content, i * MiB, noise(MiB, i));
+      await until(() => begunParts === 4 && world.store.parts.length === 3);
+      return { file, release: resolve };
+    }
+
+    test('the others are sent at upload, and nothing twice', async () => {
+      const world = newWorld();
+      await using content = start(world);
+      const { file, release } = await begun(world, content, 1);
+      const results = upload(content, file);
+      await until(() => world.store.parts.length === 5);
+      expect(world.store.parts.map(({ part }) => part).sort()).toEqual([2, 3, 4, 5, 6]);
+      release();
+      await checkAll(world, [file], await results);
+      expect(only(await results).sha256).toBe(sha256(file.bytes));
+      expect(world.store.sentBytes).toBe(41 * MiB);
+    });
+
+    test('one that fails is sent again by the upload that waits for it', async () => {
+      const world = newWorld();
+      await using content = start(world);
+      const failure = new ArtifactError('StoreUnavailable', 'store is away');
+      const { file, release } = await begun(world, content, 2, failure);
+      const results = upload(content, file);
+      await until(() => world.store.parts.length === 5);
+      release();
+      await checkAll(world, [file], await results);
+      expect(only(await results).sha256).toBe(sha256(file.bytes));
+    });
+
+    test('one that the file no longer has is waited for, and left out', async () => {
+      const world = newWorld();
+      await using content = start(world);
+      const { file, release } = await begun(world, content, 4);
+      file.bytes = file.bytes.subarray(0, 17 * MiB);
+      file.map.truncate(17 * MiB);
+      const results = upload(content, file);
+      release();
+      await checkAll(world, [file], await results);
+      expect(only(await results).sha256).toBe(sha256(file.bytes));
+    });
+  });
+
+  test('a store that is far has parts at once while the file is written', async () => {
+    const world = newWorld();
+    world.store.createMultipart = async (...call) => {
+      await setTimeout(4 * limits.nearStoreMsMax);
+      return WatchedStore.prototype.createMultipart.apply(world.store, call);
+    };
+    await using content = start(world);
+    const before = new StagedFile(1);
+    for (let i = 0; i < 9; i++) await before.write(content, i * MiB, noise(MiB, i));
+    await upload(content, before);
+    const { promise, resolve } = deferred();
+    let parts = 0;
+    world.store.onWrite = async () => {
+      parts++;
+      await promise;
+    };
+    const file = new StagedFile(2);
+    for (let i = 0; i < 41; i++) await file.write(content, i * MiB, noise(MiB, i));
+    // While somebody writes, a near one would get nothing: less than `uploadBacklogBytesMin` waits.
+    const target = { artifactId, stageId, file: 2, path: file.path };
+    while (parts < 4) {
+      content.uploader.written(target, 41 * MiB - 100, 100);
+      await new Promise((done) => setImmediate(done));
+    }
+    resolve();
     await checkAll(world, [file], await upload(content, file));
   });
 
