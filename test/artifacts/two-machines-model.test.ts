@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import type { Artifact } from '../../src/artifacts/ports.js';
+import type { Artifact, Inode } from '../../src/artifacts/ports.js';
+import type { FileReader } from '../../src/content/ports.js';
 import { ArtifactError, isCode } from '../../src/model/errors.js';
 import { runs } from '../support/seed.js';
 import {
@@ -17,9 +18,10 @@ afterAll(removeTemporaryDirectories);
 
 type Op =
   | { op: 'mkdir' | 'unlink' | 'rmdir' | 'removeTree'; path: string }
-  | { op: 'write'; path: string; text: string }
+  | { op: 'write'; path: string; text: string; keepsOpen: boolean }
   | { op: 'rename' | 'link' | 'moveOut'; path: string; to: string }
-  | { op: 'chmod'; path: string; mode: number };
+  | { op: 'chmod'; path: string; mode: number }
+  | { op: 'writeOpen'; which: number; text: string };
 
 type Step = { who: 0 | 1 } & (
   | Op
@@ -42,6 +44,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       op: fc.constant('write' as const),
       path,
       text: fc.constantFrom('x', 'yy', 'zzz'),
+      keepsOpen: fc.boolean(),
     }),
   },
   {
@@ -51,6 +54,14 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('removeTree' as const), path }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('moveOut' as const), path, to: path }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('writeOpen' as const),
+      which: fc.nat(2),
+      text: fc.constantFrom('o', 'open'),
+    }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({ op: fc.constant('chmod' as const), path, mode: fc.constantFrom(0o700, 0o750) }),
@@ -86,10 +97,61 @@ const step: fc.Arbitrary<Step> = fc
   .tuple(fc.constantFrom(0 as const, 1 as const), verb)
   .map(([who, what]) => JSON.parse(JSON.stringify({ who, ...what }).replaceAll('@', `own${who}`)) as Step);
 
+/** A file that a program has open. */
+interface Open {
+  readonly inode: Inode;
+  readonly reader: FileReader;
+}
+
+/** A machine's programs: they work by paths, and have files open. */
+class User extends Shell {
+  readonly open: Open[] = [];
+
+  /** Of what it keeps open the latest are kept. */
+  async putFile({
+    path,
+    text,
+    keepsOpen,
+  }: {
+    path: string;
+    text: string;
+    keepsOpen: boolean;
+  }): Promise<void> {
+    const inode = await this.put(path, text);
+    if (!keepsOpen) return;
+    if (this.open.length === 3) this.#close(this.open.splice(0, 1));
+    this.artifact.tree.opened(inode, true);
+    this.open.push({ inode, reader: this.artifact.tree.open(inode) });
+  }
+
+  async writeOpen(which: number, text: string): Promise<void> {
+    const file = this.open[which];
+    if (file !== undefined) await this.artifact.tree.write(file.inode, 0, Buffer.from(text));
+  }
+
+  /** What each of its open files reads. */
+  async readOpen(): Promise<string[]> {
+    const texts: string[] = [];
+    for (const { reader } of this.open) texts.push((await reader.read(0, 100)).toString());
+    return texts;
+  }
+
+  closeAll(): void {
+    this.#close(this.open.splice(0));
+  }
+
+  #close(files: readonly Open[]): void {
+    for (const { inode, reader } of files) {
+      reader.close();
+      this.artifact.tree.closed(inode, true);
+    }
+  }
+}
+
 class World {
   readonly store = new GatedStore();
   readonly machines: Machine[] = [];
-  readonly shells: Shell[] = [];
+  readonly shells: User[] = [];
   #overtaken = 0;
 
   async start(who: number, stateDir?: string): Promise<void> {
@@ -98,10 +160,10 @@ class World {
     this.machines[who] = machine;
     const { artifacts } = machine;
     const existing = await artifacts.child(artifacts.root, 'it');
-    this.shells[who] = new Shell(existing ?? artifacts.create(artifacts.root, 'it'));
+    this.shells[who] = new User(existing ?? artifacts.create(artifacts.root, 'it'));
   }
 
-  shell(who: number): Shell {
+  shell(who: number): User {
     const shell = this.shells[who];
     if (shell === undefined) throw new Error('no such machine');
     return shell;
@@ -110,6 +172,7 @@ class World {
   async step(step: Step): Promise<void> {
     const shell = this.shell(step.who);
     const { artifact } = shell;
+    const before = await this.readOpen();
     switch (step.op) {
       case 'commit':
         if (step.isOvertaken) await this.overtake(1 - step.who);
@@ -125,6 +188,7 @@ class World {
       case 'restart': {
         const before = await describeTree(artifact);
         const { stateDir } = this.machines[step.who] as Machine;
+        shell.closeAll();
         await this.machines[step.who]?.close();
         await this.start(step.who, stateDir);
         // With nothing staged it may be at a newer version now.
@@ -142,16 +206,33 @@ class World {
     }
     await describeTree(this.shell(step.who).artifact);
     for (const { artifact } of this.shells) await checkLinks(artifact);
+    await this.checkOpen(step, before);
+  }
+
+  async readOpen(): Promise<Map<Inode, string>> {
+    const texts = new Map<Inode, string>();
+    for (const shell of this.shells)
+      for (const [i, text] of (await shell.readOpen()).entries())
+        texts.set((shell.open[i] as Open).inode, text);
+    return texts;
+  }
+
+  /** What lost its name while nobody wrote reads as before. */
+  async checkOpen(step: Step, before: ReadonlyMap<Inode, string>): Promise<void> {
+    const isWritten =
+      step.op === 'write' || step.op === 'writeOpen' || (step.op === 'commit' && step.during.length > 0);
+    for (const [inode, text] of await this.readOpen())
+      if (inode.nlink === 0 && !isWritten && before.has(inode)) expect(text).toBe(before.get(inode));
   }
 
   /** The other machine's version comes first, with a change that conflicts with nothing. */
   async overtake(who: number): Promise<void> {
     const shell = this.shell(who);
-    await run(shell, { op: 'write', path: `by${who}`, text: `${++this.#overtaken}` });
+    await run(shell, { op: 'write', path: `by${who}`, text: `${++this.#overtaken}`, keepsOpen: false });
     await this.commit(shell, [], 'fail');
   }
 
-  async commit(shell: Shell, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
+  async commit(shell: User, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
     const { artifact } = shell;
     const before = await describeTree(artifact);
     const release = this.store.hold();
@@ -195,8 +276,10 @@ class World {
       expect((await shell.artifact.status()).stagedCount).toBe(0);
       await this.checkClean(shell.artifact);
     }
+    for (const shell of this.shells) shell.closeAll();
     const third = await openMachine({ store: this.store });
     const fresh = await third.artifacts.find('it');
+    await checkLinks(fresh);
     for (const { artifact } of this.shells) {
       expect(await describeTree(artifact)).toEqual(await describeTree(fresh));
       expect(await exactTree(artifact)).toEqual(await exactTree(fresh));
@@ -208,15 +291,16 @@ class World {
 }
 
 /** What the file system refuses is refused. */
-async function run(shell: Shell, op: Op): Promise<void> {
+async function run(shell: User, op: Op): Promise<void> {
   try {
-    if (op.op === 'write') await shell.put(op.path, op.text);
+    if (op.op === 'write') await shell.putFile(op);
     else if (op.op === 'rename') await shell.rename(op.path, op.to);
     else if (op.op === 'link') await shell.link(op.path, op.to);
     else if (op.op === 'chmod')
       await shell.artifact.tree.setAttributes(await shell.get(op.path), { mode: op.mode });
     else if (op.op === 'removeTree') await removeTree(shell, op.path);
     else if (op.op === 'moveOut') await moveOut(shell, op.path, op.to);
+    else if (op.op === 'writeOpen') await shell.writeOpen(op.which, op.text);
     else await shell[op.op](op.path);
   } catch (error) {
     if (!(error instanceof ArtifactError) || error.code === 'Internal' || error.code === 'Corrupt')
@@ -224,20 +308,20 @@ async function run(shell: Shell, op: Op): Promise<void> {
   }
 }
 
-async function removeTree(shell: Shell, path: string): Promise<void> {
+async function removeTree(shell: User, path: string): Promise<void> {
   if ((await shell.get(path)).kind !== 'dir') return shell.unlink(path);
   for (const name of await shell.names(path)) await removeTree(shell, `${path}/${name}`);
   await shell.rmdir(path);
 }
 
 /** A directory goes, and the first file that was in it, at any depth, stays elsewhere. */
-async function moveOut(shell: Shell, path: string, to: string): Promise<void> {
+async function moveOut(shell: User, path: string, to: string): Promise<void> {
   const file = await firstFile(shell, path);
   if (file !== undefined) await shell.rename(file, to);
   await removeTree(shell, path);
 }
 
-async function firstFile(shell: Shell, path: string): Promise<string | undefined> {
+async function firstFile(shell: User, path: string): Promise<string | undefined> {
   if ((await shell.get(path)).kind !== 'dir') return path;
   for (const name of await shell.names(path)) {
     const file = await firstFile(shell, `${path}/${name}`);

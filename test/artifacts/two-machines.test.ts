@@ -432,3 +432,50 @@ test('regression: a file that both removed is no conflict, though here it went w
   expect(await two.commit()).toMatchObject({ version: 3 });
   await close();
 });
+
+test('regression: a file that others linked where mine leaves, while a commit runs, has one name less', async () => {
+  const { store, machines, one, two, close } = await pair();
+  await one.unlink('x');
+  await one.link('y', 'x');
+  await one.commit();
+  const y = await two.get('y');
+  two.artifact.tree.retain(y);
+  await two.write('new', 'n');
+  const release = store.hold();
+  const committing = two.commit();
+  await store.waiting();
+  await two.rename('x', 'moved');
+  release();
+  expect(await committing).toMatchObject({ rebased: true });
+  await checkLinks(two.artifact);
+  expect(await two.read('moved')).toBe('x of v0');
+  await two.artifact.commit({ message: 'mine', onConflict: 'mine' });
+  await checkLinks(two.artifact);
+  await machines[0].artifacts.idle();
+  await one.artifact.refresh();
+  await checkLinks(one.artifact);
+  expect(await exactTree(one.artifact)).toEqual(await exactTree(two.artifact));
+  two.artifact.tree.release(y);
+  await close();
+});
+
+test('regression: a hard-linked file that others removed counts its names when one was moved while a commit ran', async () => {
+  const { store, one, two, close } = await pair();
+  await one.link('x', 'd/x');
+  await one.commit();
+  await two.artifact.refresh();
+  await one.unlink('x');
+  await one.unlink('d/x');
+  await one.commit();
+  await two.put('x', 'x by two');
+  const release = store.hold();
+  const committing = two.artifact.commit({ message: 'mine', onConflict: 'mine' });
+  await store.waiting();
+  await two.rename('x', 'moved');
+  release();
+  expect(await committing).toMatchObject({ rebased: true });
+  expect(await two.read('moved')).toBe('x by two');
+  expect((await two.get('d/x')).nlink).toBe(1);
+  await checkLinks(two.artifact);
+  await close();
+});

@@ -1,5 +1,6 @@
 import { type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
+import { Node } from '../tree/node.js';
 import type { Entries } from '../tree/rebase-nodes.js';
 import type { TreeCore } from '../tree/tree-core.js';
 import type { GoneNames } from './gone-names.js';
@@ -73,6 +74,34 @@ export function renumber(kept: Kept, lost: ReadonlyMap<Ino, Lost>): Kept {
       gen,
     })),
   };
+}
+
+/**
+ * Files of the new version that a kept name takes one of several names of, though they are not staged: what was under
+ * that name here is another file now, with a number of its own. Their count of names is the stage's from now on.
+ */
+export function stageHidden(core: TreeCore, kept: Kept, entries: Entries): Set<Ino> {
+  const { db, stage } = core;
+  const hidden = new Map<Ino, { entry: Entry; names: number }>();
+  for (const { parent, name, ino } of kept.names) {
+    const dir = db.inodes.get(stage.s, parent)?.base ?? null;
+    const entry = dir === null ? undefined : entries.get(joinPath(dir, name));
+    if (entry === undefined || entry.kind === 'dir' || entry.ino === ino || kept.inodes.has(entry.ino))
+      continue;
+    const names = (hidden.get(entry.ino)?.names ?? 0) + 1;
+    hidden.set(entry.ino, { entry, names });
+  }
+  const staged = new Set<Ino>();
+  for (const [ino, { entry, names }] of hidden) {
+    if (names >= entry.nlink) continue;
+    const node = Node.fromEntry(entry);
+    node.gen = stage.gen;
+    node.nlink = entry.nlink - names;
+    db.inodes.put(stage.s, node);
+    core.loose.add(ino);
+    staged.add(ino);
+  }
+  return staged;
 }
 
 /** Others may have added and removed names, too: counts every link of the kept inodes anew. */

@@ -13,7 +13,7 @@ import type { TreeCore } from '../tree/tree-core.js';
 import { GoneNames } from './gone-names.js';
 import { findKept, type Kept } from './kept.js';
 import { lateConflicts } from './late-conflicts.js';
-import { findLost, type Lost, neededPaths, recountLinks, renumber } from './onto-others.js';
+import { findLost, type Lost, neededPaths, recountLinks, renumber, stageHidden } from './onto-others.js';
 import { Places } from './places.js';
 
 export interface Published {
@@ -77,7 +77,7 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
     published.tree,
     pathOf,
     (entries, paths) => {
-      const { kept, lost } = retireRows(work, entries, conflicts);
+      const { kept, lost, hidden } = retireRows(work, entries, conflicts);
       core.base = published.tree;
       const numbers = new Map([...lost].map(([ino, { ino: now }]) => [ino, now]));
       for (const node of paths.keys()) {
@@ -85,6 +85,7 @@ async function retireOntoOthers(work: Work): Promise<NewNumbers> {
           takeStoredBytes(node, places.row(node.ino));
       }
       rebaseNodes(core, paths, entries);
+      for (const ino of hidden) takeHidden(core, ino);
       for (const node of paths.keys()) {
         const now = node.staged ? numbers.get(node.ino) : undefined;
         if (now !== undefined) core.table.renumber(node, now);
@@ -101,13 +102,14 @@ function retireRows(
   work: Work,
   entries: Entries | null,
   conflicts: readonly string[],
-): { kept: Kept; lost: ReadonlyMap<Ino, Lost> } {
+): { kept: Kept; lost: ReadonlyMap<Ino, Lost>; hidden: ReadonlySet<Ino> } {
   const { core, published, sealed, places } = work;
   const { stage, db } = core;
   const state = stage.save();
   const before = findKept(core, sealed);
   let kept = before;
   let lost: ReadonlyMap<Ino, Lost> = new Map();
+  let hidden: ReadonlySet<Ino> = new Set();
   try {
     transaction(db.db, () => {
       if (entries !== null) lost = findLost(core, before, places, entries);
@@ -121,7 +123,10 @@ function retireRows(
         if (mine !== undefined) moveLost(work, mine);
         else moveRow(work, ino, staged, entries);
       }
-      if (entries !== null) recountLinks(core, kept, entries, work.gone);
+      if (entries !== null) {
+        recountLinks(core, kept, entries, work.gone);
+        hidden = stageHidden(core, kept, entries);
+      }
       db.intents.remove(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
       moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
@@ -130,7 +135,7 @@ function retireRows(
     stage.restore(state);
     throw error;
   }
-  return { kept, lost };
+  return { kept, lost, hidden };
 }
 
 /** Where in the new version the kept names are that lie in a directory of it. */
@@ -254,6 +259,14 @@ function takeKeptRow(core: TreeCore, node: Node, ino: Ino, kept: Kept): boolean 
   if (row === undefined) return false;
   node.takeRow(row, () => core.db.inodes.extents(s, row));
   return true;
+}
+
+/** A file of the new version that has become staged. */
+function takeHidden(core: TreeCore, ino: Ino): void {
+  const node = core.table.get(ino);
+  const { s } = core.stage;
+  const row = core.db.inodes.get(s, ino);
+  if (node?.hasName && row !== undefined) node.takeRow(row, () => core.db.inodes.extents(s, row));
 }
 
 /** The node is now what the new version has: the same to look at, with its bytes in the store. */
