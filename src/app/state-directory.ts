@@ -84,12 +84,18 @@ async function privateDirectory(path: string): Promise<string> {
   }
 }
 
+/** While commands give the lock to one another each of them is waited for anew. */
 async function acquire(path: string): Promise<Database> {
-  const deadline = Date.now() + limits.stateLockWaitMsMax;
+  let deadline = Date.now() + limits.stateLockWaitMsMax;
+  let lastPid: number | undefined;
   for (;;) {
     const lock = tryLock(join(path, 'lock.db'));
     if (lock !== undefined) return lock;
     const holder = await readRecord(join(path, 'daemon.json'));
+    if (holder !== undefined && holder.pid !== lastPid) {
+      lastPid = holder.pid;
+      deadline = Date.now() + limits.stateLockWaitMsMax;
+    }
     // Without a record it is starting or ending.
     const passing = holder === undefined || holder.transient;
     if (!passing || Date.now() > deadline) throw busy(path, holder);
