@@ -49,7 +49,9 @@ test.each(['on', 'off'])(
     // It proves something only if work was really cut off again and again: on a slow machine more of them.
     const proven = (): boolean => cut > randomKills / 2 && workload.commits > randomKills / 10;
     for (let round = 0; round < randomKills || (!proven() && round < 4 * randomKills); round++) {
-      killLater(machine.pid, 2 + ((round * 7919) % 331));
+      // Where that many were not enough, the next ones have longer until they are killed.
+      const times = 1 + Math.floor(round / randomKills);
+      killLater(machine.pid, times * (2 + ((round * 7919) % 331)));
       const before = workload.acknowledged;
       workload.runUntilKilled();
       if (workload.acknowledged > before) cut++;
