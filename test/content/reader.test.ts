@@ -7,6 +7,7 @@ import { checksOf } from '../../src/content/disk-index.js';
 import { ExtentMap } from '../../src/content/extent-map.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
+import { memoryShares } from '../../src/model/memory-shares.js';
 import { deferred } from '../../src/util/deferred.js';
 import { runs } from '../support/seed.js';
 import {
@@ -183,6 +184,25 @@ describe('reading', () => {
     expect(Math.max(...store.gets.map((get) => get.length))).toBe(limits.getBytesMin);
     expect(ready).toBeGreaterThan(0.9 * (length / (128 << 10)));
     expect(side.readAhead.bytes).toBe(0);
+    reader.close();
+  });
+
+  test('has sixteen GETs under way after six reads of a far file in a row, with the default memory', async () => {
+    const { store, bytes, content } = await oneObject(40 * MiB);
+    const shares = memoryShares(192 * MiB);
+    const memory = { memoryBytes: shares.blocks, fetchBytes: shares.fetches };
+    await using side = readingSide(directory(), store, memory);
+    const reader = side.reader.open(artifactId, content);
+    for (const at of [0, 1]) await reader.read(at * MiB, MiB);
+    const gate = deferred();
+    store.gate = gate.promise;
+    store.gets = [];
+    // As the kernel asks: several before the first is answered. Nothing more is asked for while none is.
+    const answers = [2, 3, 4, 5].map((at) => reader.read(at * MiB, MiB));
+    while (store.gets.length < 16) await new Promise((resolve) => setImmediate(resolve));
+    expect(side.fetcher.activeBytes).toBeLessThanOrEqual(shares.fetches);
+    gate.resolve();
+    expect(Buffer.concat(await Promise.all(answers)).equals(bytes.subarray(2 * MiB, 6 * MiB))).toBe(true);
     reader.close();
   });
 

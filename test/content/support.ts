@@ -122,6 +122,8 @@ export class WatchedStore extends MemoryStore {
 export interface ReadingOptions {
   readonly memoryBytes?: number;
   readonly diskBytes?: number;
+  /** GETs on their way. */
+  readonly fetchBytes?: number;
   /** What may wait to be written to the disk cache. */
   readonly cacheWriteBytes?: number;
   readonly holds?: CacheHolds;
@@ -134,7 +136,7 @@ export function readingSide(directory: string, store: WatchedStore, options: Rea
   const memory = new MemoryCache(options.memoryBytes ?? 256 << 20);
   const writeBytes = options.cacheWriteBytes ?? 256 << 20;
   const disk = new DiskCache(join(directory, 'cache'), budget, writeBytes, options.holds);
-  const fetcher = new BlockFetcher(store, memory, disk, 64 << 20, new StoreDistance());
+  const fetcher = new BlockFetcher(store, memory, disk, options.fetchBytes ?? 64 << 20, new StoreDistance());
   const readAhead = new ReadAheadBudget((options.memoryBytes ?? 256 << 20) / 2);
   const localObjects = new LocalObjects(disk, store);
   const walks = new Walks({ fetcher, memory, readAhead, objectKey });
