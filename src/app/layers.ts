@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { openArtifacts, type WorkspaceArtifacts } from '../artifacts/artifacts.js';
 import { CachedFiles } from '../artifacts/cached-files.js';
 import type { Artifacts } from '../artifacts/ports.js';
+import type { StageRow } from '../artifacts/stage-db/stage-rows.js';
 import type { CatalogFacts } from '../catalog/catalog-facts.js';
 import { openCatalog } from '../catalog/open-catalog.js';
 import type { Config } from '../config/options.js';
@@ -16,6 +17,7 @@ import { dataObject, objectKey, packObject } from '../workspace/keys.js';
 import type { Workspace } from '../workspace/workspace.js';
 import { Closers } from './closers.js';
 import { LateJournal } from './late-journal.js';
+import type { LiveStage } from './lease-keeper.js';
 
 export interface LayersOptions {
   readonly config: Config;
@@ -38,6 +40,8 @@ export interface Layers extends AsyncDisposable {
   collectGarbage(options: GcOptions): Promise<GcReport>;
   /** For comparing the catalog with the store. */
   readonly catalog: CatalogFacts;
+  /** What is staged here, for others to know. */
+  stages(): readonly LiveStage[];
   uploads(): UploaderStatus;
   counters(): Record<string, number>;
   /** Bytes that the parts of the content layer hold of their shares of the memory budget. */
@@ -96,6 +100,8 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
       cache: new CachedFiles(content.cache),
       collectGarbage: (gc) => collectGarbage(workspace, gc),
       catalog: catalog.facts,
+      stages: () =>
+        artifacts.staged().flatMap(({ tree: { core } }) => liveStage(core.stage.artifactId, core.stage.row)),
       uploads: () => content.uploader.status(),
       counters: () => countersOf(content),
       memory: () => content.statistics().memory,
@@ -106,6 +112,13 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
     await closers[Symbol.asyncDispose]().catch(() => undefined); // the reason is in `error`
     throw error;
   }
+}
+
+function liveStage(artifactId: string, row: StageRow | null): LiveStage[] {
+  if (row === null) return [];
+  const { stageId, base, sealed } = row;
+  const state = sealed === null ? 'staging' : 'committing';
+  return [{ artifactId, stageId, base: base?.version ?? null, versions: [], stages: [], state }];
 }
 
 /** By the addon, where it is built. */

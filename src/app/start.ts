@@ -20,6 +20,7 @@ import { EarlyLog } from './daemon-log.js';
 import { mountBy } from './drivers.js';
 import { openKnownWorkspace } from './known-stores.js';
 import { type Layers, openLayers } from './layers.js';
+import { LeaseKeeper } from './lease-keeper.js';
 import { type DaemonRecord, register, unregister } from './registry.js';
 import { StateDirectory } from './state-directory.js';
 import { openConfiguredStore } from './store.js';
@@ -125,6 +126,19 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   control.open(layers, { poll: !transient, isAway, readOnly });
   closers.defer(() => control.drain(operations, config.stopTimeout * 1000));
 
+  if (readOnly === null)
+    closers.use(
+      new LeaseKeeper({
+        store,
+        admitWrite: () => workspace.admitWrite(),
+        stages: () => layers.stages(),
+        ...workspace.writer,
+        mount: mountPoint ?? null,
+        stagedBytes: () => layers.counters()['content.stagedBytes'] ?? 0,
+        checkMs: limits.leaseCheckMs,
+        renewMs: limits.leaseRenewMs,
+      }),
+    );
   if (mountPoint !== undefined)
     await mountAt(mountPoint, { config, readOnly, log, layers, control, state, closers, stop });
   if (!transient) {

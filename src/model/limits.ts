@@ -131,6 +131,8 @@ export const limits = {
   gcDeadAfterSeconds: 30 * 86_400, // without a sign of life a stage is dead
   gcBatchKeys: 1_000, // deleted by one call
   gcRecordItemsMax: 1_000, // versions or stages of one record, so that it fits into its 64 KiB
+  leaseCheckMs: 30_000, // between two looks at what is staged here; a stage gets its lease at the second one
+  leaseRenewMs: 600_000, // since a lease was written, until it is written again
   gcObjectsListed: 1_000, // of one artifact in a report; the amounts count all
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap

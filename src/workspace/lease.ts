@@ -35,7 +35,7 @@ export function encodeLease(lease: Lease): Buffer {
 }
 
 /** Throws `Corrupt` or `UnsupportedFormat`. */
-export function decodeLease(where: string, bytes: Buffer): Lease {
+function decodeLease(where: string, bytes: Buffer): Lease {
   const fields = new Fields(where, parseJson(where, bytes.toString()));
   fields.literal('kind', leaseKind);
   fields.formatVersion(1);

@@ -41,6 +41,8 @@ export class Workspace implements Publisher, TreeReader {
   readonly store: ObjectStore;
   readonly format: WorkspaceFormat;
   readonly rootCollectionId = rootCollectionId;
+  /** Who is written into every record. */
+  readonly writer: { readonly host: string; readonly user: string };
   readonly #trees: StoredTrees;
   readonly #appender: LogAppender;
   /** Features named by the records that this process has read, or an earlier one whose catalog it took over. */
@@ -54,11 +56,11 @@ export class Workspace implements Publisher, TreeReader {
     this.store = store;
     this.format = format;
     this.#trees = new StoredTrees(store);
+    this.writer = { host: options.host ?? hostname(), user: options.user ?? currentUser() };
     this.#appender = new LogAppender({
       store,
       clock: options.clock ?? systemClock,
-      host: options.host ?? hostname(),
-      user: options.user ?? currentUser(),
+      ...this.writer,
       sleep: options.sleep ?? realSleep,
       random: options.random ?? Math.random,
     });

@@ -21,7 +21,7 @@ export interface GcOptions extends CallOptions {
   readonly onProgress?: (progress: GcProgress) => void;
 }
 
-export interface GcProgress {
+interface GcProgress {
   readonly artifactsDone: number;
   readonly artifactsTotal: number;
   readonly objectsFreed: number;

@@ -3,7 +3,7 @@ import { ageMs } from './store-clock.js';
 import type { ListedObject, Survey } from './survey.js';
 
 /** Why nobody needs an object. */
-export type Why =
+type Why =
   /** Its stage was published, and no version that is alive uses it. */
   | 'unreachable'
   /** Its stage was declared dead. */

@@ -35,7 +35,7 @@ function versionsToExpire({ history, survey, bases, policy, nowMs }: ProposalPar
 }
 
 /** Stages that are neither published nor abandoned, and of which the store has heard nothing for long. */
-export function deadStages({
+function deadStages({
   history,
   survey,
   nowMs,
