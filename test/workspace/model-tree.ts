@@ -98,6 +98,21 @@ export class ModelTree {
     this.#addLinks(splitPath(to).dir, links);
   }
 
+  /** A rename to where something is, which goes, with all that is below it. */
+  replace(from: string, to: string): void {
+    if (!this.entries.has(from) || isBelow(from, to) || isBelow(to, from)) return;
+    this.remove(to);
+    this.rename(from, to);
+  }
+
+  exchange(one: string, other: string): void {
+    if (!this.entries.has(one) || !this.entries.has(other) || isBelow(one, other) || isBelow(other, one))
+      return;
+    this.rename(one, 'exchanged');
+    this.rename(other, one);
+    this.rename('exchanged', other);
+  }
+
   /** What a stage says of its differences to `base`; the root apart. */
   changesFrom(base: ModelTree): { changes: PathChange[]; root?: Entry } {
     const changes: PathChange[] = [];
@@ -153,6 +168,8 @@ export class ModelTree {
     if (entry !== undefined) this.#set({ ...entry, nlink: entry.nlink + links, ...this.#times() });
   }
 }
+
+const isBelow = (path: string, directory: string): boolean => `${path}/`.startsWith(`${directory}/`);
 
 /** A path's kind and bytes, which is what a merge may not lose. */
 export const contentOf = (entry: Entry | undefined): string =>

@@ -71,7 +71,7 @@ const path = fc.constantFrom(...dirs, ...files, 'd', 'e', 'a/e', 'a/b/d', 'b/d',
 const content = fc.constantFrom('1', '2', '3', '');
 /** As data, so that a failure prints what was done. */
 type Step =
-  | readonly ['write' | 'rename' | 'link' | 'symlink', string, string]
+  | readonly ['write' | 'rename' | 'replace' | 'exchange' | 'link' | 'symlink', string, string]
   | readonly ['mkdir', string]
   | readonly ['remove', string]
   | readonly ['chmod', string, number];
@@ -79,6 +79,7 @@ type Step =
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(fc.constant('write' as const), path, content) },
   { weight: 4, arbitrary: fc.tuple(fc.constantFrom('rename' as const, 'link' as const), path, path) },
+  { weight: 2, arbitrary: fc.tuple(fc.constantFrom('replace' as const, 'exchange' as const), path, path) },
   {
     weight: 4,
     arbitrary: fc.oneof(
@@ -159,6 +160,24 @@ describe('two stages on one base', () => {
       }),
       { numRuns: runs(700) },
     );
+  });
+
+  it('become the same with each policy where nothing conflicts', async () => {
+    let merged = 0;
+    await fc.assert(
+      fc.asyncProperty(steps(6), steps(4), steps(4), async (prepare, theirs, mine) => {
+        const all = randomStages(prepare, theirs, mine);
+        const { tree } = await commitBoth(...all, 'fail');
+        if (tree === null) return;
+        merged++;
+        for (const policy of ['mine', 'theirs'] as const) {
+          const decided = await commitBoth(...all, policy);
+          expect(decided.tree === null ? null : contentsOf(decided.tree)).toEqual(contentsOf(tree));
+        }
+      }),
+      { numRuns: runs(200) },
+    );
+    expect(merged).toBeGreaterThan(20);
   });
 });
 
