@@ -5,7 +5,7 @@ import { plural } from '../text.js';
 import type { Verb } from '../verb.js';
 
 export const expire: Verb = {
-  command: 'expire <artifact> <versions..>',
+  command: 'expire <artifact> <old..>',
   describe: 'let versions go for ever: nobody reads them any more, and gc may delete them',
   examples: [['artifactfs expire my-model v1 v2', 'not the latest, nor what an alias points to']],
   settings: 'store',
@@ -15,11 +15,11 @@ export const expire: Verb = {
         type: 'string',
         describe: 'artifact, never guessed: . is the working directory',
       })
-      .positional('versions', { type: 'string', array: true, describe: 'v1, v2, ... or 1, 2, ...' })
+      .positional('old', { type: 'string', array: true, describe: 'v1, v2, ... or 1, 2, ...' })
       .option('yes', { alias: 'y', type: 'boolean', describe: 'do not ask' }),
   async run(context) {
     const { terminal } = context;
-    const versions = context.texts('versions').map(versionNumber);
+    const versions = context.texts('old').map(versionNumber);
     await using target = await openArtifact(context, context.text('artifact'));
     if (target.ref !== '')
       throw new ArtifactError(
