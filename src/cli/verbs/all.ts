@@ -8,6 +8,7 @@ import { diff } from './diff.js';
 import { discard } from './discard.js';
 import { doctor } from './doctor.js';
 import { expire } from './expire.js';
+import { exportVerb, importVerb } from './export.js';
 import { fsck } from './fsck.js';
 import { gc } from './gc.js';
 import { get } from './get.js';
@@ -53,5 +54,7 @@ export const verbs: readonly Verb[] = [
   cat,
   gc,
   warm,
+  exportVerb,
+  importVerb,
   cache,
 ];
