@@ -1,16 +1,15 @@
 import { join } from 'node:path';
-import { compareNames } from '../model/entry.js';
+import { compareNames, joinPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
-import { transaction } from '../util/sqlite.js';
 import { within, withinOwnTime } from '../util/within.js';
-import { checkArtifactName } from '../workspace/names.js';
 import type { StoredRecord } from '../workspace/records.js';
-import { type Place, WorkspaceArtifact } from './artifact.js';
-import { CollectionLog, changedNames } from './collection-log.js';
+import { WorkspaceArtifact } from './artifact.js';
+import { CollectionLog } from './collection-log.js';
 import { WorkspaceFiles } from './files.js';
+import { checkNewName, NameChanges } from './name-changes.js';
 import type { Artifact, Artifacts, FilesByPath, NewArtifactOptions, RemovedArtifact } from './ports.js';
 import { Recovery } from './recovery.js';
 import { ArtifactRegistry, type ArtifactsOptions, type ContentParts } from './registry.js';
@@ -56,6 +55,7 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #log: CollectionLog;
   readonly #recovery: Recovery;
   readonly #registry: ArtifactRegistry;
+  readonly #names: NameChanges;
   readonly #removed: RemovedArtifacts;
   readonly #listeners = new Set<(collection: Artifact, name: string) => void>();
   readonly #background = new Set<Promise<void>>();
@@ -76,9 +76,9 @@ export class WorkspaceArtifacts implements Artifacts {
       options.onError?.(error, 'reading the log of the root collection');
     }
     const closing = new AbortController();
-    const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#link(artifact);
+    const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#names.link(artifact);
     const namesChanged = (collection: WorkspaceArtifact, records: readonly StoredRecord[]): void =>
-      artifacts.#namesChanged(collection, records);
+      artifacts.#names.changedBy(collection, records);
     const opened = (artifact: WorkspaceArtifact): void => {
       if (options.readsOpenedLogs === true) artifacts.#readSoon(artifact);
     };
@@ -101,7 +101,7 @@ export class WorkspaceArtifacts implements Artifacts {
       namesChanged: (id, records, own) => {
         const collection = registry.get(id);
         if (collection === undefined) return;
-        artifacts.#namesChanged(collection, records, new Set(own === undefined ? [] : [own]));
+        artifacts.#names.changedBy(collection, records, new Set(own === undefined ? [] : [own]));
       },
     });
     const artifacts = new WorkspaceArtifacts({
@@ -130,6 +130,19 @@ export class WorkspaceArtifacts implements Artifacts {
       publisher: options.workspace,
       catalog: options.catalog,
       refresh: (id) => this.#refreshLog(id),
+    });
+    this.#names = new NameChanges({
+      db,
+      catalog: options.catalog,
+      log: parts.log,
+      registry: parts.registry,
+      recovery: parts.recovery,
+      root: parts.root,
+      child: (collection, name) => this.child(collection, name),
+      hasChildren: (collection) => this.children(collection, null, 1).length > 0,
+      remove: (collection, name) => this.remove(collection, name),
+      staged: () => this.staged(),
+      changed: (collection, name) => this.#changed(collection, name),
     });
     this.#closing = parts.closing;
     this.workspaceId = options.workspace.workspaceId;
@@ -175,7 +188,7 @@ export class WorkspaceArtifacts implements Artifacts {
         hint: 'set "type": "collection" in its manifest',
       });
     if (this.#registry.idOf(parent.id, name) !== undefined)
-      throw new ArtifactError('Exists', `${joinNames(parent, name)} exists`);
+      throw new ArtifactError('Exists', `${joinPath(parent.path, name)} exists`);
     const artifact = this.#registry.makeNew(parent, name, options);
     if (options.announce === true) this.#changed(parent, name);
     return artifact;
@@ -185,7 +198,7 @@ export class WorkspaceArtifacts implements Artifacts {
     const parent = this.#own(collection);
     return chain(this.child(parent, name), (artifact) => {
       if (artifact === undefined)
-        throw new ArtifactError('NotFound', `${joinNames(parent, name)} does not exist`);
+        throw new ArtifactError('NotFound', `${joinPath(parent.path, name)} does not exist`);
       if (!artifact.isNew)
         throw new ArtifactError('NotPermitted', `${artifact.path} has versions, which no rmdir removes`, {
           hint: `run "artifactfs rm ${artifact.path}"`,
@@ -206,44 +219,11 @@ export class WorkspaceArtifacts implements Artifacts {
     toName: string,
     options: { announce?: boolean } = {},
   ): MaybePromise<void> {
-    const source = this.#own(from);
-    const target = this.#own(to);
-    checkNewName(toName);
-    return chain(this.child(source, fromName), (artifact) => {
-      if (artifact === undefined)
-        throw new ArtifactError('NotFound', `${joinNames(source, fromName)} does not exist`);
-      if (source === target && fromName === toName) return undefined;
-      return chain(this.#checkTarget(artifact, target, toName), () =>
-        chain(this.#move(artifact, source, fromName, target, toName), () => {
-          artifact.place = { collection: target, name: toName };
-          if (options.announce !== true) return;
-          this.#changed(source, fromName);
-          this.#changed(target, toName);
-        }),
-      );
-    });
+    return this.#names.rename(this.#own(from), fromName, this.#own(to), toName, options);
   }
 
   async unlink(artifact: Artifact, options: { force: boolean; recursive: boolean }): Promise<void> {
-    const own = this.#own(artifact);
-    const { place } = own;
-    if (place === null) throw new ArtifactError('NotPermitted', 'the root collection cannot be removed');
-    if (own.isCollection && own.hasLog) await own.refresh();
-    if (!options.recursive && this.children(own, null, 1).length > 0)
-      throw new ArtifactError('NotEmpty', `${own.path} holds artifacts`, {
-        hint: '--recursive removes them with it',
-      });
-    const staged = this.staged().filter((one) => isWithin(one, own));
-    const lost = await Promise.all(staged.map((one) => one.hasStagedChanges()));
-    const paths = staged.filter((_, i) => lost[i]).map(({ path }) => path);
-    if (!options.force && paths.length > 0)
-      throw new ArtifactError('NotEmpty', `${own.path} has staged changes that would be lost`, {
-        paths,
-        hint: 'commit or discard them first, or drop them with --force',
-      });
-    await own.committer.exclusive(() => this.#unlinkName(own, place));
-    for (const one of staged) await this.#drop(one);
-    if (own.isNew) this.#changed(place.collection, place.name);
+    await this.#names.unlink(this.#own(artifact), options);
   }
 
   removed(): Promise<readonly RemovedArtifact[]> {
@@ -254,23 +234,7 @@ export class WorkspaceArtifacts implements Artifacts {
     const removal = await this.#removed.find(what);
     const path = (as ?? removal.path).split('/').filter((name) => name !== '');
     const name = path.pop() ?? '';
-    checkNewName(name);
-    const collection = await this.find(path.join('/'));
-    if (!collection.isCollection || collection.isNew)
-      throw new ArtifactError('NotDirectory', `${collection.path} is no collection that was committed`);
-    const hint = 'restore it under another name: --as NAME';
-    const taken = () => new ArtifactError('Exists', `${joinNames(collection, name)} exists`, { hint });
-    if (this.#db.stages.newNamed(collection.id, name) !== undefined) throw taken();
-    const { artifactId } = removal;
-    const records = await this.#log.changeNames(collection.id, (names, since) => {
-      if (names(name) === artifactId) return null;
-      if (names(name) !== undefined) throw taken();
-      const other = since.find(({ record }) => record.type === 'link' && record.artifactId === artifactId);
-      if (other === undefined) return { type: 'link', name, artifactId };
-      throw new ArtifactError('Conflict', `${removal.path} was restored by somebody else meanwhile`);
-    });
-    this.#namesChanged(collection, records);
-    return joinNames(collection, name);
+    return this.#names.restore(removal, await this.find(path.join('/')), name);
   }
 
   async refresh(): Promise<void> {
@@ -347,7 +311,7 @@ export class WorkspaceArtifacts implements Artifacts {
       throw new ArtifactError('NotDirectory', `${from.path} is no collection: there is no artifact ${path}`);
     return chain(this.child(from, name), (child) => {
       if (child === undefined)
-        throw new ArtifactError('NotFound', `there is no artifact ${joinNames(from, name)}`, {
+        throw new ArtifactError('NotFound', `there is no artifact ${joinPath(from.path, name)}`, {
           hint: 'list what exists with "artifactfs ls"',
         });
       return this.#find(child, rest, path);
@@ -359,128 +323,10 @@ export class WorkspaceArtifacts implements Artifacts {
     throw new ArtifactError('Internal', `${artifact.path} is not an artifact of this workspace`);
   }
 
-  /** A new artifact that is empty gives way, as an empty directory does. */
-  #checkTarget(artifact: WorkspaceArtifact, target: WorkspaceArtifact, name: string): MaybePromise<void> {
-    if (!target.isCollection)
-      throw new ArtifactError('NotPermitted', `${target.path} is no collection: it cannot hold artifacts`);
-    for (let at: WorkspaceArtifact | undefined = target; at !== undefined; at = at.place?.collection) {
-      if (at === artifact) throw new ArtifactError('Loop', `${artifact.path} cannot be moved into itself`);
-    }
-    return chain(this.child(target, name), (existing) => {
-      if (existing === undefined) return undefined;
-      if (!existing.isNew) throw new ArtifactError('Exists', `${existing.path} exists`);
-      return this.remove(target, name);
-    });
-  }
-
-  #move(
-    artifact: WorkspaceArtifact,
-    from: WorkspaceArtifact,
-    fromName: string,
-    to: WorkspaceArtifact,
-    toName: string,
-  ): MaybePromise<void> {
-    if (artifact.isNew) {
-      const { stage } = artifact.tree.core;
-      transaction(this.#db.db, () => stage.update({ place: { collectionId: to.id, name: toName } }));
-      return undefined;
-    }
-    if (to.isNew) throw notCommitted(to);
-    if (from === to) return this.#renameLinked(artifact, from, fromName, toName);
-    return this.#recovery.move({
-      artifactId: artifact.id,
-      fromId: from.id,
-      fromName,
-      toId: to.id,
-      toName,
-    });
-  }
-
-  async #renameLinked(
-    artifact: WorkspaceArtifact,
-    collection: WorkspaceArtifact,
-    from: string,
-    to: string,
-  ): Promise<void> {
-    const records = await this.#log.changeNames(collection.id, (names) => {
-      if (names(from) !== artifact.id)
-        throw new ArtifactError(
-          'Conflict',
-          `${joinNames(collection, from)} was renamed or removed by somebody else`,
-          {
-            paths: [from],
-          },
-        );
-      if (names(to) !== undefined) throw new ArtifactError('Exists', `${joinNames(collection, to)} exists`);
-      return { type: 'rename', from, to, artifactId: artifact.id };
-    });
-    this.#namesChanged(collection, records, new Set([from, to]));
-  }
-
   async #refreshLog(artifactId: string): Promise<void> {
     const artifact = this.#registry.get(artifactId);
     if (artifact === undefined) await this.#log.refresh(artifactId);
     else await artifact.refresh();
-  }
-
-  async #unlinkName(artifact: WorkspaceArtifact, { collection, name }: Place): Promise<void> {
-    if (artifact.isNew) return;
-    const records = await this.#log.changeNames(collection.id, (names) => {
-      if (names(name) === artifact.id) return { type: 'unlink', name, artifactId: artifact.id };
-      throw new ArtifactError('Conflict', `${artifact.path} was renamed, moved or removed by somebody else`, {
-        hint: '"artifactfs refresh" and look where it is',
-      });
-    });
-    this.#namesChanged(collection, records);
-  }
-
-  async #drop(artifact: WorkspaceArtifact): Promise<void> {
-    if (!artifact.isNew) await artifact.discard();
-    else await artifact.committer.exclusive(async () => this.#registry.forget(artifact));
-  }
-
-  async #link(artifact: WorkspaceArtifact): Promise<void> {
-    const { collection, name } = artifact.place ?? { collection: this.root, name: artifact.id };
-    if (collection.isNew) throw notCommitted(collection);
-    const records = await this.#log.changeNames(collection.id, (names) => {
-      const owner = names(name);
-      if (owner === artifact.id) return null;
-      if (owner !== undefined)
-        throw new ArtifactError(
-          'Conflict',
-          `the name ${joinNames(collection, name)} was taken by somebody else meanwhile`,
-          { paths: [name], hint: 'rename the directory and commit again' },
-        );
-      return { type: 'link', name, artifactId: artifact.id };
-    });
-    this.#linked(artifact);
-    this.#namesChanged(collection, records, new Set([name]));
-  }
-
-  #linked(artifact: WorkspaceArtifact): void {
-    const { core } = artifact.tree;
-    const { stage } = core;
-    const { row } = stage;
-    if (row === null) return;
-    transaction(this.#db.db, () => {
-      const isEmpty = row.manifest === null && this.#db.inodes.isEmpty(row.s) && row.sealed === null;
-      if (isEmpty) stage.remove(row.base);
-      else stage.update({ isNew: false });
-    });
-  }
-
-  /** `own`: names that the caller, who came through the kernel, knows of. */
-  #namesChanged(
-    collection: WorkspaceArtifact,
-    records: readonly StoredRecord[],
-    own: ReadonlySet<string> = new Set(),
-  ): void {
-    for (const name of changedNames(records)) {
-      const id = this.#options.catalog.child(collection.id, name)?.artifactId;
-      const artifact = id === undefined ? undefined : this.#registry.get(id);
-      if (artifact !== undefined && !artifact.isNew) artifact.place = { collection, name };
-      if (!own.has(name)) this.#changed(collection, name);
-    }
   }
 
   #changed(collection: WorkspaceArtifact, name: string): void {
@@ -520,26 +366,3 @@ const refreshesAtOnce = 8;
 
 /** For logs being read when the daemon ends. */
 const stopMsMax = 1_000;
-
-/** '@' in a name would read as NAME@VERSION. */
-function checkNewName(name: string): void {
-  checkArtifactName(name);
-  if (name.includes('@'))
-    throw new ArtifactError('InvalidName', `the artifact name ${JSON.stringify(name)} holds an '@'`, {
-      hint: 'NAME@VERSION names a version of an artifact',
-    });
-}
-
-function isWithin(artifact: WorkspaceArtifact, ancestor: WorkspaceArtifact): boolean {
-  for (let at: WorkspaceArtifact | undefined = artifact; at !== undefined; at = at.place?.collection)
-    if (at === ancestor) return true;
-  return false;
-}
-
-const joinNames = (collection: Artifact, name: string): string =>
-  collection.path === '' ? name : `${collection.path}/${name}`;
-
-const notCommitted = (collection: Artifact) =>
-  new ArtifactError('NotPermitted', `the collection ${collection.path} was not committed yet`, {
-    hint: `commit ${collection.path} first`,
-  });
