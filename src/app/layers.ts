@@ -116,9 +116,9 @@ export async function openLayers(options: LayersOptions): Promise<Layers> {
 
 function liveStage(artifactId: string, row: StageRow | null): LiveStage[] {
   if (row === null) return [];
-  const { stageId, base, sealed } = row;
+  const { stageId, base, sealed, uses } = row;
   const state = sealed === null ? 'staging' : 'committing';
-  return [{ artifactId, stageId, base: base?.version ?? null, versions: [], stages: [], state }];
+  return [{ artifactId, stageId, base: base?.version ?? null, ...uses, state }];
 }
 
 /** By the addon, where it is built. */

@@ -1,11 +1,13 @@
 import { type Entry, joinPath } from '../model/entry.js';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { drawInoPrefix, inosPerPrefix } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
+import { forEachOf } from '../util/for-each-of.js';
 import { checkRequest } from './check-changes.js';
 import type { LogView, PublishRequest } from './commit-types.js';
 import { isSameEntry, isSameJson } from './entry-compare.js';
 import { requireWritable } from './features.js';
+import { objectKey, stageOfObject } from './keys.js';
 import { expiredIn, factsAt, isCommit, type LogFacts, manifestIn } from './log-facts.js';
 import { type Rebased, rebase } from './rebase.js';
 import type { ChangeSummary, CommitBody, Manifest, TreeRef } from './records.js';
@@ -52,6 +54,7 @@ export class CommitPlanner {
     const request = this.#request;
     await checkRequest(request);
     this.#checkLog(log);
+    await this.#checkOwnObjects();
     const facts = await this.#factsAtBase(log);
     const manifest = this.#manifest(log, facts);
     request.checkManifest?.(manifest);
@@ -85,6 +88,26 @@ export class CommitPlanner {
     if (base === null || expired.size === 0) return;
     const lost = [base.version, ...(base.uses?.versions ?? [])].find((version) => expired.has(version));
     if (lost !== undefined) throw stale(`version ${lost}, of which stage ${stageId} uses files, has expired`);
+  }
+
+  /** The log does not say when objects of a published stage go that no version has. */
+  async #checkOwnObjects(): Promise<void> {
+    const { artifactId, base, changes } = this.#request;
+    const stages = new Set(base?.uses?.stages);
+    if (stages.size === 0) return;
+    const objects = new Set<string>();
+    for (const { after } of changes) {
+      for (const { object } of after?.extents ?? [])
+        if (object !== null && stages.has(stageOfObject(object) ?? '')) objects.add(object);
+    }
+    await forEachOf(objects, headsAtOnce, async (object) => {
+      try {
+        await this.#store.head(objectKey(artifactId, object), this.#options);
+      } catch (error) {
+        if (!isCode(error, 'NotFound')) throw error;
+        throw stale(`${object}, of which stage ${this.#request.stageId} uses bytes, was deleted`);
+      }
+    });
   }
 
   async #factsAtBase(log: LogView): Promise<LogFacts> {
@@ -247,6 +270,7 @@ async function withBefore(changes: readonly TreeChange[], base: TreeView | null)
 
 const manifestPath = '.artifact/manifest.json';
 const pathsShown = 100;
+const headsAtOnce = 8;
 const nothing: ChangeSummary = { added: 0, changed: 0, removed: 0 };
 
 function conflict(artifactId: string, paths: readonly string[]): ArtifactError {

@@ -56,6 +56,8 @@ export interface StageUses {
   readonly stages: readonly string[];
 }
 
+export const usesNothing: StageUses = { versions: [], stages: [] };
+
 export interface PublishRequest {
   readonly artifactId: string;
   readonly commitId: string;

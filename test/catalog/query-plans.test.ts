@@ -61,6 +61,7 @@ test('numbers without a stage are found among those that have one', async () => 
     const row = {
       ...{ artifactId: 'a', stageId: 's', base: null, inoPrefixes: [1], inoNext: 0, gen: 1, sealed: null },
       ...{ commitId: null, manifest: null, manifestGen: 0, conflicts: [], place: null, isNew: true },
+      uses: { versions: [], stages: [] },
     };
     const s = db.stages.insert(row);
     for (const number of [s, s + 1, s + 7])

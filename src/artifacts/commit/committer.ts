@@ -237,7 +237,7 @@ export class Committer {
       artifactId: core.stage.artifactId,
       commitId: sealed.commitId,
       stageId: sealed.stageId,
-      base: sealed.base,
+      base: sealed.base === null ? null : { ...sealed.base, uses: sealed.uses },
       changes: prepared.changes,
       ...(prepared.root === undefined ? {} : { root: prepared.root }),
       inoPrefixes: sealed.inoPrefixes,

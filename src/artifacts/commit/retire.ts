@@ -4,6 +4,7 @@ import { type Entry, type Ino, joinPath, rootIno } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { newStageId } from '../../model/ids.js';
 import { transaction } from '../../util/sqlite.js';
+import { type StageUses, usesNothing } from '../../workspace/commit-types.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 import type { SealedRow } from '../stage-db/sealed-rows.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
@@ -15,6 +16,7 @@ import { findKept, type Kept } from './kept.js';
 import { lateConflicts } from './late-conflicts.js';
 import { findLost, type Lost, neededPaths, recountLinks, renumber, stageHidden } from './onto-others.js';
 import { Places } from './places.js';
+import { usesOf } from './uses.js';
 
 export interface Published {
   readonly commitId: string;
@@ -106,6 +108,7 @@ function retireRows(
   const { core, published, sealed, places } = work;
   const { stage, db } = core;
   const state = stage.save();
+  const { row } = stage;
   const before = findKept(core, sealed);
   let kept = before;
   let lost: ReadonlyMap<Ino, Lost> = new Map();
@@ -129,7 +132,10 @@ function retireRows(
       }
       db.intents.remove(published.commitId);
       const paths = [...lost.values()].map(({ path }) => path);
-      moveStage(core, published, kept, sealed, [...new Set([...conflicts, ...paths])].sort());
+      moveStage(core, published, kept, sealed, {
+        conflicts: [...new Set([...conflicts, ...paths])].sort(),
+        uses: entries === null || row === null ? usesNothing : usesOf(core, kept, entries, row),
+      });
     });
   } catch (error) {
     stage.restore(state);
@@ -227,7 +233,7 @@ function moveStage(
   published: Published,
   kept: Kept,
   sealed: number,
-  conflicts: readonly string[],
+  facts: { conflicts: readonly string[]; uses: StageUses },
 ): void {
   const { stage } = core;
   const { row } = stage;
@@ -243,7 +249,7 @@ function moveStage(
     sealed: null,
     commitId: null,
     manifest: keepsManifest ? row.manifest : null,
-    conflicts,
+    ...facts,
   });
 }
 

@@ -1,5 +1,6 @@
 import { newCommitId } from '../../model/ids.js';
 import { transaction } from '../../util/sqlite.js';
+import type { StageUses } from '../../workspace/commit-types.js';
 import type { Manifest } from '../../workspace/records.js';
 import type { StageSnapshot } from '../stage-db/stage-database.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
@@ -12,6 +13,7 @@ export interface Seal {
   readonly commitId: string;
   readonly sealed: number;
   readonly base: StageBase | null;
+  readonly uses: StageUses;
   readonly inoPrefixes: readonly number[];
   readonly manifest: Manifest | null;
   /** To be disposed. */
@@ -33,7 +35,7 @@ export function seal(core: TreeCore): Seal | undefined {
     stage.restore(state);
     throw error;
   }
-  const { s, stageId, base, inoPrefixes, manifest } = stage.row;
+  const { s, stageId, base, uses, inoPrefixes, manifest } = stage.row;
   const snapshot = db.snapshot();
   return {
     s,
@@ -41,6 +43,7 @@ export function seal(core: TreeCore): Seal | undefined {
     commitId,
     sealed,
     base,
+    uses,
     inoPrefixes,
     manifest,
     snapshot,

@@ -110,4 +110,8 @@ export const stageMigrations: readonly string[] = [
   -- Where in the store uploads were begun: some that nobody knows may be left there, until it is looked.
   CREATE TABLE begun_upload (prefix TEXT PRIMARY KEY) WITHOUT ROWID;
   `,
+  `
+  -- JSON StageUses: where staged files may have objects from, besides the base.
+  ALTER TABLE stage ADD COLUMN uses TEXT;
+  `,
 ];

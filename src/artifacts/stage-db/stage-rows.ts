@@ -1,4 +1,5 @@
 import type { Database, Statement } from '../../util/sqlite.js';
+import { type StageUses, usesNothing } from '../../workspace/commit-types.js';
 import type { Manifest, TreeRef } from '../../workspace/records.js';
 
 /** The version a stage is built on. */
@@ -33,6 +34,8 @@ export interface StageRow {
   readonly place: NamePlace | null;
   /** The name is not linked yet: the first commit does. */
   readonly isNew: boolean;
+  /** Where staged files may have objects from, besides the base. */
+  readonly uses: StageUses;
 }
 
 interface Columns {
@@ -51,6 +54,7 @@ interface Columns {
   collection_id: string | null;
   name: string | null;
   is_new: number;
+  uses: string | null;
 }
 
 /** One row per artifact that has something staged. Callers hold a transaction for writes. */
@@ -67,12 +71,13 @@ export class StageRows {
   constructor(db: Database) {
     this.#insert = db.prepare(
       `INSERT INTO stage (artifact_id, stage_id, base, ino_prefixes, ino_next, gen, sealed, commit_id, manifest,
-                          manifest_gen, conflicts, collection_id, name, is_new)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                          manifest_gen, conflicts, collection_id, name, is_new, uses)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#update = db.prepare(
       `UPDATE stage SET artifact_id = ?, stage_id = ?, base = ?, ino_prefixes = ?, ino_next = ?, gen = ?,
-         sealed = ?, commit_id = ?, manifest = ?, manifest_gen = ?, conflicts = ?, collection_id = ?, name = ?, is_new = ? WHERE s = ?`,
+         sealed = ?, commit_id = ?, manifest = ?, manifest_gen = ?, conflicts = ?, collection_id = ?, name = ?,
+         is_new = ?, uses = ? WHERE s = ?`,
     );
     this.#setInoNext = db.prepare('UPDATE stage SET ino_next = ? WHERE s = ?');
     this.#byArtifact = db.prepare('SELECT * FROM stage WHERE artifact_id = ?');
@@ -143,6 +148,7 @@ function values(row: Omit<StageRow, 's'>): (string | number | null)[] {
     row.place?.collectionId ?? null,
     row.place?.name ?? null,
     row.isNew ? 1 : 0,
+    row.uses.versions.length + row.uses.stages.length === 0 ? null : JSON.stringify(row.uses),
   ];
 }
 
@@ -165,5 +171,6 @@ function rowOf(row: Columns): StageRow {
         ? null
         : { collectionId: row.collection_id, name: row.name },
     isNew: row.is_new !== 0,
+    uses: row.uses === null ? usesNothing : (JSON.parse(row.uses) as StageUses),
   };
 }

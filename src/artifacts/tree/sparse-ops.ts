@@ -78,11 +78,16 @@ export function copyRange(
   const pieces = from.node.map.pieces(from.offset, count);
   const local = pieces.find(({ source }) => source.type === 'local');
   const stored = local === undefined ? count : local.start - from.offset;
-  if (stored > 0) return share(core, content, from, to, stored, options);
+  if (stored > 0 && mayShare(from.node, to.node)) return share(core, content, from, to, stored, options);
   const after = pieces.find(({ source }) => source.type === 'object');
-  const staged = after === undefined ? count : after.start - from.offset;
+  const staged = stored > 0 ? stored : after === undefined ? count : after.start - from.offset;
   return copyBytes(content, from, to, staged, options);
 }
+
+/**
+ * A stage uses objects of its base only: what has no name may be of an older version, or get a name on a later one.
+ */
+const mayShare = (from: Node, to: Node): boolean => from.hasName && (to.hasName || !to.isLinkable);
 
 function share(
   core: TreeCore,

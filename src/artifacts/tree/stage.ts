@@ -1,5 +1,6 @@
 import type { Ino } from '../../model/entry.js';
 import { drawInoPrefix, inosPerPrefix, newStageId } from '../../model/ids.js';
+import { usesNothing } from '../../workspace/commit-types.js';
 import type { StageDatabase } from '../stage-db/stage-database.js';
 import type { NamePlace, StageBase, StageRow } from '../stage-db/stage-rows.js';
 
@@ -85,6 +86,7 @@ export class Stage {
       conflicts: [],
       place: this.place,
       isNew,
+      uses: usesNothing,
     };
     this.#row = { ...row, s: this.#db.stages.insert(row) };
     this.#inoNext = 0;
