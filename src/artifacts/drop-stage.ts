@@ -1,8 +1,10 @@
 import type { Catalog } from '../catalog/ports.js';
 import { ExtentMap } from '../content/extent-map.js';
 import type { Ino } from '../model/entry.js';
+import { newStageId } from '../model/ids.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { transaction } from '../util/sqlite.js';
+import { usesNothing } from '../workspace/commit-types.js';
 import type { Manifest } from '../workspace/records.js';
 import type { StageBase } from './stage-db/stage-rows.js';
 import type { Node } from './tree/node.js';
@@ -115,7 +117,15 @@ function leaveStage(core: TreeCore, base: StageBase | null): void {
   try {
     transaction(db.db, () => {
       if (stage.isNew) {
-        stage.update({ base, manifest: typeOnly(stage.row?.manifest), conflicts: [], gen: stage.gen + 1 });
+        stage.update({
+          // The old one may have been abandoned, and nothing of it is left.
+          stageId: newStageId(),
+          base,
+          uses: usesNothing,
+          manifest: typeOnly(stage.row?.manifest),
+          conflicts: [],
+          gen: stage.gen + 1,
+        });
         stage.leaveRows();
       } else stage.remove(base);
       if (base === null) resetNewRoot(core);

@@ -1,5 +1,15 @@
 import { afterEach, expect, test } from 'vitest';
-import { newStore, openMachine, removeTemporaryDirectories, Shell, unexpected } from './support/daemon.js';
+import { newCommitId, newStageId } from '../../src/model/ids.js';
+import { collectGarbage } from '../../src/workspace/gc/collect-garbage.js';
+import { Workspace } from '../../src/workspace/workspace.js';
+import {
+  failure,
+  newStore,
+  openMachine,
+  removeTemporaryDirectories,
+  Shell,
+  unexpected,
+} from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
 import { describeTree, describeVersion } from './support/observe.js';
 
@@ -133,5 +143,29 @@ test('regression: a new directory is listed to its end when a page of it was rem
   expect(listed.map((item) => item.name)).toEqual(names.slice(600));
   release();
   await committing;
+  await machine.close();
+});
+
+// The directory of an artifact without versions stays staged, under the number that gc had declared dead.
+test('regression: an artifact that was never committed can be, after its abandoned stage was discarded', async () => {
+  const store = newStore();
+  const machine = await openMachine({ store });
+  const { artifacts } = machine;
+  const shell = new Shell(artifacts.create(artifacts.root, 'it'));
+  await shell.write('f', 'old');
+  const stages = artifacts.staged().map(({ tree }) => tree.core.stage.stageId);
+  const workspace = await Workspace.open(store);
+  const request = {
+    ...{ artifactId: shell.artifact.id, commitId: newCommitId(), stageId: newStageId() },
+    ...{ sinceSeq: 0, sincePrev: '' },
+  };
+  const journal = { save: () => {}, pending: () => [], remove: () => {} };
+  await workspace.append(request, () => ({ type: 'abandon', stages }), journal);
+  expect((await failure(shell.commit())).code).toBe('Stale');
+  await shell.artifact.discard();
+  await shell.write('f', 'new');
+  expect(await shell.commit()).toMatchObject({ version: 0 });
+  await collectGarbage(workspace, { paths: [], graceMs: 0, deadAfterMs: 1e12, dryRun: false });
+  expect(await shell.read('f')).toBe('new');
   await machine.close();
 });
