@@ -5,7 +5,7 @@ import { newCommitId, newStageId } from '../../src/model/ids.js';
 import { limits } from '../../src/model/limits.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { PublishRequest, PublishResult } from '../../src/workspace/commit-types.js';
-import { logKey } from '../../src/workspace/keys.js';
+import { logKey, objectKey } from '../../src/workspace/keys.js';
 import { encodeRecord, sha256Hex } from '../../src/workspace/record-codec.js';
 import type { RecordBody, StoredRecord } from '../../src/workspace/records.js';
 import type { PathChange } from '../../src/workspace/trees.js';
@@ -37,11 +37,14 @@ class BrokenStore extends MemoryStore {
   afterCreate: (key: string) => void = () => undefined;
   beforeGet: (key: string) => void = () => undefined;
   beforePut: (key: string) => void = () => undefined;
+  /** What others do before a create arrives. */
+  meanwhile: () => Promise<void> = () => Promise.resolve();
   readonly created: string[] = [];
 
   override async putIfAbsent(...args: Parameters<MemoryStore['putIfAbsent']>): Promise<{ etag: string }> {
     this.created.push(args[0]);
     this.beforeCreate(args[0]);
+    await this.meanwhile();
     const result = await super.putIfAbsent(...args);
     this.afterCreate(args[0]);
     return result;
@@ -295,6 +298,27 @@ describe('publish', () => {
     const { entries } = await readTree(workspace, v2.tree);
     expect(entries.get('f')?.sha256).toBe(file.sha256);
     expect(v2.version).toBe(2);
+  });
+
+  it('uses no planned tree whose version has expired, though a later one has the same bytes', async () => {
+    const { store, workspace, publish, append } = await bench();
+    const v0 = await publish([added(file)]);
+    const chmod = (before: PublishResult, mode: number) =>
+      publish([], { base: at(before), root: rootEntry({ mode }) });
+    const v1 = await chmod(v0, 0o700);
+    let v3 = v1;
+    store.meanwhile = async () => {
+      store.meanwhile = () => Promise.resolve();
+      v3 = await chmod(await chmod(v1, 0o711), 0o700);
+      await append({ type: 'expire', versions: [1, 2] }, at(v3));
+    };
+    const mine = await publish([], { base: at(v0), manifest: { type: 'model' } });
+    expect(v3.tree.sha256).toBe(v1.tree.sha256);
+    expect(v3.tree.object).not.toBe(v1.tree.object);
+    expect(mine).toMatchObject({ version: 4, tree: v3.tree });
+    await store.deleteMany([objectKey(artifactId, v1.tree.object)]);
+    const { entries } = await readTree(workspace, mine.tree);
+    expect(entries.get('f')?.sha256).toBe(file.sha256);
   });
 
   it('keeps the manifest of the head, found behind other records', async () => {
