@@ -479,3 +479,28 @@ test('regression: a hard-linked file that others removed counts its names when o
   await checkLinks(two.artifact);
   await close();
 });
+
+test("regression: what was removed here, and is held, is there again when a commit takes the others' side", async () => {
+  const { one, two, close } = await pair();
+  const held = [await one.get('x'), await one.get('d')];
+  for (const inode of held) one.artifact.tree.retain(inode);
+  const reader = one.artifact.tree.open(await one.get('x'));
+  await two.put('x', 'x by two');
+  await two.put('d/new', 'new by two');
+  await two.commit();
+  await one.unlink('x');
+  await one.rename('d/z', 'z');
+  await one.rmdir('d');
+  await one.artifact.commit({ message: 'one', onConflict: 'theirs' });
+  expect(await one.read('x')).toBe('x by two');
+  expect(await one.read('d/new')).toBe('new by two');
+  await checkLinks(one.artifact);
+  await two.artifact.refresh();
+  expect(await exactTree(one.artifact)).toEqual(await exactTree(two.artifact));
+  expect((await reader.read(0, 100)).toString()).toBe('x of v0');
+  expect(held.map(({ nlink }) => nlink)).toEqual([0, 0]);
+  reader.close();
+  for (const inode of held) one.artifact.tree.release(inode);
+  expect(await one.read('x')).toBe('x by two');
+  await close();
+});

@@ -142,7 +142,7 @@ export class TreeCore implements ChangeHost {
     const { base } = this;
     const dir = parent.base;
     return entry.then((found) => {
-      if (this.base !== base || parent.base !== dir) return this.lookup(parent, name);
+      if (this.base !== base || parent.base !== dir || !parent.hasName) return this.lookup(parent, name);
       const stagedNow = this.#stagedName(parent, name);
       if (stagedNow !== undefined) return stagedNow ?? undefined;
       return found === undefined ? undefined : this.nodeOfEntry(found, parent);
@@ -159,7 +159,7 @@ export class TreeCore implements ChangeHost {
 
   /** The node of a base entry that is shown under its own name in `parent`. */
   nodeOfEntry(entry: Entry, parent: Node): Node {
-    let node = this.table.get(entry.ino);
+    let node = this.#named(entry.ino);
     if (node === undefined) {
       const row = this.loose.has(entry.ino) ? this.#row(entry.ino) : undefined;
       node = row === undefined ? Node.fromEntry(entry) : this.#fromRow(row);
@@ -173,7 +173,7 @@ export class TreeCore implements ChangeHost {
 
   /** The node of a staged name. */
   nodeOfRow(ino: Ino, parent: Node, name: string): Node {
-    let node = this.table.get(ino);
+    let node = this.#named(ino);
     if (node === undefined) {
       const row = this.#row(ino);
       if (row === undefined)
@@ -216,6 +216,15 @@ export class TreeCore implements ChangeHost {
     if (node.nlink > 0 || node.holds > 0) return;
     this.table.remove(node);
     this.dispose(node);
+  }
+
+  /** A node that was removed, and that somebody holds, leaves the table when its number comes back with a version. */
+  #named(ino: Ino): Node | undefined {
+    const node = this.table.get(ino);
+    if (node === undefined || node.hasName) return node;
+    this.table.remove(node);
+    this.disposeIfUnused(node);
+    return undefined;
   }
 
   /** undefined: no staged name; null: staged as removed. */
