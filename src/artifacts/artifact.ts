@@ -12,6 +12,7 @@ import { type Ino, joinPath } from '../model/entry.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
+import type { ObjectStore } from '../store/object-store.js';
 import { Mutex } from '../util/semaphore.js';
 import { transaction } from '../util/sqlite.js';
 import { unlessAborted } from '../util/unless-aborted.js';
@@ -28,6 +29,7 @@ import { CommitPlan } from './commit/plan.js';
 import { openFiles } from './commit/seal.js';
 import { applied, type DiffResult, diff, diffOfChanges, diffTrees, walkAll } from './diff.js';
 import { dropStage, followLog, removeDropped } from './drop-stage.js';
+import { OtherStages } from './others.js';
 import type {
   AliasChange,
   Artifact,
@@ -45,6 +47,8 @@ export interface ArtifactParts {
   readonly tree: ArtifactTree;
   readonly catalog: Catalog;
   readonly publisher: Publisher;
+  /** Where leases are. */
+  readonly store: ObjectStore;
   readonly reader: ContentReader;
   readonly log: CollectionLog;
   /** null for the root. */
@@ -74,6 +78,7 @@ export class WorkspaceArtifact implements Artifact {
   readonly #listeners = new Set<(what: Invalidation) => void>();
   readonly #keepers = new Set<() => Promise<void>>();
   readonly #refreshing = new Mutex();
+  readonly #others: OtherStages;
   #lastError = '';
   /** Text that was written as the manifest last, and is none. */
   #refusedManifest: ArtifactError | null = null;
@@ -83,6 +88,13 @@ export class WorkspaceArtifact implements Artifact {
     this.id = parts.id;
     this.tree = parts.tree;
     this.#place = parts.place;
+    this.#others = new OtherStages({
+      artifactId: parts.id,
+      store: parts.store,
+      publisher: parts.publisher,
+      ownStageId: () => this.#stage.stageId,
+      closing: parts.closing,
+    });
     this.committer = new Committer({
       tree: parts.tree,
       publisher: parts.publisher,
@@ -163,7 +175,12 @@ export class WorkspaceArtifact implements Artifact {
       conflicts: this.committer.conflicts,
       committing: this.committer.progress,
       lastError: this.#lastError === '' ? null : this.#lastError,
+      others: this.#others.known,
     };
+  }
+
+  askOthers(): Promise<void> {
+    return this.#others.ask();
   }
 
   async commit(options: CommitOptions): Promise<CommitResult> {
@@ -186,6 +203,7 @@ export class WorkspaceArtifact implements Artifact {
     return this.committer.exclusive(async () => {
       const count = await this.#withSnapshot((view) => stagedSummary(view, 0));
       const manifests = this.#stage.row?.manifest == null ? 0 : 1;
+      this.#others.noteOwn();
       const dropped = await dropStage(this.tree, this.#parts.catalog);
       this.committer.forgetConflicts();
       this.#refusedManifest = null;

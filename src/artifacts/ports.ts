@@ -240,6 +240,23 @@ export interface ArtifactStatus {
   readonly conflicts: readonly string[];
   readonly committing: CommitProgress | null;
   readonly lastError: string | null;
+  /** Who else is staging, as it was read last: see `askOthers`. */
+  readonly others: readonly OtherStage[];
+}
+
+/** What somebody else has staged in the same artifact, as their lease says. */
+export interface OtherStage {
+  readonly host: string;
+  readonly user: string;
+  /** null: it is not mounted. */
+  readonly mount: string | null;
+  /** The version it is built on; null for none. */
+  readonly base: number | null;
+  /** On their disk, in all artifacts together. */
+  readonly bytes: number;
+  readonly state: 'staging' | 'committing';
+  /** When they told so last, by the store's clock. */
+  readonly seenMs: number;
 }
 
 export interface StagedPath {
@@ -262,6 +279,8 @@ export interface Artifact {
   readonly tree: WorkingTree;
 
   status(limit?: number): Promise<ArtifactStatus>;
+  /** Reads who else is staging, for `status`, unless that was done some seconds ago. Never fails, nor waits for a slow store. */
+  askOthers(): Promise<void>;
   commit(options: CommitOptions): Promise<CommitResult>;
   /** Drops the stage; answers how many paths were staged. */
   discard(): Promise<number>;

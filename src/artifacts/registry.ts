@@ -20,7 +20,7 @@ import { Stage } from './tree/stage.js';
 import { ArtifactTree } from './tree/working-tree.js';
 
 export interface ArtifactsOptions {
-  readonly workspace: Publisher & { readonly workspaceId: string };
+  readonly workspace: Publisher & { readonly workspaceId: string; readonly store: ObjectStore };
   readonly catalog: Catalog;
   readonly reader: ContentReader;
   readonly staging: Staging;
@@ -130,6 +130,7 @@ export class ArtifactRegistry {
       tree,
       catalog,
       publisher: workspace,
+      store: workspace.store,
       reader: this.#parts.content.reader,
       log: this.#parts.log,
       place,

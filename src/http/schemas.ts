@@ -116,6 +116,16 @@ export const CommitProgress = object({
 });
 export type CommitProgress = Static<typeof CommitProgress>;
 
+export const OtherStage = object({
+  host: Type.String(),
+  user: Type.String(),
+  mount: nullable(Type.String()),
+  base: nullable(Type.Integer()),
+  bytes: bytes('staged on their disk, in all artifacts together'),
+  state: Type.Unsafe<'staging' | 'committing'>(Type.String({ enum: ['staging', 'committing'] })),
+  seenMs: milliseconds("when they told so last, by the store's clock"),
+});
+
 export const ArtifactStatus = object({
   name: Type.String(),
   path: Type.String(),
@@ -131,6 +141,7 @@ export const ArtifactStatus = object({
   conflicts: Type.Array(Type.String()),
   committing: nullable(CommitProgress),
   lastError: nullable(Type.String()),
+  others: Type.Array(OtherStage, { description: 'who else is staging' }),
 });
 export type ArtifactStatus = Static<typeof ArtifactStatus>;
 

@@ -133,6 +133,8 @@ export const limits = {
   gcRecordItemsMax: 1_000, // versions or stages of one record, so that it fits into its 64 KiB
   leaseCheckMs: 30_000, // between two looks at what is staged here; a stage gets its lease at the second one
   leaseRenewMs: 600_000, // since a lease was written, until it is written again
+  othersReadMsMax: 1_000, // that status waits for the leases of others
+  othersKeptMs: 5_000, // until they are read again
   gcObjectsListed: 1_000, // of one artifact in a report; the amounts count all
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap

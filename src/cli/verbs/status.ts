@@ -61,6 +61,12 @@ function showArtifact(terminal: Terminal, status: ArtifactStatus): void {
     if (paths.length > 0) terminal.line(`${title}:`);
     for (const path of paths.slice(0, 20)) terminal.line(`  ${terminal.name(path)}`);
   }
+  if (status.others.length > 0) terminal.line('staged by others:');
+  for (const { user, host, mount, bytes, state, seenMs } of status.others.slice(0, 20)) {
+    const where = mount === null ? '' : ` in ${mount}`;
+    const what = `${state}, ${formatBytes(bytes)}, heard of at ${timeText(seenMs)}`;
+    terminal.line(`  ${terminal.name(`${user}@${host}${where}`)}: ${what}`);
+  }
   if (status.committing !== null) terminal.line(`committing: ${status.committing.phase}`);
   if (status.uploadError !== null) terminal.line(terminal.style('red', `upload: ${status.uploadError}`));
   if (status.lastError !== null) terminal.line(`last error: ${status.lastError.trimEnd()}`);

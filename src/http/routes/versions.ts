@@ -32,12 +32,15 @@ export function versionRoutes(server: Server, services: ApiServices, operations:
       },
     },
     async (request) => {
-      const status = await (await findArtifact(services, request.params)).status(request.query.limit);
+      const artifact = await findArtifact(services, request.params);
+      await artifact.askOthers();
+      const status = await artifact.status(request.query.limit);
       return {
         ...status,
         staged: [...status.staged],
         openForWriting: [...status.openForWriting],
         conflicts: [...status.conflicts],
+        others: [...status.others],
       };
     },
   );

@@ -72,7 +72,9 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
   });
 }
 
+/** A read does not wait for the store: the next one shows what others do now. */
 async function statusText(artifact: Artifact): Promise<string> {
+  void artifact.askOthers();
   const status = await artifact.status(limits.controlListEntriesMax);
   return `${JSON.stringify(status, null, 2)}\n`;
 }
