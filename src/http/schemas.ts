@@ -116,7 +116,7 @@ export const CommitProgress = object({
 });
 export type CommitProgress = Static<typeof CommitProgress>;
 
-export const OtherStage = object({
+const OtherStage = object({
   host: Type.String(),
   user: Type.String(),
   mount: nullable(Type.String()),
