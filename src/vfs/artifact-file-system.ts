@@ -147,7 +147,7 @@ export class ArtifactFileSystem implements FileSystem {
     const node = this.#nodes.get(id);
     const parent = this.#nodes.get(newParentId);
     checkName(newName);
-    return chain(parent.link(node, newName), () => this.#enter(parent, newName, node));
+    return this.#entered(parent, newName, parent.link(node, newName));
   }
 
   unlink(_context: RequestContext, parentId: NodeId, name: string): MaybePromise<void> {

@@ -75,6 +75,16 @@ export class ArtifactView implements ArtifactOwner {
     return this.#nodes.get(inode);
   }
 
+  isFormer(node: Node): boolean {
+    return node instanceof WorkingNode && this.#former.has(node);
+  }
+
+  nameMoved(inode: Inode, parent: Node, name: string): void {
+    this.#nodes.get(inode)?.seenAt(parent, name);
+    // What it was told of the old name it may have heard too late: then the new one leads to the former node.
+    if ([...this.#former].some((node) => node.inode === inode)) this.#notices.entry(parent, name);
+  }
+
   control(): Node {
     this.#control ??= artifactControl(this.artifact, this.realm, this.#clock);
     return this.#control;
@@ -113,8 +123,8 @@ export class ArtifactView implements ArtifactOwner {
     return this.#notices.told();
   }
 
-  sizeAgreed(inode: Inode, node: Node | undefined): void {
-    if (!this.kernelKeepsWrites || node === undefined) return;
+  sizeAgreed(inode: Inode, node: Node): void {
+    if (!this.kernelKeepsWrites) return;
     const known = this.#nodes.get(inode);
     if (known === node) known.agreedSize = inode.size;
     // Written through a former node: under its name the kernel knows another.

@@ -199,7 +199,8 @@ export abstract class Node {
   symlink(_context: RequestContext, name: string, _target: string): MaybePromise<Node> {
     throw this.#refuseName(name);
   }
-  link(_node: Node, name: string): MaybePromise<void> {
+  /** Answers the node that the new name leads to, of the same inode. */
+  link(_node: Node, name: string): MaybePromise<Node> {
     throw this.#refuseName(name);
   }
   unlink(name: string): MaybePromise<void> {

@@ -115,7 +115,7 @@ export class ArtifactRoot extends WorkingDirectory {
     return super.symlink(context, name, target);
   }
 
-  override link(node: Node, name: string): MaybePromise<void> {
+  override link(node: Node, name: string): MaybePromise<Node> {
     this.checkOwnName(name);
     return super.link(node, name);
   }

@@ -62,10 +62,7 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     const { owner } = this;
     return chain(owner.tree.lookup(this.inode, name), (existing): MaybePromise<Created> => {
       if (existing === undefined) {
-        return chain(this.#make(context, name, 'file', mode, 0), (inode) => ({
-          node: owner.nodeOf(inode),
-          handle: new WorkingHandle(owner, inode, flags),
-        }));
+        return chain(this.#make(context, name, 'file', mode, 0), (inode) => this.#createdOpen(inode, flags));
       }
       if ((flags & O_EXCL) !== 0) throw new ArtifactError('Exists', `${name} exists`);
       const node = owner.nodeOf(existing);
@@ -78,7 +75,12 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     const { uid, gid, umask } = context;
     const init = { kind: 'file', mode: mode & 0o7777, umask, uid, gid } as const;
     const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
-    return { node: this.owner.nodeOf(inode), handle: new WorkingHandle(this.owner, inode, flags) };
+    return this.#createdOpen(inode, flags);
+  }
+
+  #createdOpen(inode: Inode, flags: number): Created {
+    const node = this.owner.nodeOf(inode);
+    return { node, handle: new WorkingHandle(this.owner, inode, flags, node) };
   }
 
   override makeNode(
@@ -100,13 +102,15 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     return chain(this.#make(context, name, 'symlink', 0o777, 0, target), (inode) => this.owner.nodeOf(inode));
   }
 
-  override link(node: Node, name: string): MaybePromise<void> {
-    if (!(node instanceof WorkingNode) || node.owner !== this.owner) throw crossDevice(name);
+  override link(node: Node, name: string): MaybePromise<Node> {
+    const { owner } = this;
+    if (!(node instanceof WorkingNode) || node.owner !== owner) throw crossDevice(name);
     if (node.kind === 'dir') throw new ArtifactError('NotPermitted', `${name}: directories have one name`);
     this.changes++;
-    return this.owner.countingNames(this.inode, name, () =>
-      this.owner.tree.link(node.inode, this.inode, name),
-    );
+    const { inode } = node;
+    const link = () => owner.tree.link(inode, this.inode, name);
+    // A name is not given to a former node.
+    return chain(owner.countingNames(this.inode, name, link), () => owner.nodeOf(inode));
   }
 
   override unlink(name: string): MaybePromise<void> {
@@ -136,10 +140,10 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   /** Throws for a name that this directory keeps for itself. */
   checkOwnName(_name: string): void {}
 
-  /** A node the kernel knows has this name now. */
+  /** A node that the kernel knows has this name now. */
   #noteMoved(name: string): MaybePromise<void> {
     return chain(this.owner.tree.lookup(this.inode, name), (inode) => {
-      if (inode !== undefined) this.owner.knownNode(inode)?.seenAt(this, name);
+      if (inode !== undefined) this.owner.nameMoved(inode, this, name);
     });
   }
 

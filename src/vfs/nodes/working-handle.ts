@@ -25,10 +25,11 @@ export class WorkingHandle implements FileHandle {
   readonly #writes: boolean;
   readonly #appends: boolean;
   readonly #executes: boolean;
-  readonly #node: Node | undefined;
+  readonly #node: Node;
   #reader: FileReader | null = null;
 
-  constructor(owner: WorkingOwner, inode: Inode, flags: number) {
+  /** `node`: by which it was opened. */
+  constructor(owner: WorkingOwner, inode: Inode, flags: number, node: Node) {
     const { tree } = owner;
     this.#owner = owner;
     this.#tree = tree;
@@ -37,9 +38,9 @@ export class WorkingHandle implements FileHandle {
     this.#appends = (flags & O_APPEND) !== 0;
     this.#executes = (flags & O_EXEC) !== 0;
     tree.opened(inode, this.#writes);
-    this.#node = owner.knownNode(inode);
+    this.#node = node;
     if (this.#executes) this.#countRun(1);
-    if (this.#writes) owner.sizeAgreed(inode, this.#node);
+    if (this.#writes && !owner.isFormer(node)) owner.sizeAgreed(inode, node);
   }
 
   read(context: RequestContext, offset: number, length: number): MaybePromise<Buffer> {

@@ -10,6 +10,10 @@ export interface WorkingOwner {
   readonly inos: InoKey;
   nodeOf(inode: Inode): Node;
   knownNode(inode: Inode): Node | undefined;
+  /** Names lead to another node of the same inode now, as soon as the kernel has heard of it. */
+  isFormer(node: Node): boolean;
+  /** The kernel took the name it had for the inode's node here. */
+  nameMoved(inode: Inode, parent: Node, name: string): void;
   known(inode: Inode, node: Node): void;
   forgotten(inode: Inode, node: Node): void;
   /** Offsets of writes are the kernel's own, which knows the size better. */
@@ -17,7 +21,7 @@ export interface WorkingOwner {
   /** What programs have written to the file so far is in the tree when it resolves, its times perhaps not. */
   settle(inode: Inode): MaybePromise<void>;
   /** The size of the file, as the tree has it now, is what the kernel knows under this node. */
-  sizeAgreed(inode: Inode, node: Node | undefined): void;
+  sizeAgreed(inode: Inode, node: Node): void;
   /** By something of which the kernel does not know that it changes modes. */
   modeChanged(inode: Inode): void;
   /**

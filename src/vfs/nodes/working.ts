@@ -77,13 +77,16 @@ export class WorkingNode extends Node {
     if (this.kind === 'dir') throw new ArtifactError('IsDirectory', 'a directory is not opened as a file');
     if (this.kind !== 'file') throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
     const { owner, inode } = this;
-    if ((flags & O_TRUNC) === 0) return new WorkingHandle(owner, inode, flags);
+    // The kernel then looks the name up again. Who has it open shares what is not written back, also by /proc/self/fd.
+    if (this.opens === 0 && owner.isFormer(this))
+      throw new ArtifactError('Stale', 'the name leads to another node of the file now');
+    if ((flags & O_TRUNC) === 0) return new WorkingHandle(owner, inode, flags, this);
     // The kernel refuses writers of a running program itself, but O_RDONLY|O_TRUNC only after this has emptied it.
     if (isRunning(inode)) throw new ArtifactError('Executing', `${this.place?.name ?? 'it'} is being run`);
     const { mode } = inode;
     return chain(owner.tree.setAttributes(inode, { size: 0, killPrivileges }), () => {
       if (inode.mode !== mode) owner.modeChanged(inode);
-      return new WorkingHandle(owner, inode, flags);
+      return new WorkingHandle(owner, inode, flags, this);
     });
   }
   override sync(): Promise<void> {
