@@ -4,7 +4,7 @@ import { newArtifactId, newCommitId, newStageId, rootCollectionId } from '../mod
 import { backoffMs, pause } from '../store/backoff.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { forEachOf } from '../util/for-each-of.js';
-import type { Intent, IntentJournal } from './commit-types.js';
+import { ForgetfulJournal } from './forgetful-journal.js';
 import type { CheckedLog } from './fsck/log-check.js';
 import { NamedLogs } from './fsck/named-logs.js';
 import { TreeCheck } from './fsck/tree-check.js';
@@ -203,27 +203,10 @@ async function link(
       if (state.children.has(name)) throw taken(name);
       return { type: 'link', name, artifactId };
     },
-    new PassingJournal(),
+    new ForgetfulJournal(),
     options,
   );
 }
 
 const taken = (path: string) =>
   new ArtifactError('Exists', `${path} exists already`, { hint: 'choose another name' });
-
-/** For a record whose loss by a crash only means that the command is given again. */
-class PassingJournal implements IntentJournal {
-  readonly #intents = new Map<string, Intent>();
-
-  save(intent: Intent): void {
-    this.#intents.set(intent.commitId, intent);
-  }
-
-  pending(): Intent[] {
-    return [...this.#intents.values()];
-  }
-
-  remove(commitId: string): void {
-    this.#intents.delete(commitId);
-  }
-}

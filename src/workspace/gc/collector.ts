@@ -4,8 +4,9 @@ import { limits } from '../../model/limits.js';
 import { throwIfAborted } from '../../store/keys.js';
 import type { CallOptions, ObjectStore } from '../../store/object-store.js';
 import { crashPoint } from '../../util/crash-point.js';
-import type { Intent, IntentJournal, Publisher } from '../commit-types.js';
+import type { Publisher } from '../commit-types.js';
 import { requireCollectable } from '../features.js';
+import { ForgetfulJournal } from '../forgetful-journal.js';
 import type { WorkspaceFormat } from '../format.js';
 import { dataPrefix, leaseKey, objectKey, stageOfObject } from '../keys.js';
 import { readLeases, readPins, type StoredLease } from '../lease.js';
@@ -194,26 +195,6 @@ function bodyOf({ expire, abandon }: Proposal): RecordBody | null {
   if (expire.length > 0) return { type: 'expire', versions: expire.slice(0, most) };
   if (abandon.length > 0) return { type: 'abandon', stages: abandon.slice(0, most) };
   return null;
-}
-
-/**
- * A record of ours that turns up late or not at all harms nothing: it is true of the slot it lands in, and the next run
- * reads the log anew. So nothing of it outlives the process.
- */
-class ForgetfulJournal implements IntentJournal {
-  readonly #intents = new Map<string, Intent>();
-
-  save(intent: Intent): void {
-    this.#intents.set(intent.commitId, intent);
-  }
-
-  pending(): Intent[] {
-    return [...this.#intents.values()];
-  }
-
-  remove(commitId: string): void {
-    this.#intents.delete(commitId);
-  }
 }
 
 /** From the log as it is with our records, and from leases and pins as they are after that. */
