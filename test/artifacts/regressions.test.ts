@@ -169,3 +169,33 @@ test('regression: an artifact that was never committed can be, after its abandon
   expect(await shell.read('f')).toBe('new');
   await machine.close();
 });
+
+// The kernel knows a file by its number as long as it likes, and changes it without another look-up.
+test('regression: a file whose first name was removed before a commit is changed by its other name after it', async () => {
+  const store = newStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const { tree } = shell.artifact;
+  const file = await shell.write('one', 'linked');
+  const symlink = await shell.symlink('first', 'target');
+  for (const inode of [file, symlink]) tree.retain(inode);
+  await shell.link('one', 'two');
+  await shell.link('first', 'second');
+  await shell.unlink('one');
+  await shell.unlink('first');
+  await shell.commit();
+  await tree.write(file, 6, Buffer.from(' and more'));
+  await tree.setAttributes(symlink, { uid: 3, gid: 2 });
+  expect(await shell.commit()).toMatchObject({ version: 1, summary: { changed: 2 } });
+  await tree.setAttributes(file, { mode: 0o600 });
+  await machine.close();
+  const again = await openMachine({ store, stateDir: machine.stateDir });
+  const after = new Shell(await again.artifacts.find('it'));
+  expect(await after.read('two')).toBe('linked and more');
+  expect(await after.get('two')).toMatchObject({ mode: 0o600, nlink: 1 });
+  expect(await after.get('second')).toMatchObject({ uid: 3, gid: 2 });
+  expect(await after.commit()).toMatchObject({ version: 2, summary: { changed: 1 } });
+  const version = await after.artifact.versionTree(after.artifact.resolveVersion('v2'));
+  expect(await describeVersion(after.artifact, version)).toEqual(await describeTree(after.artifact));
+  await again.close();
+});

@@ -191,8 +191,12 @@ export class Change {
     if (node.staged || !node.hasName) return touched;
     touched.insert = true;
     node.staged = true;
-    if (node.baseNlink > 1 && node.kind !== 'dir') this.#core.loose.add(node.ino);
     const { parent } = node;
+    if (node.kind !== 'dir') {
+      // The name that was known has gone; the one that is left is in the base, and programs may use it without a look-up.
+      if (parent === null) node.baseNlink = Math.max(2, node.baseNlink);
+      if (node.baseNlink > 1) this.#core.loose.add(node.ino);
+    }
     if (parent !== null) {
       this.#include(parent);
       const { db, stage } = this.#core;
