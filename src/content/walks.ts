@@ -17,6 +17,10 @@ export interface WalkStatistics {
   readonly aheadBytes: number;
   /** Of these, of files that nobody read while it was remembered. */
   readonly wastedBytes: number;
+  /** Walks that are remembered, */
+  readonly walks: number;
+  /** and files that may be read next in them. */
+  readonly files: number;
 }
 
 /**
@@ -26,14 +30,16 @@ export interface WalkStatistics {
 export class Walks {
   readonly #parts: WalkParts;
   readonly #walks = new WeakMap<FileOrder, Walk[]>();
-  readonly #counts = { aheadBytes: 0, wastedBytes: 0 };
+  /** Of all orders: the one that went on longest ago comes first. */
+  readonly #all = new Set<Walk>();
+  readonly #counts: WalkCounts = { aheadBytes: 0, wastedBytes: 0, files: 0 };
 
   constructor(parts: WalkParts) {
     this.#parts = parts;
   }
 
   statistics(): WalkStatistics {
-    return { ...this.#counts };
+    return { ...this.#counts, walks: this.#all.size };
   }
 
   /** The first read of an open file of `size` bytes. `isCold`: its bytes were not in memory. */
@@ -44,21 +50,48 @@ export class Walks {
         const walk = walks[i];
         if (walk === undefined || !walk.expects(path)) continue;
         if (i !== walks.length - 1) walks.push(...walks.splice(i, 1));
+        this.#all.delete(walk);
+        this.#all.add(walk);
         walk.step(path, size);
+        this.#forgetOldest();
         return;
       }
     }
     if (!isCold) return;
     const walk = new Walk(artifactId, order, path, this.#parts, this.#counts);
+    this.#all.add(walk);
     if (walks === undefined) this.#walks.set(order, [walk]);
     else {
-      if (walks.length >= limits.walksMax) {
-        const oldest = walks.shift();
-        if (oldest !== undefined) this.#parts.readAhead.forget(oldest);
-      }
       walks.push(walk);
+      const [oldest] = walks;
+      if (walks.length > limits.walksMax && oldest !== undefined) this.#forget(oldest);
+    }
+    this.#forgetOldest();
+  }
+
+  /** Versions are many, and each may have been read here and there. */
+  #forgetOldest(): void {
+    for (const walk of this.#all) {
+      const isEnough = this.#all.size <= limits.walksAllMax && this.#counts.files <= limits.walkFilesAllMax;
+      if (isEnough || this.#all.size === 1) return;
+      this.#forget(walk);
     }
   }
+
+  #forget(walk: Walk): void {
+    this.#all.delete(walk);
+    const walks = this.#walks.get(walk.order) ?? [];
+    const at = walks.indexOf(walk);
+    if (at >= 0) walks.splice(at, 1);
+    this.#parts.readAhead.forget(walk);
+    this.#counts.files -= walk.files;
+  }
+}
+
+interface WalkCounts {
+  aheadBytes: number;
+  wastedBytes: number;
+  files: number;
 }
 
 interface Upcoming {
@@ -77,10 +110,10 @@ interface Span {
 
 class Walk implements AheadHolder {
   usedAt = 0;
+  readonly order: FileOrder;
   readonly #artifactId: string;
-  readonly #order: FileOrder;
   readonly #parts: WalkParts;
-  readonly #counts: { aheadBytes: number; wastedBytes: number };
+  readonly #counts: WalkCounts;
   /** Files that may be read next, by path, in order. Those asked for come first. */
   readonly #upcoming = new Map<string, Upcoming>();
   /** The last path that was looked at. */
@@ -93,19 +126,18 @@ class Walk implements AheadHolder {
   #readBytes = 0;
   #aheadBytes = 0;
 
-  constructor(
-    artifactId: string,
-    order: FileOrder,
-    path: string,
-    parts: WalkParts,
-    counts: { aheadBytes: number; wastedBytes: number },
-  ) {
+  constructor(artifactId: string, order: FileOrder, path: string, parts: WalkParts, counts: WalkCounts) {
     this.#artifactId = artifactId;
-    this.#order = order;
+    this.order = order;
     this.#parts = parts;
     this.#counts = counts;
     this.#frontier = path;
     this.#look(limits.walkNearFiles);
+  }
+
+  /** How many may be read next. */
+  get files(): number {
+    return this.#upcoming.size;
   }
 
   /** Until some were read in order it is only believed of the nearest: others read at random. */
@@ -166,6 +198,7 @@ class Walk implements AheadHolder {
     if (upcoming === undefined) return;
     const { aheadBytes } = upcoming;
     this.#upcoming.delete(path);
+    this.#counts.files--;
     if (aheadBytes === 0) this.#unasked--;
     this.#parts.readAhead.give(aheadBytes);
     this.#aheadBytes -= aheadBytes;
@@ -174,11 +207,12 @@ class Walk implements AheadHolder {
 
   #look(count: number = limits.walkFilesAtOnce): void {
     if (this.#hasEnded || this.#upcoming.size >= limits.walkFilesMax) return;
-    const found = this.#order.following(this.#frontier, count);
+    const found = this.order.following(this.#frontier, count);
     for (const entry of found) {
       if (entry.kind !== 'file' || entry.size === 0) continue;
       this.#last = { entry, number: (this.#last?.number ?? 0) + 1, aheadBytes: 0 };
       this.#upcoming.set(entryPath(entry), this.#last);
+      this.#counts.files++;
       this.#unasked++;
     }
     const last = found.at(-1);

@@ -43,7 +43,9 @@ export const limits = {
   readStreamsMax: 4, // sequential readers told apart in one open file
   readJumpBytesMax: 1 << 20, // requests of one stream may overtake each other by this much
   fetchesMax: 32, // GETs for reads under way; the rest of storeRequestsMax is for metadata and uploads
-  walksMax: 8, // readers of files in turn, told apart in one version
+  walksMax: 8, // readers of files in turn, told apart in one version,
+  walksAllMax: 64, // and in all,
+  walkFilesAllMax: 16_384, // with so many files that they may read next, about 600 bytes each
   walkStepsMin: 2, // so many followed the first before any is fetched ahead,
   walkNearFiles: 16, // each at most so many files after the one before
   walkOvertakenMax: 64, // files that may still come when later ones were read

@@ -154,6 +154,28 @@ describe('reading files in the order of the tree', () => {
 });
 
 describe('what is not a walk', () => {
+  test('reads here and there in very many versions are remembered of the last ones only', async () => {
+    const side = readingSide(directory(), new WatchedStore());
+    const files = Array.from({ length: 200 }, (_, i) => ({
+      path: `d/${String(i).padStart(3, '0')}`,
+      object: `d/s/${i}`,
+      offset: 0,
+      size,
+    }));
+    const begin = (order: FileOrder, at: number): void =>
+      side.walks.began(artifactId, { order, path: files[at]?.path ?? '' }, size, true);
+    let newest = orderOf(files);
+    for (let version = 0; version < 100; version++) {
+      newest = orderOf(files);
+      for (const at of [0, 50, 100, 150]) begin(newest, at);
+    }
+    const near = limits.walksAllMax * limits.walkNearFiles;
+    expect(side.walks.statistics()).toMatchObject({ walks: limits.walksAllMax, files: near });
+    // Of these it goes on, and looks further: no other is begun. One file of 200 is read, the 33 last ones come.
+    begin(newest, 151);
+    expect(side.walks.statistics()).toMatchObject({ walks: limits.walksAllMax, files: near - 1 + 33 });
+  });
+
   test('two files of many cost what they are', async () => {
     const { store, files } = await ownObjects(60, size);
     await using side = readerOf(store, orderOf(files));

@@ -63,6 +63,7 @@ export class GetConnection {
   #done = 0;
   #text: Buffer = Buffer.alloc(0);
   #fresh = true;
+  #isClosed = false;
   #resolve: (answer: GetAnswer) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   /** When it last became idle, by performance.now(). */
@@ -259,9 +260,11 @@ export class GetConnection {
     this.#reject = () => {};
   }
 
+  /** Of a socket that failed, too: that destroys itself, and says so here. */
   #close(): void {
-    if (this.#socket.destroyed) return;
     this.#socket.destroy();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.onClosed();
   }
 }
