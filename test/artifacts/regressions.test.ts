@@ -199,3 +199,43 @@ test('regression: a file whose first name was removed before a commit is changed
   expect(await describeVersion(after.artifact, version)).toEqual(await describeTree(after.artifact));
   await again.close();
 });
+
+// A name tells nothing of who has the file open: what is written to it must be found by the names that it has now.
+test('regression: an open file is written on when others have renamed it, or removed the name it is known by', async () => {
+  const store = newStore();
+  const one = await openMachine({ store });
+  const there = new Shell(one.artifacts.create(one.artifacts.root, 'it'));
+  await there.mkdir('d');
+  await there.write('d/log', 'log ');
+  await there.write('known', 'linked ');
+  await there.link('known', 'other');
+  await there.commit();
+  const two = await openMachine({ store });
+  const here = new Shell(await two.artifacts.find('it'));
+  const { tree } = here.artifact;
+  const log = await here.get('d/log');
+  const linked = await here.get('known');
+  for (const inode of [log, linked]) tree.opened(inode, true);
+  await there.rename('d/log', 'd/log.1');
+  await there.rename('d', 'e');
+  await there.unlink('known');
+  await there.commit();
+  await here.artifact.refresh();
+  await tree.write(log, 4, Buffer.from('goes on'));
+  await tree.write(linked, 7, Buffer.from('goes on'));
+  expect(await here.read('e/log.1')).toBe('log goes on');
+  expect(await here.get('other')).toBe(linked);
+  expect(await here.commit()).toMatchObject({ version: 2, summary: { added: 0, changed: 2, removed: 0 } });
+  await there.artifact.refresh();
+  await there.rename('e/log.1', 'log.2');
+  await there.commit();
+  await here.write('more', 'staged');
+  await here.commit();
+  await tree.write(log, 11, Buffer.from(' again'));
+  await here.commit();
+  await there.artifact.refresh();
+  expect(await there.read('log.2')).toBe('log goes on again');
+  expect(await there.read('other')).toBe('linked goes on');
+  for (const inode of [log, linked]) tree.closed(inode, true);
+  for (const machine of [one, two]) await machine.close();
+});

@@ -1,5 +1,5 @@
 import type { VersionTree } from '../../catalog/ports.js';
-import { type Entry, splitPath } from '../../model/entry.js';
+import { type Entry, entryPath, type Ino, splitPath } from '../../model/entry.js';
 import { LoopTurn } from '../../util/loop-turn.js';
 import { isPromise } from '../../util/maybe-promise.js';
 import { Node } from './node.js';
@@ -28,6 +28,7 @@ export async function withEntries<T>(
   readMore: (entries: Entries) => Promise<void> | undefined = () => undefined,
 ): Promise<T> {
   const entries: Entries = new Map();
+  const moved = new MovedFiles(core.base, tree);
   const turn = new LoopTurn();
   const fetch = async (path: string) => {
     const { dir, name } = splitPath(path);
@@ -41,13 +42,57 @@ export async function withEntries<T>(
       await fetch(path);
   }
   for (;;) {
-    const paths = new Map(core.table.all().map((node) => [node, pathOf(node)]));
+    const paths = new Map(core.table.all().map((node) => [node, moved.pathOf(node, pathOf(node))]));
     const missing = missingPaths(paths, entries, more());
-    const reading = missing.size === 0 ? readMore(entries) : undefined;
+    const reading = missing.size === 0 ? (moved.findMissing(paths, entries) ?? readMore(entries)) : undefined;
     if (missing.size === 0 && reading === undefined) return apply(entries, paths);
     for (const path of missing) await fetch(path);
     await reading;
   }
+}
+
+/**
+ * Files that programs have open and that are not where they were: others have renamed them, or removed one of their names.
+ * As on a local disk they are written and read on under a name that they have now.
+ */
+class MovedFiles {
+  readonly #base: VersionTree | null;
+  readonly #next: VersionTree | null;
+  /** null: it is nowhere. */
+  readonly #found = new Map<Ino, string | null>();
+
+  constructor(base: VersionTree | null, next: VersionTree | null) {
+    this.#base = base;
+    this.#next = next;
+  }
+
+  pathOf(node: Node, known: string | null | undefined): string | null | undefined {
+    return known == null ? known : (this.#found.get(node.ino) ?? known);
+  }
+
+  /** undefined: nothing is missing. `entries` has all `paths`. */
+  findMissing(paths: Paths, entries: Entries): Promise<void> | undefined {
+    const missing = new Set<Ino>();
+    for (const [node, path] of paths) {
+      if (node.kind !== 'file' || !node.isInUse || path == null || this.#found.has(node.ino)) continue;
+      if (!isOf(node, entries.get(path))) missing.add(node.ino);
+    }
+    return missing.size === 0 || this.#next === null ? undefined : this.#find(missing, this.#next);
+  }
+
+  /** A name that it has got, or that is the last one now, is an entry that the old base has not like this. */
+  async #find(missing: ReadonlySet<Ino>, next: VersionTree): Promise<void> {
+    for (const ino of missing) this.#found.set(ino, null);
+    const turn = new LoopTurn();
+    for await (const entry of this.#base === null ? next.walk('') : next.walkUnlike(this.#base)) {
+      if (entry.kind === 'file' && missing.has(entry.ino)) this.#found.set(entry.ino, entryPath(entry));
+      if (turn.isOver) await turn.next();
+    }
+  }
+}
+
+function isOf(node: Node, entry: Entry | undefined): entry is Entry {
+  return entry?.ino === node.ino && entry.kind === node.kind;
 }
 
 function missingPaths(paths: Paths, entries: Entries, more: Iterable<string>): Set<string> {
@@ -78,7 +123,7 @@ export function rebaseNodes(core: TreeCore, paths: Paths, entries: Entries): voi
       if (node.kind === 'dir' && path !== null) directories.set(path, node);
     } else {
       const entry = path === null ? undefined : entries.get(path);
-      if (path === null || entry?.ino !== node.ino || entry.kind !== node.kind) {
+      if (path === null || !isOf(node, entry)) {
         loseName(core, node);
         continue;
       }

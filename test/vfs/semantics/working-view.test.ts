@@ -11,9 +11,9 @@ import {
 import { contextOf, outcome, User } from '../support/user.js';
 import { Holds, slowDown, World } from '../support/world.js';
 
-let { user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
+let { world, user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
 beforeEach(async () => {
-  ({ user, artifacts } = await World.open());
+  ({ world, user, artifacts } = await World.open());
   await user.mkdir('m');
 });
 
@@ -281,4 +281,27 @@ test('W19: a program that runs is not emptied', async () => {
   const { handle } = await user.open('m/f', O_RDONLY | O_TRUNC);
   expect((await user.stat('m/f')).size).toBe(0);
   await user.close(handle);
+});
+
+test('W20: a file that is open is written on after others have renamed it, or removed one of its names', async () => {
+  await user.write('m/log', 'log ');
+  await user.write('m/known', 'linked ');
+  await user.link('m/known', 'm/other');
+  await user.commit('m');
+  const log = await user.open('m/log', O_WRONLY);
+  const linked = await user.open('m/known', O_WRONLY);
+  const { user: another } = await world.machine();
+  await another.rename('m/log', 'm/log.1');
+  await another.unlink('m/known');
+  await another.commit('m');
+  await user.write('m/.artifact/refresh', '1');
+  await user.writeAt(log.handle, 4, 'goes on');
+  await user.writeAt(linked.handle, 7, 'goes on');
+  for (const { handle } of [log, linked]) await user.close(handle);
+  expect(await user.read('m/log.1')).toBe('log goes on');
+  expect(await user.read('m/other')).toBe('linked goes on');
+  await user.commit('m');
+  await another.write('m/.artifact/refresh', '1');
+  expect(await another.read('m/log.1')).toBe('log goes on');
+  expect(await another.read('m/other')).toBe('linked goes on');
 });
