@@ -4,15 +4,19 @@ import type { Artifact, Inode } from '../../src/artifacts/ports.js';
 import type { FileReader } from '../../src/content/ports.js';
 import { ArtifactError, isCode } from '../../src/model/errors.js';
 import { runs } from '../support/seed.js';
-import {
-  type Machine,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  unexpected,
-} from './support/daemon.js';
+import { type Machine, openMachine, removeTemporaryDirectories, unexpected } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
-import { checkLinks, describeTree, describeVersion, exactTree } from './support/observe.js';
+import { Kernel } from './support/kernel.js';
+import {
+  checkLinks,
+  describeTree,
+  describeVersion,
+  exactly,
+  exactTree,
+  inodesOf,
+  withoutBytes,
+} from './support/observe.js';
+import { asAfterRestart, checkStage, describePlanned, forgetIdle } from './support/staged-view.js';
 
 afterAll(removeTemporaryDirectories);
 
@@ -21,12 +25,16 @@ type Op =
   | { op: 'write'; path: string; text: string; keepsOpen: boolean }
   | { op: 'rename' | 'link' | 'moveOut'; path: string; to: string }
   | { op: 'chmod'; path: string; mode: number }
-  | { op: 'writeOpen'; which: number; text: string };
+  | { op: 'change'; path: string; text: string }
+  | { op: 'writeOpen'; which: number; text: string }
+  /** As the kernel does with what it knows: it goes on by number, and forgets when it likes. */
+  | { op: 'hold'; path: string; as: string }
+  | { op: 'release'; as: string };
 
 type Step = { who: 0 | 1 } & (
   | Op
   | { op: 'commit'; during: Op[]; onConflict: 'fail' | 'mine' | 'theirs'; isOvertaken: boolean }
-  | { op: 'discard' | 'refresh' | 'restart' | 'hold' }
+  | { op: 'discard' | 'refresh' | 'restart' | 'forget' | 'look' }
 );
 
 // Shared names, and '@' for names that the other machine does not use: not everything is to be a conflict.
@@ -35,23 +43,37 @@ const path = fc
   .constantFrom(1, 1, 2, 2, 3)
   .chain((count) => fc.array(name, { minLength: count, maxLength: count }))
   .map((names) => names.join('/'));
+// A path that begins with `#n` begins at what is held there, without a look-up.
+const held = fc.constantFrom('#0', '#1', '#2', '#3');
+const place = fc.oneof(
+  { weight: 5, arbitrary: path },
+  { weight: 1, arbitrary: fc.tuple(held, name).map(([as, below]) => `${as}/${below}`) },
+);
+const thing = fc.oneof({ weight: 1, arbitrary: place }, { weight: 2, arbitrary: held });
 
 const op: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('mkdir' as const), path }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('mkdir' as const), path: place }) },
   {
     weight: 5,
     arbitrary: fc.record({
       op: fc.constant('write' as const),
-      path,
+      path: place,
       text: fc.constantFrom('x', 'yy', 'zzz'),
       keepsOpen: fc.boolean(),
     }),
   },
   {
-    weight: 4,
-    arbitrary: fc.record({ op: fc.constantFrom('rename' as const, 'link' as const), path, to: path }),
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant('rename' as const), path: place, to: place }),
   },
-  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant('link' as const), path: thing, to: place }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), path: place }),
+  },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('removeTree' as const), path }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('moveOut' as const), path, to: path }) },
   {
@@ -63,9 +85,23 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 1,
-    arbitrary: fc.record({ op: fc.constant('chmod' as const), path, mode: fc.constantFrom(0o700, 0o750) }),
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('change' as const),
+      path: thing,
+      text: fc.constantFrom('h', 'held'),
+    }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('chmod' as const),
+      path: thing,
+      mode: fc.constantFrom(0o700, 0o750),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('hold' as const), path: place, as: held }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('release' as const), as: held }) },
 );
 
 const verb = fc.oneof(
@@ -88,7 +124,13 @@ const verb = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({
-      op: fc.constantFrom('discard' as const, 'refresh' as const, 'restart' as const, 'hold' as const),
+      op: fc.constantFrom(
+        'discard' as const,
+        'refresh' as const,
+        'restart' as const,
+        'forget' as const,
+        'look' as const,
+      ),
     }),
   },
 );
@@ -104,7 +146,7 @@ interface Open {
 }
 
 /** A machine's programs: they work by paths, and have files open. */
-class User extends Shell {
+class User extends Kernel {
   readonly open: Open[] = [];
 
   /** Of what it keeps open the latest are kept. */
@@ -173,6 +215,7 @@ class World {
     const shell = this.shell(step.who);
     const { artifact } = shell;
     const before = await this.readOpen();
+    const named = shell.open.filter(({ inode }) => inode.nlink > 0);
     switch (step.op) {
       case 'commit':
         if (step.isOvertaken) await this.overtake(1 - step.who);
@@ -186,9 +229,10 @@ class World {
         await artifact.refresh();
         break;
       case 'restart': {
-        const before = await describeTree(artifact);
+        const before = await describeTree(asAfterRestart(artifact));
         const { stateDir } = this.machines[step.who] as Machine;
         shell.closeAll();
+        shell.held.clear();
         await this.machines[step.who]?.close();
         await this.start(step.who, stateDir);
         // With nothing staged it may be at a newer version now.
@@ -196,17 +240,52 @@ class World {
         if ((await after.status()).stagedCount > 0) expect(await describeTree(after)).toEqual(before);
         break;
       }
-      case 'hold':
-        // The kernel keeps many inodes; they are what a rebase has to carry over.
-        for (const item of await artifact.tree.list(artifact.tree.root, null, 100))
-          artifact.tree.retain(item.inode);
+      case 'forget':
+        forgetIdle(artifact);
+        break;
+      case 'look':
+        await this.look(shell);
         break;
       default:
         await run(shell, step);
     }
-    await describeTree(this.shell(step.who).artifact);
-    for (const { artifact } of this.shells) await checkLinks(artifact);
+    for (const shell of this.shells) await this.checkShell(shell);
+    if (step.op === 'refresh' || (step.op === 'commit' && step.during.length === 0))
+      await this.checkStillNamed(shell, named);
     await this.checkOpen(step, before);
+  }
+
+  /**
+   * What is held, what would be published, and what a daemon would find that began now agree. Nothing is looked up in the
+   * tree itself, which may learn by that what it has to know without.
+   */
+  async checkShell({ artifact, held }: User): Promise<void> {
+    checkStage(artifact);
+    const later = asAfterRestart(artifact);
+    await checkLinks(later);
+    expect(await describePlanned(artifact)).toEqual((await describeTree(later)).map(withoutBytes));
+    const there = await inodesOf(later);
+    for (const inode of held.values()) {
+      const found = there.get(inode.ino);
+      if (inode.nlink > 0) expect(found === undefined ? 'nothing' : exactly(found)).toBe(exactly(inode));
+    }
+  }
+
+  /** Whatever others did to its names: a file that is open is written on while it is there. */
+  async checkStillNamed({ artifact }: User, named: readonly Open[]): Promise<void> {
+    const there = await inodesOf(asAfterRestart(artifact));
+    for (const { inode } of named)
+      if (there.get(inode.ino)?.kind === 'file')
+        expect(inode.nlink, `names of ${inode.ino}`).toBeGreaterThan(0);
+  }
+
+  async look({ artifact, held }: User): Promise<void> {
+    await checkLinks(artifact);
+    expect(await describeTree(artifact)).toEqual(await describeTree(asAfterRestart(artifact)));
+    expect(await exactTree(artifact)).toEqual(await exactTree(asAfterRestart(artifact)));
+    const there = await inodesOf(artifact);
+    for (const inode of held.values())
+      if (inode.nlink > 0) expect(there.get(inode.ino) === inode, `${inode.ino} is one object`).toBe(true);
   }
 
   async readOpen(): Promise<Map<Inode, string>> {
@@ -234,7 +313,7 @@ class World {
 
   async commit(shell: User, during: readonly Op[], onConflict: 'fail' | 'mine' | 'theirs'): Promise<void> {
     const { artifact } = shell;
-    const before = await describeTree(artifact);
+    const before = await describeTree(asAfterRestart(artifact));
     const release = this.store.hold();
     const committing = artifact.commit({ message: 'm', onConflict }).then(
       () => 'done',
@@ -251,7 +330,7 @@ class World {
     const outcome = await committing;
     if (outcome === 'done') await this.checkClean(artifact);
     // Nothing was done with it: it is as it was.
-    else if (expected !== null) expect(await describeTree(artifact)).toEqual(expected);
+    else if (expected !== null) expect(await describeTree(asAfterRestart(artifact))).toEqual(expected);
   }
 
   /** With nothing staged the working view is the newest version that it knows, to the nanosecond. */
@@ -259,7 +338,8 @@ class World {
     const { base, stagedCount } = await artifact.status();
     if (stagedCount > 0 || base === null || (await artifact.diff(base, 'stage')).changes.length > 0) return;
     const version = await artifact.versionTree(artifact.resolveVersion(`v${base}`));
-    expect(await describeTree(artifact)).toEqual(await describeVersion(artifact, version));
+    const shown = await describeTree(asAfterRestart(artifact));
+    expect(shown).toEqual(await describeVersion(artifact, version));
   }
 
   async finish(): Promise<void> {
@@ -276,7 +356,10 @@ class World {
       expect((await shell.artifact.status()).stagedCount).toBe(0);
       await this.checkClean(shell.artifact);
     }
-    for (const shell of this.shells) shell.closeAll();
+    for (const shell of this.shells) {
+      shell.closeAll();
+      for (const as of [...shell.held.keys()]) shell.forget(as);
+    }
     const third = await openMachine({ store: this.store });
     const fresh = await third.artifacts.find('it');
     await checkLinks(fresh);
@@ -296,16 +379,25 @@ async function run(shell: User, op: Op): Promise<void> {
     if (op.op === 'write') await shell.putFile(op);
     else if (op.op === 'rename') await shell.rename(op.path, op.to);
     else if (op.op === 'link') await shell.link(op.path, op.to);
-    else if (op.op === 'chmod')
-      await shell.artifact.tree.setAttributes(await shell.get(op.path), { mode: op.mode });
+    else if (op.op === 'chmod') await chmod(shell, op.path, op.mode);
     else if (op.op === 'removeTree') await removeTree(shell, op.path);
     else if (op.op === 'moveOut') await moveOut(shell, op.path, op.to);
+    else if (op.op === 'change')
+      await shell.artifact.tree.write(await shell.get(op.path), 0, Buffer.from(op.text));
+    else if (op.op === 'hold') shell.hold(op.as, await shell.get(op.path));
+    else if (op.op === 'release') shell.forget(op.as);
     else if (op.op === 'writeOpen') await shell.writeOpen(op.which, op.text);
     else await shell[op.op](op.path);
   } catch (error) {
     if (!(error instanceof ArtifactError) || error.code === 'Internal' || error.code === 'Corrupt')
       throw error;
   }
+}
+
+/** Not of the artifact's own directory: it is not among the paths that are counted as staged. */
+async function chmod(shell: User, path: string, mode: number): Promise<void> {
+  const inode = await shell.get(path);
+  if (inode !== shell.artifact.tree.root) await shell.artifact.tree.setAttributes(inode, { mode });
 }
 
 async function removeTree(shell: User, path: string): Promise<void> {

@@ -121,9 +121,9 @@ export class Shell {
     this.artifact = artifact;
   }
 
-  async find(path: string): Promise<Inode | undefined> {
+  async find(path: string, from?: Inode): Promise<Inode | undefined> {
     const { tree } = this.artifact;
-    let inode: Inode | undefined = tree.root;
+    let inode: Inode | undefined = from ?? tree.root;
     for (const name of path === '' ? [] : path.split('/')) {
       if (inode.kind !== 'dir') throw new ArtifactError('NotDirectory', path);
       inode = await tree.lookup(inode, name);
@@ -229,8 +229,8 @@ export async function failure(
   throw new Error('it did not fail');
 }
 
-export async function readAll(artifact: Artifact, inode: Inode): Promise<Buffer> {
-  const reader = artifact.tree.open(inode);
+export async function readAll({ tree }: Pick<Artifact, 'tree'>, inode: Inode): Promise<Buffer> {
+  const reader = tree.open(inode);
   try {
     return Buffer.from(await reader.read(0, inode.size));
   } finally {
