@@ -8,6 +8,7 @@ const layers = {
   workspace: [...base, 'store'],
   catalog: [...base, 'workspace'],
   content: [...base, 'store'],
+  archive: [...base, 'store', 'workspace', 'content'],
   artifacts: [...base, 'store', 'workspace', 'catalog', 'content'],
   vfs: [...base, 'workspace', 'catalog', 'content', 'artifacts'],
   fuse: [...base, 'vfs'],
@@ -22,6 +23,7 @@ const layers = {
     'workspace',
     'catalog',
     'content',
+    'archive',
     'artifacts',
     'vfs',
     'fuse',
@@ -50,6 +52,7 @@ const homes = {
   '@sinclair/typebox': 'http',
   yargs: 'cli|config',
   'cli-progress': 'cli',
+  'tar-stream': 'archive',
 };
 const packageRules = Object.entries(homes).map(([pkg, home]) => ({
   name: `home-of-${pkg}`,

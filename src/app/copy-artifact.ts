@@ -3,6 +3,7 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { parseStoreUrl } from '../store/store-url.js';
 import { type CopiedArtifact, copyArtifact } from '../workspace/copy-artifact.js';
+import type { CheckedLog } from '../workspace/fsck/log-check.js';
 import { NamedLogs } from '../workspace/fsck/named-logs.js';
 import { Workspace } from '../workspace/workspace.js';
 import type { DaemonRecord } from './registry.js';
@@ -33,15 +34,8 @@ export async function copyBetween(options: CopyBetweenOptions): Promise<CopiedAr
   const { from, to, onProgress } = options;
   await using source = await openConfiguredStore(from, { create: false });
   await using store = await openConfiguredStore(to, { create: true });
-  const { log, ref, path: inside } = await new NamedLogs(source).find(options.artifact);
-  if (ref !== '' || inside !== '')
-    throw new ArtifactError('Invalid', `${options.artifact[0] ?? ''} is not a whole artifact`, {
-      hint: 'artifactfs get copies a version, a directory or a file',
-    });
-  const target = await Workspace.open(store);
-  target.requireWritable();
-  const { writable, createIfAbsent } = await store.probe();
-  if (!writable || !createIfAbsent) throw new ArtifactError('ReadOnly', `${to.store} takes no commits`);
+  const log = await findWhole(source, options.artifact);
+  const target = await openForNew(store);
   await using bucket = await commonBucket(from, to);
   const copyInside = bucket === null ? undefined : insideOf(bucket.store, from, to);
   const path = options.path ?? log.place.path.split('/').at(-1) ?? '';
@@ -54,6 +48,24 @@ export async function copyBetween(options: CopyBetweenOptions): Promise<CopiedAr
     ...(onProgress === undefined ? {} : { onProgress }),
   });
   return { ...copied, path };
+}
+
+/** The log of an artifact as a whole, not of something in it. */
+export async function findWhole(store: ObjectStore, names: readonly string[]): Promise<CheckedLog> {
+  const { log, ref, path } = await new NamedLogs(store).find(names);
+  if (ref === '' && path === '') return log;
+  throw new ArtifactError('Invalid', `${names[0] ?? ''} is not a whole artifact`, {
+    hint: 'export a version into a directory; artifactfs get copies a directory or a file',
+  });
+}
+
+/** The workspace of a store, which must take commits; made where nothing is. */
+export async function openForNew(store: ObjectStore): Promise<Workspace> {
+  const target = await Workspace.open(store);
+  target.requireWritable();
+  const { writable, createIfAbsent } = await store.probe();
+  if (!writable || !createIfAbsent) throw new ArtifactError('ReadOnly', `${store.url} takes no commits`);
+  return target;
 }
 
 /** The bucket that both are in. */

@@ -3,6 +3,7 @@ import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { ArtifactError } from '../model/errors.js';
 import type { BlockWriter } from '../util/block-writer.js';
+import type { FileCalls } from '../util/file-calls.js';
 
 /** One open /dev/fuse. What each call does is told in native/channel.h. */
 export interface NativeChannel {
@@ -31,7 +32,7 @@ export type RangeArguments = [
 ];
 
 /** The addon. Nothing in it checks arguments: use the classes and functions of this folder. */
-export interface Native extends BlockWriter {
+export interface Native extends BlockWriter, FileCalls {
   readonly Channel: new (fd: number, head: Buffer, onReadable: () => void) => NativeChannel;
   mount(source: string, target: string, type: string, flags: number, data: string): Promise<number>;
   unmount(target: string, flags: number): Promise<number>;

@@ -1,28 +1,16 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { copyBetween } from '../../src/app/copy-artifact.js';
 import { loadConfig } from '../../src/config/load.js';
-import { HashPool } from '../../src/content/hash-pool.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { openStore } from '../../src/store/open-store.js';
 import { type CopiedArtifact, copyArtifact } from '../../src/workspace/copy-artifact.js';
-import { fsck } from '../../src/workspace/fsck/fsck.js';
 import { NamedLogs } from '../../src/workspace/fsck/named-logs.js';
-import { verify } from '../../src/workspace/fsck/verify.js';
-import { logKey, parseKey } from '../../src/workspace/keys.js';
-import { encodeRecord } from '../../src/workspace/record-codec.js';
-import type { RecordBody } from '../../src/workspace/records.js';
+import { parseKey } from '../../src/workspace/keys.js';
 import { Workspace } from '../../src/workspace/workspace.js';
 import { type S3Server, startS3Server } from '../support/s3-server/server.js';
-import { readTree } from '../workspace/helpers.js';
-import {
-  failure,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  shellOf,
-  unexpected,
-} from './support/daemon.js';
+import { failure, openMachine, removeTemporaryDirectories, shellOf, unexpected } from './support/daemon.js';
+import { expectSound, fill, told } from './support/filled.js';
 
 afterEach(() => {
   removeTemporaryDirectories();
@@ -34,59 +22,6 @@ beforeAll(async () => {
   server = await startS3Server();
 });
 afterAll(() => server.close());
-
-const large = Buffer.alloc((9 << 20) + 1, 'weights ');
-
-/** An artifact with three versions and all kinds of files, an alias, a manifest of its own, and one version expired. */
-async function fill(store: ObjectStore): Promise<void> {
-  const machine = await openMachine({ store });
-  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'model', { type: 'model' }));
-  const { tree } = shell.artifact;
-  await shell.mkdir('dir');
-  await shell.write('dir/weights.bin', large);
-  await shell.write('empty', '');
-  await shell.write('ü ?#&%41\n', 'odd');
-  await shell.symlink('link', '../no where');
-  await shell.write('sparse', 'end', 30 << 20);
-  await shell.link('dir/weights.bin', 'hard');
-  const file = await shell.write('labelled', 'text');
-  await tree.setXattr(file, 'user.colour', Buffer.from('red'), {});
-  await shell.commit('first');
-  await shell.write('only here', 'gone with v1');
-  shell.artifact.setManifest({ type: 'model', name: 'the model' });
-  await shell.commit('second\nof two lines');
-  await shell.unlink('only here');
-  await shell.write('dir/weights.bin', 'W', 1 << 20);
-  await shell.commit('third');
-  await machine.close();
-  await append(store, shell.artifact.id, { type: 'alias', alias: 'best', expected: null, version: 0 });
-  await append(store, shell.artifact.id, { type: 'expire', versions: [1] });
-}
-
-async function append(store: ObjectStore, artifactId: string, body: RecordBody): Promise<void> {
-  const { log } = await new NamedLogs(store).find(['model']);
-  const { headSeq, headHash, headTimeMs, versions } = log.state;
-  const header = { seq: headSeq + 1, prev: headHash, host: 'h', user: 'u', time: headTimeMs + 1 };
-  const commitId = versions[0]?.commitId ?? '';
-  await store.putIfAbsent(logKey(artifactId, header.seq), encodeRecord({ ...header, commitId }, body));
-}
-
-/** Everything that a log and its trees say. */
-async function told(store: ObjectStore, path: string) {
-  const workspace = await Workspace.open(store, { create: false });
-  const { log } = await new NamedLogs(store).find([path]);
-  const trees = [];
-  for (const { tree, expired } of log.state.versions)
-    if (!expired) trees.push((await readTree(workspace, tree, log.place.artifactId)).entries);
-  return { state: log.state, trees };
-}
-
-async function expectSound(store: ObjectStore): Promise<void> {
-  await using hashing = new HashPool();
-  const checked = { last: () => 0, note: () => undefined };
-  for await (const found of fsck(store)) expect(found).toMatchObject({ severity: 'info' });
-  for await (const found of verify(store, { hashing, checked })) expect(found).toBeUndefined();
-}
 
 async function copyOf(source: ObjectStore, target: ObjectStore, path: string): Promise<CopiedArtifact> {
   const { log } = await new NamedLogs(source).find(['model']);

@@ -2,6 +2,7 @@
 
 #include "block-write.h"
 #include "channel.h"
+#include "file-calls.h"
 #include "syscalls.h"
 
 // Everything JavaScript can call, on one page.
@@ -13,6 +14,11 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("receiveDescriptor", Napi::Function::New<ReceiveDescriptor>(env, "receiveDescriptor"));
   exports.Set("alignedStart", Napi::Function::New<AlignedStart>(env, "alignedStart"));
   exports.Set("writeBlocks", Napi::Function::New<WriteBlocks>(env, "writeBlocks"));
+  exports.Set("listXattrs", Napi::Function::New<ListXattrs>(env, "listXattrs"));
+  exports.Set("getXattr", Napi::Function::New<GetXattr>(env, "getXattr"));
+  exports.Set("setXattr", Napi::Function::New<SetXattr>(env, "setXattr"));
+  exports.Set("setTimes", Napi::Function::New<SetTimes>(env, "setTimes"));
+  exports.Set("makeNode", Napi::Function::New<MakeNode>(env, "makeNode"));
   return exports;
 }
 

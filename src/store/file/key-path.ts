@@ -53,3 +53,16 @@ export function nameToSegment(name: string): { text: string; continues: boolean 
   );
   return { text, continues };
 }
+
+/** The key of a path that `keyToPath` made; null for a path that no key has. */
+export function pathToKey(path: string): string | null {
+  let key = '';
+  let separator = '';
+  for (const name of path.split('/')) {
+    const segment = nameToSegment(name);
+    if (segment === null) return null;
+    key += `${separator}${segment.text}`;
+    separator = segment.continues ? '' : '/';
+  }
+  return separator === '' || keyToPath(key) !== path ? null : key;
+}
