@@ -42,6 +42,8 @@ export interface ContentOptions {
 interface ContentStatistics {
   /** What each part of this layer holds of its share of the memory budget. */
   readonly memory: Record<Exclude<keyof MemoryShares, 'requests'>, number>;
+  /** Objects of which somebody has a file open. */
+  readonly objectsInUse: number;
   readonly stagedBytes: number;
   readonly diskBytesMax: number;
   readonly disk: DiskCacheStatistics;
@@ -114,6 +116,7 @@ export function createContent(options: ContentOptions): Content {
         cacheWrites: disk.waitingBytes,
         uploads: uploader.memoryBytes,
       },
+      objectsInUse: memory.objectsInUse,
       stagedBytes: budget.stagedBytes,
       diskBytesMax: budget.bytesMax,
       disk: disk.statistics(),

@@ -150,6 +150,13 @@ export class MemoryCache {
     return this.#runs.calculatedSize;
   }
 
+  /** Objects that somebody reads, or holds for a reader. */
+  get objectsInUse(): number {
+    let count = 0;
+    for (const { users } of this.#objects.values()) if (users > 0) count++;
+    return count;
+  }
+
   /** Counts the caller as a user until `release`. */
   acquire(key: string): ObjectBlocks {
     let blocks = this.#objects.get(key);

@@ -4,8 +4,13 @@ import type { ByteSource } from './part-body.js';
 import type { ContentReader } from './ports.js';
 import type { UploadPlan } from './upload-plan.js';
 
+/** To be closed, when nothing is read of it any more. */
+export interface SentSource extends ByteSource {
+  close(): void;
+}
+
 /** What a plan sends, one byte after another, whether it is staged or in the store already. Gaps are zeros. */
-export function sentSource(reader: ContentReader, artifactId: string, plan: UploadPlan): ByteSource {
+export function sentSource(reader: ContentReader, artifactId: string, plan: UploadPlan): SentSource {
   const sent = plan.sent();
   const bytes = reader.open(artifactId, {
     size: () => plan.bytes,
@@ -19,6 +24,7 @@ export function sentSource(reader: ContentReader, artifactId: string, plan: Uplo
         done += read.copy(target, done);
       }
     },
+    close: () => bytes.close(),
   };
 }
 
@@ -60,7 +66,12 @@ export class FetchedAhead {
 
   async #fetch(plan: UploadPlan): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(plan.bytes);
-    await sentSource(this.#reader, this.#artifactId, plan).readInto(0, bytes);
+    const source = sentSource(this.#reader, this.#artifactId, plan);
+    try {
+      await source.readInto(0, bytes);
+    } finally {
+      source.close();
+    }
     return bytes;
   }
 }

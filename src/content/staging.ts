@@ -151,13 +151,22 @@ export class StagingFiles implements Staging, Disposable {
     try {
       allocated ??= lstatSync(path).blocks * 512;
       // Freeing the blocks of a large file takes long. If it fails, the next start finds a file nobody names.
-      if (allocated > limits.unlinkSyncBytesMax) this.#budget.addLeaving(allocated, promisify(unlink)(path));
+      if (allocated > limits.unlinkSyncBytesMax) this.#budget.addLeaving(allocated, this.#unlinkLater(file));
       else unlinkSync(path);
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw this.#failure(error, file, 'remove');
       allocated = 0;
     }
     this.#budget.addStaged(-allocated);
+  }
+
+  /** Until its name is gone somebody may have opened it anew: that would keep its blocks. */
+  async #unlinkLater(file: number): Promise<void> {
+    try {
+      await promisify(unlink)(this.path(file));
+    } finally {
+      this.#files.drop(file);
+    }
   }
 
   /** Lets `take` move the file away. False when it threw: the file is still here. Open readers of it go on. */

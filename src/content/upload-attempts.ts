@@ -4,7 +4,7 @@ import { ObjectUpload } from './object-upload.js';
 import type { PartBuffers } from './part-body.js';
 import { partBase } from './part-plan.js';
 import type { ContentReader, UploadJournal, UploadResult } from './ports.js';
-import { sentSource } from './sent-source.js';
+import { type SentSource, sentSource } from './sent-source.js';
 import type { StoreDistance } from './store-distance.js';
 import type { ContentKeys, StreamUploads } from './stream-uploads.js';
 import type { TransferQueue } from './transfer-queue.js';
@@ -35,7 +35,7 @@ export class UploadAttempts {
   /** By staging file; only files that are made of one. */
   readonly #results = new Map<number, { layout: string; result: UploadResult }>();
   /** Uploads of pieces that are not finished, by plan. */
-  readonly #pieces = new Map<string, ObjectUpload>();
+  readonly #pieces = new Map<string, PiecesUpload>();
 
   constructor(parts: UploadAttemptsParts) {
     this.#parts = parts;
@@ -56,8 +56,8 @@ export class UploadAttempts {
   /** The staging file has other bytes now, or is gone. */
   changed(file: number): void {
     this.#results.delete(file);
-    for (const [layout, upload] of this.#pieces) {
-      if (upload.target.file === file) this.#drop(layout, upload);
+    for (const [layout, pieces] of this.#pieces) {
+      if (pieces.upload.target.file === file) this.#drop(layout, pieces);
     }
   }
 
@@ -65,7 +65,7 @@ export class UploadAttempts {
   pieces(owner: UploadOwner, plan: UploadPlan): ObjectUpload {
     const layout = layoutOf(owner, plan);
     const before = this.#pieces.get(layout);
-    if (before !== undefined) return before;
+    if (before !== undefined) return before.upload;
     const { keys, journal, reader, streams } = this.#parts;
     const n = journal.nextObjectNumber(owner.stageId);
     const object = keys.dataObject(owner.stageId, n, splitPath(plan.request.path).name);
@@ -83,29 +83,37 @@ export class UploadAttempts {
         source,
       },
     );
-    this.#pieces.set(layout, upload);
+    this.#pieces.set(layout, { upload, source });
     return upload;
   }
 
   /** Finished, or of no use any more. */
   forgetPieces(owner: UploadOwner, plan: UploadPlan): void {
     const layout = layoutOf(owner, plan);
-    const upload = this.#pieces.get(layout);
-    if (upload !== undefined) this.#drop(layout, upload);
+    const pieces = this.#pieces.get(layout);
+    if (pieces !== undefined) this.#drop(layout, pieces);
   }
 
   #hasPieces(file: number): boolean {
-    return [...this.#pieces.values()].some(({ target }) => target.file === file);
+    return [...this.#pieces.values()].some(({ upload }) => upload.target.file === file);
   }
 
-  #drop(layout: string, upload: ObjectUpload): void {
+  #drop(layout: string, { upload, source }: PiecesUpload): void {
     this.#pieces.delete(layout);
     // If the store is away its row stays in the journal, and the next start tries again.
-    upload.abandon().then(
-      () => upload.forgetRow(),
-      () => {},
-    );
+    upload
+      .abandon()
+      .finally(() => source.close())
+      .then(
+        () => upload.forgetRow(),
+        () => {},
+      );
   }
+}
+
+interface PiecesUpload {
+  readonly upload: ObjectUpload;
+  readonly source: SentSource;
 }
 
 const layoutOf = ({ artifactId, stageId }: UploadOwner, plan: UploadPlan) =>

@@ -255,12 +255,13 @@ export class UploadRun {
       journal.nextObjectNumber(stageId),
       splitPath(plan.request.path).name,
     );
+    const source = sentSource(reader, artifactId, plan);
     const composition = {
       key: keys.objectKey(artifactId, object),
       size: plan.bytes,
       parts,
       keyOf: (from: string) => keys.objectKey(artifactId, from),
-      source: sentSource(reader, artifactId, plan),
+      source,
     };
     try {
       await compose(this.#parts, composition, this.#signal, (bytes) => this.#count(plan, bytes));
@@ -269,6 +270,8 @@ export class UploadRun {
       if (!isCode(error, 'Unsupported')) throw error;
       this.#partial.delete(plan);
       return null;
+    } finally {
+      source.close();
     }
   }
 

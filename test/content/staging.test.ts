@@ -1,11 +1,23 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DiskBudget } from '../../src/content/disk-budget.js';
 import { StagingFiles } from '../../src/content/staging.js';
+import { limits } from '../../src/model/limits.js';
 import { runs } from '../support/seed.js';
 
 let directory = '';
@@ -18,6 +30,26 @@ const unlimited = () => new DiskBudget(Number.MAX_SAFE_INTEGER);
 const pattern = (length: number, seed: number) => Buffer.alloc(length, `pattern ${seed} `);
 
 describe('StagingFiles', () => {
+  test('a large file that is opened again while its name goes is closed then', async () => {
+    using staging = new StagingFiles(directory, unlimited());
+    const data = pattern(limits.unlinkSyncBytesMax + 4096, 1);
+    await staging.write(1, 0, data);
+    // The threads that take names away wait for somebody who writes.
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const threads = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+    const waiting = Array.from({ length: threads }, () => open(pipe, 'r'));
+    staging.remove(1);
+    expect(staging.openFiles).toBe(0);
+    expect(staging.read(1, 0, 100)).toEqual(data.subarray(0, 100));
+    const writer = openSync(pipe, 'r+');
+    for (const reader of waiting) await (await reader).close();
+    closeSync(writer);
+    while ((await staging.files()).length > 0) await nextTurn();
+    await nextTurn();
+    expect(staging.openFiles).toBe(0);
+  });
+
   test('reads back what was written, for any mix of files, offsets and sizes on both sides of the pool', async () => {
     const writes = fc.array(
       fc.record({

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { getEventListeners } from 'node:events';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createContent } from '../../src/content/create-content.js';
@@ -269,6 +269,28 @@ describe('upload', () => {
     expect(world.store.puts).toEqual([]);
     expect(before).toBeLessThanOrEqual(4);
     expect(results.map(({ extents }) => only(extents).object)).toEqual(['d/old/1', 'd/old/2', 'd/old/3']);
+  });
+
+  test('what was read of committed files to send them is let go', async () => {
+    const world = newWorld();
+    await using content = start(world);
+    const files: StagedFile[] = [];
+    for (const [i, size] of [40_000, 3 * MiB, 12 * MiB].entries()) {
+      const base = noise(size, i);
+      await world.store.putObject(`d/old/${i}-f`, base);
+      const file = new StagedFile(i + 1, `f${i}`);
+      file.map.set(0, size, { type: 'object', object: `d/old/${i}-f`, offset: 0 });
+      file.bytes = Buffer.from(base);
+      for (let at = 0; at < 1100; at++) {
+        const offset = Math.floor((at * size) / 1100);
+        await content.staging.write(i + 1, offset, noise(7, at));
+        file.map.set(offset, 7, { type: 'local', file: i + 1, offset });
+        noise(7, at).copy(file.bytes, offset);
+      }
+      files.push(file);
+    }
+    await checkAll(world, files, await upload(content, ...files));
+    while (content.statistics().objectsInUse > 0) await nextTurn();
   });
 
   test('a file in more than 1,024 pieces becomes one object, its large hole stays', async () => {
