@@ -80,6 +80,8 @@ export class WorkspaceArtifact implements Artifact {
   readonly #refreshing = new Mutex();
   readonly #others: OtherStages;
   #lastError = '';
+  /** Records may be lost behind the head that the catalog knows: each daemon looks once, and until that is over. */
+  #isLogSuspect = true;
   /** Text that was written as the manifest last, and is none. */
   #refusedManifest: ArtifactError | null = null;
 
@@ -116,8 +118,9 @@ export class WorkspaceArtifact implements Artifact {
     return this.#place;
   }
 
-  /** The artifact was renamed or moved, here or by others. */
+  /** The artifact was renamed or moved, here or by others. Moves that cross, one of which is taken back, give no path. */
   set place(place: Place | null) {
+    if (place?.collection.isWithin(this) === true) return;
     this.#place = place;
     this.#stage.place = place === null ? null : { collectionId: place.collection.id, name: place.name };
   }
@@ -128,6 +131,13 @@ export class WorkspaceArtifact implements Artifact {
 
   get isNew(): boolean {
     return this.#stage.isNew;
+  }
+
+  /** Is it, or has it above. */
+  isWithin(ancestor: WorkspaceArtifact): boolean {
+    for (let at: WorkspaceArtifact | undefined = this; at !== undefined; at = at.place?.collection)
+      if (at === ancestor) return true;
+    return false;
   }
 
   /** False before the first version: then there is nothing to read from the store. */
@@ -219,8 +229,12 @@ export class WorkspaceArtifact implements Artifact {
   /** Who asks while another does is not answered before what that one has read is in force. */
   refresh(): Promise<boolean> {
     return this.#refreshing.run(async () => {
-      const records = await this.#parts.log.refresh(this.id);
+      const looksBeyond = this.#isLogSuspect;
+      const { records, damage } = await this.#parts.log.advance(this.id, looksBeyond ? { looksBeyond } : {});
+      this.#isLogSuspect = damage !== null;
       await this.#follow(records);
+      if (damage !== null) this.noteDamage(damage);
+      if (damage !== null) throw damage;
       return records.length > 0;
     });
   }
@@ -312,6 +326,11 @@ export class WorkspaceArtifact implements Artifact {
 
   lastError(): string {
     return this.#lastError;
+  }
+
+  /** Its log can be read up to there only. */
+  noteDamage(damage: ArtifactError): void {
+    this.#lastError = textOf(damage);
   }
 
   setLastError(text: string): void {

@@ -9,7 +9,9 @@ import type { StoredRecord } from '../workspace/records.js';
 import { WorkspaceArtifact } from './artifact.js';
 import { CollectionLog } from './collection-log.js';
 import { WorkspaceFiles } from './files.js';
+import { Moves } from './moves.js';
 import { checkNewName, NameChanges } from './name-changes.js';
+import { NameSearch } from './name-search.js';
 import type { Artifact, Artifacts, FilesByPath, NewArtifactOptions, RemovedArtifact } from './ports.js';
 import { Recovery } from './recovery.js';
 import { ArtifactRegistry, type ArtifactsOptions, type ContentParts } from './registry.js';
@@ -40,6 +42,8 @@ interface Parts {
   readonly log: CollectionLog;
   readonly closing: AbortController;
   readonly registry: ArtifactRegistry;
+  readonly search: NameSearch;
+  readonly moves: Moves;
   readonly recovery: Recovery;
   readonly root: WorkspaceArtifact;
 }
@@ -53,6 +57,7 @@ export class WorkspaceArtifacts implements Artifacts {
   readonly #db: StageDatabase;
   readonly #content: ContentParts;
   readonly #log: CollectionLog;
+  readonly #moves: Moves;
   readonly #recovery: Recovery;
   readonly #registry: ArtifactRegistry;
   readonly #names: NameChanges;
@@ -93,17 +98,14 @@ export class WorkspaceArtifacts implements Artifacts {
       opened,
     });
     const root = await registry.openArtifact(rootCollectionId, null);
-    const recovery = new Recovery({
-      db,
-      log,
-      publisher: workspace,
-      staging,
-      namesChanged: (id, records, own) => {
-        const collection = registry.get(id);
-        if (collection === undefined) return;
-        artifacts.#names.changedBy(collection, records, new Set(own === undefined ? [] : [own]));
-      },
-    });
+    const search = new NameSearch({ catalog, refresh: (id): Promise<void> => artifacts.#refreshLog(id) });
+    const namesOf = (id: string, records: readonly StoredRecord[], own?: string): void => {
+      const collection = registry.get(id);
+      if (collection === undefined) return;
+      artifacts.#names.changedBy(collection, records, new Set(own === undefined ? [] : [own]));
+    };
+    const moves = new Moves({ db, log, publisher: workspace, search, namesChanged: namesOf });
+    const recovery = new Recovery({ db, log, publisher: workspace, staging, moves, namesChanged: namesOf });
     const artifacts = new WorkspaceArtifacts({
       options,
       db,
@@ -111,6 +113,8 @@ export class WorkspaceArtifacts implements Artifacts {
       log,
       closing,
       registry,
+      search,
+      moves,
       recovery,
       root,
     });
@@ -123,6 +127,7 @@ export class WorkspaceArtifacts implements Artifacts {
     this.#options = options;
     this.#db = db;
     this.#log = parts.log;
+    this.#moves = parts.moves;
     this.#recovery = parts.recovery;
     this.#content = parts.content;
     this.#registry = parts.registry;
@@ -130,13 +135,14 @@ export class WorkspaceArtifacts implements Artifacts {
       publisher: options.workspace,
       catalog: options.catalog,
       refresh: (id) => this.#refreshLog(id),
+      search: parts.search,
     });
     this.#names = new NameChanges({
       db,
       catalog: options.catalog,
       log: parts.log,
       registry: parts.registry,
-      recovery: parts.recovery,
+      moves: parts.moves,
       root: parts.root,
       child: (collection, name) => this.child(collection, name),
       hasChildren: (collection) => this.children(collection, null, 1).length > 0,
@@ -250,6 +256,9 @@ export class WorkspaceArtifacts implements Artifacts {
       }
     };
     await Promise.all(Array.from({ length: refreshesAtOnce }, next));
+    await this.#moves.finishAll((error) => {
+      failure ??= error;
+    });
     if (failure !== undefined) throw failure;
   }
 
@@ -298,8 +307,11 @@ export class WorkspaceArtifacts implements Artifacts {
       void this.#inBackground(this.#db.deleteRows(s), 'deleting rows of published stages');
     await this.#recovery.sweep();
     void this.#inBackground(this.#content.uploader.resume(), 'continuing uploads');
-    const settled = this.#recovery.settle((error, doing) => this.#options.onError?.(error, doing));
-    settling.push(this.#inBackground(settled, 'settling records of collections'));
+    const onError = (error: unknown, doing: string) => this.#options.onError?.(error, doing);
+    const commits = Promise.all(settling);
+    const settled = this.#recovery.settle(onError).then(() => commits);
+    const linked = settled.then(() => this.#names.linkPublished(onError));
+    settling.push(this.#inBackground(linked, 'settling records of collections'));
     if (this.#options.storeIsAway !== true)
       await withinOwnTime(limits.startSettleMsMax, Promise.all(settling));
   }

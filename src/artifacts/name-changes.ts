@@ -7,8 +7,8 @@ import { checkArtifactName } from '../workspace/names.js';
 import type { StoredRecord } from '../workspace/records.js';
 import type { Place, WorkspaceArtifact } from './artifact.js';
 import { type CollectionLog, changedNames } from './collection-log.js';
+import { type Moves, restoredByOthers } from './moves.js';
 import type { RemovedArtifact } from './ports.js';
-import type { Recovery } from './recovery.js';
 import type { ArtifactRegistry } from './registry.js';
 import type { StageDatabase } from './stage-db/stage-database.js';
 
@@ -17,7 +17,7 @@ export interface NameChangesParts {
   readonly catalog: Catalog;
   readonly log: CollectionLog;
   readonly registry: ArtifactRegistry;
-  readonly recovery: Recovery;
+  readonly moves: Moves;
   readonly root: WorkspaceArtifact;
   readonly child: (
     collection: WorkspaceArtifact,
@@ -74,7 +74,7 @@ export class NameChanges {
       throw new ArtifactError('NotEmpty', `${own.path} holds artifacts`, {
         hint: '--recursive removes them with it',
       });
-    const staged = this.#parts.staged().filter((one) => isWithin(one, own));
+    const staged = this.#parts.staged().filter((one) => one.isWithin(own));
     const lost = await Promise.all(staged.map((one) => one.hasStagedChanges()));
     const paths = staged.filter((_, i) => lost[i]).map(({ path }) => path);
     if (!options.force && paths.length > 0)
@@ -99,15 +99,28 @@ export class NameChanges {
     const hint = 'restore it under another name: --as NAME';
     const taken = () => new ArtifactError('Exists', `${joinPath(collection.path, name)} exists`, { hint });
     if (this.#parts.db.stages.newNamed(collection.id, name) !== undefined) throw taken();
-    const records = await this.#parts.log.changeNames(collection.id, (names, since) => {
-      if (names(name) === artifactId) return null;
+    const restored = { artifactId, fromId: '', fromName: path, toId: collection.id, toName: name };
+    await this.#parts.moves.move(restored, (names, since) => {
+      const others = since.some(({ record }) => record.type === 'link' && record.artifactId === artifactId);
+      if (others || names(name) === artifactId) throw restoredByOthers(path);
       if (names(name) !== undefined) throw taken();
-      const other = since.find(({ record }) => record.type === 'link' && record.artifactId === artifactId);
-      if (other === undefined) return { type: 'link', name, artifactId };
-      throw new ArtifactError('Conflict', `${path} was restored by somebody else meanwhile`);
+      return { type: 'link', name, artifactId };
     });
-    this.changedBy(collection, records);
+    this.#parts.changed(collection, name);
     return joinPath(collection.path, name);
+  }
+
+  /** New artifacts that were published when the daemon was killed, but not yet linked; those above others first. */
+  async linkPublished(onError: (error: unknown, doing: string) => void): Promise<void> {
+    const depth = ({ path }: WorkspaceArtifact): number => path.split('/').length;
+    for (const artifact of [...this.#parts.staged()].sort((a, b) => depth(a) - depth(b))) {
+      if (!artifact.isNew || !artifact.hasLog || artifact.place?.collection.isNew !== false) continue;
+      try {
+        await artifact.committer.exclusive(() => this.link(artifact));
+      } catch (error) {
+        onError(error, `linking the name of ${artifact.path}`);
+      }
+    }
   }
 
   /** The first commit's second step: the name of a new artifact in its collection. */
@@ -147,9 +160,8 @@ export class NameChanges {
   #checkTarget(artifact: WorkspaceArtifact, target: WorkspaceArtifact, name: string): MaybePromise<void> {
     if (!target.isCollection)
       throw new ArtifactError('NotPermitted', `${target.path} is no collection: it cannot hold artifacts`);
-    for (let at: WorkspaceArtifact | undefined = target; at !== undefined; at = at.place?.collection) {
-      if (at === artifact) throw new ArtifactError('Loop', `${artifact.path} cannot be moved into itself`);
-    }
+    if (target.isWithin(artifact))
+      throw new ArtifactError('Loop', `${artifact.path} cannot be moved into itself`);
     return chain(this.#parts.child(target, name), (existing) => {
       if (existing === undefined) return undefined;
       if (!existing.isNew) throw new ArtifactError('Exists', `${existing.path} exists`);
@@ -171,12 +183,15 @@ export class NameChanges {
     }
     if (to.isNew) throw notCommitted(to);
     if (from === to) return this.#renameLinked(artifact, from, fromName, toName);
-    return this.#parts.recovery.move({
-      artifactId: artifact.id,
-      fromId: from.id,
-      fromName,
-      toId: to.id,
-      toName,
+    const { id: artifactId } = artifact;
+    const move = { artifactId, fromId: from.id, fromName, toId: to.id, toName };
+    return this.#parts.moves.move(move, (names) => {
+      if (names(toName) === undefined) return { type: 'link', name: toName, artifactId };
+      if (names(toName) !== artifactId)
+        throw new ArtifactError('Exists', `${joinPath(to.path, toName)} exists`);
+      throw new ArtifactError('Conflict', `${artifact.path} is moved there by somebody else already`, {
+        hint: '"artifactfs refresh" and look where it is',
+      });
     });
   }
 
@@ -238,12 +253,6 @@ export function checkNewName(name: string): void {
     throw new ArtifactError('InvalidName', `the artifact name ${JSON.stringify(name)} holds an '@'`, {
       hint: 'NAME@VERSION names a version of an artifact',
     });
-}
-
-function isWithin(artifact: WorkspaceArtifact, ancestor: WorkspaceArtifact): boolean {
-  for (let at: WorkspaceArtifact | undefined = artifact; at !== undefined; at = at.place?.collection)
-    if (at === ancestor) return true;
-  return false;
 }
 
 const notCommitted = (collection: WorkspaceArtifact) =>

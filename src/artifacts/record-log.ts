@@ -1,6 +1,7 @@
 import type { Catalog } from '../catalog/ports.js';
 import { newCommitId, newStageId } from '../model/ids.js';
 import type { IntentJournal, Publisher } from '../workspace/commit-types.js';
+import type { IntactLog, LogRead } from '../workspace/log.js';
 import type { RecordBody, StoredRecord } from '../workspace/records.js';
 
 export interface RecordLogParts {
@@ -24,11 +25,19 @@ export class RecordLog {
     this.#intents = parts.intents;
   }
 
-  /** Reads an artifact's new records into the catalog; answers them. */
-  async refresh(artifactId: string): Promise<readonly StoredRecord[]> {
+  /** Reads an artifact's new records into the catalog, as far as they can be read; answers them. */
+  async advance(artifactId: string, options: LogRead = {}): Promise<IntactLog> {
     const head = this.catalog.artifact(artifactId);
-    const records = await this.#publisher.readLog(artifactId, head?.headSeq ?? 0, head?.headHash ?? '');
-    if (records.length > 0) this.catalog.apply(artifactId, records);
+    const { headSeq = 0, headHash = '' } = head ?? {};
+    const log = await this.#publisher.readIntactLog(artifactId, headSeq, headHash, options);
+    if (log.records.length > 0) this.catalog.apply(artifactId, log.records);
+    return log;
+  }
+
+  /** The same; throws when there are some that cannot be read. */
+  async refresh(artifactId: string): Promise<readonly StoredRecord[]> {
+    const { records, damage } = await this.advance(artifactId);
+    if (damage !== null) throw damage;
     return records;
   }
 

@@ -111,14 +111,22 @@ export class ArtifactRegistry {
     const { db, log } = this.#parts;
     const isStaged = db.stages.byArtifact(id) !== undefined;
     const isKnown = catalog.artifact(id) !== undefined;
+    let damage: ArtifactError | null = null;
     if (!isKnown && !isStaged && place !== null) {
-      const records = await log.refresh(id);
-      if (records.length === 0)
-        throw new ArtifactError('Corrupt', `artifact ${place.name} (${id}) is linked but has no log`);
+      const read = await log.advance(id);
+      damage = read.damage;
+      if (read.records.length === 0)
+        throw (
+          damage ?? new ArtifactError('Corrupt', `artifact ${place.name} (${id}) is linked but has no log`)
+        );
     }
     const stage = new Stage(db, id, latestBase(catalog, id), namePlace(place));
     const base = stage.base === null ? null : await catalog.tree(id, stage.base.tree);
     const artifact = this.#artifact(id, place, this.#tree(stage, base));
+    if (damage !== null) {
+      artifact.noteDamage(damage);
+      this.#parts.options.onError?.(damage, `reading the log of ${artifact.path}`);
+    }
     if (isKnown && place !== null) this.#parts.opened(artifact);
     return artifact;
   }

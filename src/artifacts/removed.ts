@@ -1,8 +1,9 @@
 import type { Catalog } from '../catalog/ports.js';
+import { joinPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
-import { rootCollectionId } from '../model/ids.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import type { StoredRecord } from '../workspace/records.js';
+import type { NameSearch } from './name-search.js';
 import type { RemovedArtifact } from './ports.js';
 
 export interface RemovedParts {
@@ -10,6 +11,7 @@ export interface RemovedParts {
   readonly catalog: Catalog;
   /** Reads an artifact's new records into the catalog, and tells who has to know. */
   readonly refresh: (artifactId: string) => Promise<unknown>;
+  readonly search: NameSearch;
 }
 
 interface Removal extends RemovedArtifact {
@@ -27,7 +29,7 @@ export class RemovedArtifacts {
   /** Those that still have a version, the last removed first. Reads the whole log of each collection. */
   async list(): Promise<readonly Removal[]> {
     const gone = new Map<string, Removal>();
-    const collections = await this.#collections();
+    const collections = await this.#parts.search.collections();
     for (const [collectionId, path] of collections)
       for (const removal of await this.#removedFrom(collectionId, path)) {
         const known = gone.get(removal.artifactId);
@@ -57,23 +59,6 @@ export class RemovedArtifacts {
     });
   }
 
-  /** Every collection that has a name, and its path. */
-  async #collections(): Promise<ReadonlyMap<string, string>> {
-    const { catalog, refresh } = this.#parts;
-    const paths = new Map([[rootCollectionId, '']]);
-    for (const [id, path] of paths) {
-      await refresh(id);
-      for (const { name, artifactId } of catalog.children(id)) {
-        if (catalog.artifact(artifactId) === undefined) await refresh(artifactId);
-        const isCollection = catalog.artifact(artifactId)?.manifest['type'] === 'collection';
-        // A map goes on with what was added while it is walked.
-        if (isCollection && !paths.has(artifactId))
-          paths.set(artifactId, path === '' ? name : `${path}/${name}`);
-      }
-    }
-    return paths;
-  }
-
   async #removedFrom(collectionId: string, path: string): Promise<Removal[]> {
     const records = await this.#parts.publisher.readLog(collectionId, 0, '');
     return records.flatMap(({ record }: StoredRecord) =>
@@ -82,7 +67,7 @@ export class RemovedArtifacts {
             {
               artifactId: record.artifactId,
               collectionId,
-              path: path === '' ? record.name : `${path}/${record.name}`,
+              path: joinPath(path, record.name),
               versions: 0,
               timeMs: record.time,
               host: record.host,

@@ -8,7 +8,7 @@ import { crashPoint } from '../util/crash-point.js';
 import type { Intent, IntentJournal, LogPosition, LogView } from './commit-types.js';
 import { corrupt, shown } from './fields.js';
 import { logKey } from './keys.js';
-import { readLog, readRecord, readSlot, recordName } from './log.js';
+import { readLog, readRecord, readSlot, recordName, refuseHole } from './log.js';
 import { decodeRecord, encodeRecord, slotOwner } from './record-codec.js';
 import type { RecordBody, StoredRecord } from './records.js';
 
@@ -87,7 +87,7 @@ export class LogAppender {
     const { artifactId, sinceSeq, sincePrev } = position;
     const [base, since] = await Promise.all([
       this.#readBase(artifactId, sinceSeq, options, sincePrev),
-      readLog(this.#context.store, artifactId, sinceSeq, sincePrev, options, writersWindow),
+      readLog(this.#context.store, artifactId, sinceSeq, sincePrev, { ...options, ...asWriter }),
     ]);
     return { base, since };
   }
@@ -113,6 +113,8 @@ export class LogAppender {
       );
     const tracked = new TrackedIntent(journal, intent);
     try {
+      // What was in it may be lost meanwhile.
+      await refuseHole(this.#context.store, artifactId, seq);
       await this.#settle(artifactId, seq, Buffer.from(body), commitId, options);
       const base = await this.#readBase(artifactId, baseSeq, options);
       const records = await readLog(this.#context.store, artifactId, baseSeq, base?.hash ?? '', options);
@@ -154,7 +156,7 @@ export class LogAppender {
       const found = await this.#settle(artifactId, seq, bytes, commitId, options);
       if (found !== null) return [...since, decodeRecord(recordName(artifactId, seq), found, seq, prev)];
       await intent.prepare();
-      since.push(...(await readLog(store, artifactId, seq - 1, prev, options)));
+      since.push(...(await readLog(store, artifactId, seq - 1, prev, { ...options, ...asWriter })));
     }
   }
 
@@ -273,8 +275,11 @@ class TrackedIntent {
   }
 }
 
-/** A writer knows the head, but for what others wrote since: the first slot that it asks for is mostly empty. */
-const writersWindow = 1;
+/**
+ * A writer knows the head, but for what others wrote since: the first slot that it asks for is mostly empty. It must be one
+ * where nothing was lost.
+ */
+const asWriter = { firstWindow: 1, looksBeyond: true };
 
 const tooBusy = (artifactId: string, lost: number) =>
   new ArtifactError('Busy', `gave up after ${lost} others wrote to the log of artifact ${artifactId} first`, {

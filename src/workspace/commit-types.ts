@@ -1,6 +1,7 @@
 import type { Entry } from '../model/entry.js';
 import type { CallOptions } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
+import type { IntactLog, LogRead } from './log.js';
 import type { Input, Manifest, RecordBody, StoredRecord, TreeRef } from './records.js';
 import type { TreeChange } from './trees.js';
 
@@ -118,4 +119,6 @@ export interface Publisher {
   ): Promise<readonly StoredRecord[]>;
   /** Records after `seq` (whose hash is `hash`; 0 and '' for the beginning), contiguous and hash-chained. */
   readLog(artifactId: string, seq: number, hash: string, options?: CallOptions): Promise<StoredRecord[]>;
+  /** The same as far as the log can be read. */
+  readIntactLog(artifactId: string, seq: number, hash: string, options?: LogRead): Promise<IntactLog>;
 }

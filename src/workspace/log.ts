@@ -1,4 +1,4 @@
-import { isCode } from '../model/errors.js';
+import { type ArtifactError, isCode } from '../model/errors.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { corrupt } from './fields.js';
 import { logKey, logPrefix, parseKey } from './keys.js';
@@ -13,20 +13,69 @@ const listedWindowMax = 32;
 /** A reader that was this far behind asks LIST where the head is about. */
 const farBehindRecords = 64;
 
+export interface LogRead extends CallOptions {
+  /** Slots asked for at once at first. */
+  readonly firstWindow?: number;
+  /**
+   * Ask LIST, too, whether anything comes after the head. A GET proves that a slot is empty, but not that no record was
+   * lost there: who writes into it would cut off all that comes after. Always so from the beginning of a log.
+   */
+  readonly looksBeyond?: boolean;
+}
+
+/** A log as far as it can be read. */
+export interface IntactLog {
+  readonly records: StoredRecord[];
+  /** Why what comes after `records` cannot be read, `Corrupt` or `UnsupportedFormat`; null: nothing comes after them. */
+  readonly damage: ArtifactError | null;
+}
+
 /**
  * The records after `seq`, whose hash is `hash` (0 and '' for the beginning), up to the head: the first slot that is
- * proved absent. `firstWindow`: slots asked for at once at first. `Corrupt` names a slot that is missing below others, or one that does not chain.
+ * proved absent. `Corrupt` names a slot that is missing below others, or one that does not chain.
  */
 export async function readLog(
   store: ObjectStore,
   artifactId: string,
   seq: number,
   hash: string,
-  options: CallOptions = {},
-  firstWindow = seq === 0 ? 4 : 1,
+  options: LogRead = {},
 ): Promise<StoredRecord[]> {
+  const { records, damage } = await readIntactLog(store, artifactId, seq, hash, options);
+  if (damage !== null) throw damage;
+  return records;
+}
+
+/** The same up to the first damage. Throws what the store fails with: that proves nothing. */
+export async function readIntactLog(
+  store: ObjectStore,
+  artifactId: string,
+  seq: number,
+  hash: string,
+  options: LogRead = {},
+): Promise<IntactLog> {
   const records: StoredRecord[] = [];
+  try {
+    await readOn(records, store, artifactId, seq, hash, options);
+  } catch (error) {
+    if (isCode(error, 'Corrupt', 'UnsupportedFormat')) return { records, damage: error };
+    throw error;
+  }
+  return { records, damage: null };
+}
+
+async function readOn(
+  records: StoredRecord[],
+  store: ObjectStore,
+  artifactId: string,
+  seq: number,
+  hash: string,
+  { firstWindow = seq === 0 ? 4 : 1, looksBeyond = seq === 0, ...options }: LogRead,
+): Promise<void> {
   let window = firstWindow;
+  const beyond = looksBeyond ? lastListed(store, artifactId, seq, options) : null;
+  // Awaited only when the end is reached.
+  beyond?.catch(() => {});
   let listed: number | null = null;
   let suspect = 0;
   for (;;) {
@@ -34,17 +83,17 @@ export async function readLog(
     const slots = await readSlots(store, artifactId, first, window, options);
     if (appendRecords(records, slots, artifactId, first, records.at(-1)?.hash ?? hash)) {
       if (listed === null && records.length >= farBehindRecords)
-        listed = await lastListed(store, artifactId, seq + records.length, options);
+        listed = await (beyond ?? lastListed(store, artifactId, seq + records.length, options));
       const known = Math.min((listed ?? 0) - seq - records.length, listedWindowMax);
       window = Math.max(Math.min(window * 4, windowMax), known);
       continue;
     }
     const absent = seq + records.length + 1;
-    const later = slots.slice(absent - first + 1).some((slot) => slot.status === 'fulfilled' && slot.value);
-    if (!later && absent > (listed ?? 0)) return records;
+    const seen = first + slots.findLastIndex((slot) => slot.status === 'fulfilled' && slot.value !== null);
+    const later = Math.max(seen, listed ?? 0, (await beyond) ?? 0);
+    if (later < absent) return;
     // Somebody may have written both while we asked for one and the other. Asked again, it must be there.
-    if (suspect === absent)
-      throw corrupt(recordName(artifactId, absent), 'is missing, but later records are there');
+    if (suspect === absent) throw missing(artifactId, absent, later);
     suspect = absent;
   }
 }
@@ -62,7 +111,7 @@ export async function readLogUpTo(
     const count = Math.min(windowMax, last - records.length);
     const slots = await readSlots(store, artifactId, first, count, options);
     if (!appendRecords(records, slots, artifactId, first, records.at(-1)?.hash ?? ''))
-      throw corrupt(recordName(artifactId, records.length + 1), 'is missing, but later records are there');
+      throw missing(artifactId, records.length + 1, last);
   }
   return records;
 }
@@ -93,8 +142,17 @@ export async function readSlot(
   }
 }
 
+/** `Corrupt` when the slot `seq` is empty, but one of those after it is not. */
+export async function refuseHole(store: ObjectStore, artifactId: string, seq: number): Promise<void> {
+  const later = await lastListed(store, artifactId, seq, {});
+  if (later > seq && (await readSlot(store, artifactId, seq)) === null) throw missing(artifactId, seq, later);
+}
+
 export const recordName = (artifactId: string, seq: number): string =>
   `log record ${logKey(artifactId, seq)}`;
+
+const missing = (artifactId: string, seq: number, later: number): ArtifactError =>
+  corrupt(recordName(artifactId, seq), `is missing, but record ${later} is there`);
 
 type Slot = PromiseSettledResult<Buffer | null>;
 

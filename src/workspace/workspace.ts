@@ -1,6 +1,6 @@
 import { hostname, userInfo } from 'node:os';
 import { type Clock, type Entry, systemClock } from '../model/entry.js';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { LogAppender, realSleep, type Sleep } from './appender.js';
@@ -16,7 +16,7 @@ import type {
 } from './commit-types.js';
 import { type FeatureSet, requireReadable, requireWritable } from './features.js';
 import { type CreateMode, openFormat, requireFormat, type WorkspaceFormat } from './format.js';
-import { readLog } from './log.js';
+import { type IntactLog, type LogRead, readIntactLog } from './log.js';
 import { isCommit } from './log-facts.js';
 import { checkAliasName, checkArtifactName } from './names.js';
 import type { RecordBody, StoredRecord, TreeRef } from './records.js';
@@ -172,14 +172,26 @@ export class Workspace implements Publisher, TreeReader {
     hash: string,
     options: CallOptions = {},
   ): Promise<StoredRecord[]> {
-    const [records] = await Promise.all([
-      readLog(this.store, artifactId, seq, hash, options),
+    const { records, damage } = await this.readIntactLog(artifactId, seq, hash, options);
+    if (damage !== null) throw damage;
+    return records;
+  }
+
+  async readIntactLog(
+    artifactId: string,
+    seq: number,
+    hash: string,
+    options: LogRead = {},
+  ): Promise<IntactLog> {
+    const [{ records, damage }] = await Promise.all([
+      readIntactLog(this.store, artifactId, seq, hash, options),
       this.#confirm(),
     ]);
-    this.noteFeatures(artifactId, featuresAfter(records));
-    const features = this.#features.get(artifactId);
-    if (features !== undefined) requireReadable(`artifact ${artifactId}`, features);
-    return records;
+    const known = this.#features.get(artifactId);
+    if (known !== undefined) requireReadable(`artifact ${artifactId}`, known);
+    const readable = readableRecords(artifactId, records);
+    this.noteFeatures(artifactId, featuresAfter(readable.records));
+    return { records: readable.records, damage: readable.damage ?? damage };
   }
 
   metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange> {
@@ -229,6 +241,23 @@ export class Workspace implements Publisher, TreeReader {
       ? { version: -1, tree: noTree }
       : { version: commit.version, tree: commit.tree };
   }
+}
+
+/** A reader feature counts from its record on: what comes before is as it was. */
+function readableRecords(artifactId: string, records: StoredRecord[]): IntactLog {
+  for (const [i, { record }] of records.entries()) {
+    if (record.type !== 'feature') continue;
+    try {
+      requireReadable(
+        `artifact ${artifactId} from log record ${record.seq} on`,
+        featuresAfter(records.slice(i, i + 1)),
+      );
+    } catch (error) {
+      if (!isCode(error, 'UnsupportedFormat')) throw error;
+      return { records: records.slice(0, i), damage: error };
+    }
+  }
+  return { records, damage: null };
 }
 
 const noTree: TreeRef = { object: '', offset: 0, length: 0, sha256: '', entries: 0, bytes: 0 };

@@ -1,19 +1,13 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { OtherStages } from '../../src/artifacts/others.js';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
 import { deferred } from '../../src/util/deferred.js';
 import { leaseKey } from '../../src/workspace/keys.js';
 import { encodeLease } from '../../src/workspace/lease.js';
 import { Workspace } from '../../src/workspace/workspace.js';
-import {
-  type Machine,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  shellOf,
-  unexpected,
-} from './support/daemon.js';
+import { type Machine, Shell, shellOf } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
+import { machinesOf } from './support/machines.js';
 
 class SlowStore extends GatedStore {
   listing: Promise<void> = Promise.resolve();
@@ -26,30 +20,26 @@ class SlowStore extends GatedStore {
   }
 }
 
+const machines = machinesOf(() => new SlowStore());
 let store: SlowStore;
-let machines: Machine[];
+let first: Machine;
+let second: Machine;
 let one: Shell;
 let two: Shell;
 
 /** Two machines with something staged in one artifact at v0, and their leases. */
 beforeEach(async () => {
-  store = new SlowStore();
-  const first = await openMachine({ store });
+  store = machines.store;
+  first = await machines.open();
   one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
   await one.write('x', 'x of v0');
   await one.commit();
-  const second = await openMachine({ store });
+  second = await machines.open();
   two = await shellOf(second, 'm');
-  machines = [first, second];
   await one.write('x', 'by one');
   await two.write('y', 'by two');
   await lease(stageOf(first), 'one');
   await lease(stageOf(second), 'two');
-});
-afterEach(async () => {
-  for (const machine of machines) await machine.close();
-  removeTemporaryDirectories();
-  expect(unexpected.splice(0)).toEqual([]);
 });
 
 function stageOf(machine: Machine | undefined): string {
@@ -64,7 +54,7 @@ async function lease(stageId: string, host: string): Promise<void> {
 }
 
 /** What machine one sees, with a clock of the test. */
-async function lookout(machine = machines[0]) {
+async function lookout(machine = first) {
   const workspace = await Workspace.open(store);
   const world = { nowMs: 0 };
   const others = new OtherStages({
@@ -86,7 +76,7 @@ async function lookout(machine = machines[0]) {
 test('status names who else is staging, and not oneself', async () => {
   expect((await one.artifact.status()).others).toEqual([]);
   await one.artifact.askOthers();
-  const { modifiedMs } = await store.head(leaseKey(one.artifact.id, stageOf(machines[1])));
+  const { modifiedMs } = await store.head(leaseKey(one.artifact.id, stageOf(second)));
   expect((await one.artifact.status()).others).toEqual([
     {
       ...{ host: 'two', user: 'ada', mount: '/mnt/af', base: 0, bytes: 6, state: 'staging' },

@@ -1,20 +1,13 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { Artifacts } from '../../src/artifacts/ports.js';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
 import { Workspace } from '../../src/workspace/workspace.js';
-import {
-  failure,
-  type Machine,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  shellOf,
-  unexpected,
-} from './support/daemon.js';
-import { GatedStore } from './support/gated-store.js';
+import { failure, type Machine, Shell, shellOf } from './support/daemon.js';
+import { gatedMachines } from './support/machines.js';
 
-let store: GatedStore;
-let machines: Machine[];
+const machines = gatedMachines();
+let first: Machine;
+let second: Machine;
 let one: Artifacts;
 let two: Artifacts;
 
@@ -24,8 +17,7 @@ const namesOf = async (artifacts: Artifacts, path = '') =>
 
 /** Two machines that know the artifact m, the collection c and the artifact c/n. */
 beforeEach(async () => {
-  store = new GatedStore();
-  const first = await openMachine({ store });
+  first = await machines.open();
   one = first.artifacts;
   const collection = one.create(one.root, 'c', { type: 'collection' });
   await collection.commit({ message: '' });
@@ -34,25 +26,10 @@ beforeEach(async () => {
     await shell.put('f', artifact.path);
     await shell.commit();
   }
-  const second = await openMachine({ store });
+  second = await machines.open();
   two = second.artifacts;
-  machines = [first, second];
   for (const path of ['m', 'c/n']) await two.find(path);
 });
-afterEach(async () => {
-  for (const machine of machines) await machine.close();
-  removeTemporaryDirectories();
-  expect(unexpected.splice(0)).toEqual([]);
-});
-
-/** What the second machine decided loses its slot to what the first one writes. */
-function overtaken<T>(second: () => Promise<T>, first: () => Promise<unknown>): Promise<T> {
-  store.atRecord = async () => {
-    store.atRecord = async () => {};
-    await first();
-  };
-  return second();
-}
 
 test('a removed artifact is gone everywhere, is listed, and comes back with all its versions', async () => {
   const { id } = await one.find('m');
@@ -98,7 +75,7 @@ test('what gc has let go of does not come back', async () => {
   await one.unlink(await one.find('m'), gently);
   expect(await one.removed()).toHaveLength(1);
   // As garbage collection does with what was removed long ago.
-  const workspace = await Workspace.open(store, { host: 'test', user: 'tester' });
+  const workspace = await Workspace.open(machines.store, { host: 'test', user: 'tester' });
   const request = {
     artifactId: id,
     commitId: newCommitId(),
@@ -113,7 +90,7 @@ test('what gc has let go of does not come back', async () => {
 });
 
 test('what is staged is lost only by force, and a collection goes with what it holds only when that is said', async () => {
-  const shell = await shellOf(machines[0] as Machine, 'c/n');
+  const shell = await shellOf(first, 'c/n');
   await shell.put('f', 'staged');
   const collection = await one.find('c');
   expect((await failure(one.unlink(collection, gently))).message).toBe('c holds artifacts');
@@ -128,7 +105,7 @@ test('what is staged is lost only by force, and a collection goes with what it h
   expect(one.staged()).toEqual([]);
   expect(await one.removed()).toMatchObject([{ path: 'c' }]);
   await one.restore('c');
-  expect(await (await shellOf(machines[0] as Machine, 'c/n')).read('f')).toBe('c/n');
+  expect(await (await shellOf(first, 'c/n')).read('f')).toBe('c/n');
   expect((await failure(one.unlink(one.root, gently))).code).toBe('NotPermitted');
 });
 
@@ -144,7 +121,7 @@ test('one that was never committed goes when it is empty, and with files by forc
 });
 
 test('a removal that comes after a rename by somebody else removes nothing', async () => {
-  const removing = overtaken(
+  const removing = machines.store.overtaken(
     async () => two.unlink(await two.find('m'), gently),
     async () => one.rename(one.root, 'm', one.root, 'renamed'),
   );
@@ -157,7 +134,7 @@ test('a removal that comes after a rename by somebody else removes nothing', asy
 });
 
 test('of two renames the first is what happened, and the other is told', async () => {
-  const renaming = overtaken(
+  const renaming = machines.store.overtaken(
     async () => two.rename(two.root, 'm', two.root, 'by-two'),
     async () => one.rename(one.root, 'm', one.root, 'by-one'),
   );
@@ -173,7 +150,7 @@ test.each([
   'a move that %s by somebody else overtakes leaves the artifact one name at most',
   async (_, first, left, removed) => {
     const target = await two.find('c');
-    const moving = overtaken(
+    const moving = machines.store.overtaken(
       async () => two.rename(two.root, 'm', target, 'by-two'),
       first as () => Promise<void>,
     );
@@ -191,9 +168,9 @@ test.each([
 );
 
 test('a commit and the removal of its artifact both happen: the version is there when it comes back', async () => {
-  const shell = await shellOf(machines[1] as Machine, 'm');
+  const shell = await shellOf(second, 'm');
   await shell.put('f', 'committed');
-  const committing = overtaken(
+  const committing = machines.store.overtaken(
     () => shell.commit(),
     async () => one.unlink(await one.find('m'), gently),
   );
@@ -202,13 +179,13 @@ test('a commit and the removal of its artifact both happen: the version is there
   expect((await failure(() => two.find('m'))).code).toBe('NotFound');
   expect(await one.removed()).toMatchObject([{ path: 'm', versions: 2 }]);
   await one.restore('m');
-  expect(await (await shellOf(machines[0] as Machine, 'm')).read('f')).toBe('committed');
+  expect(await (await shellOf(first, 'm')).read('f')).toBe('committed');
 });
 
 test('of two that restore the same artifact the first names it', async () => {
   const { id } = await one.find('m');
   await one.unlink(await one.find('m'), gently);
-  const restoring = overtaken(
+  const restoring = machines.store.overtaken(
     () => two.restore(id, 'by-two'),
     () => one.restore(id, 'by-one'),
   );

@@ -1,56 +1,42 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { StageRow } from '../../src/artifacts/stage-db/stage-rows.js';
 import { usesNothing } from '../../src/workspace/commit-types.js';
 import { collectGarbage } from '../../src/workspace/gc/collect-garbage.js';
 import { leaseKey, objectKey } from '../../src/workspace/keys.js';
 import { encodeLease } from '../../src/workspace/lease.js';
 import { Workspace } from '../../src/workspace/workspace.js';
-import {
-  failure,
-  type Machine,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  shellOf,
-  unexpected,
-} from './support/daemon.js';
-import { GatedStore } from './support/gated-store.js';
+import { failure, type Machine, Shell, shellOf } from './support/daemon.js';
+import { gatedMachines } from './support/machines.js';
 
-let store: GatedStore;
-let machines: Machine[];
+const machines = gatedMachines();
+let first: Machine;
+let second: Machine;
 let one: Shell;
 let two: Shell;
 
 /** Two machines at v0 of one artifact: files `x` and `y`. */
 beforeEach(async () => {
-  store = new GatedStore();
-  const first = await openMachine({ store });
+  first = await machines.open();
   one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
   await one.write('x', 'x of v0');
   await one.write('y', 'y of v0');
   await one.commit();
-  const second = await openMachine({ store });
+  second = await machines.open();
   two = await shellOf(second, 'm');
-  machines = [first, second];
-});
-afterEach(async () => {
-  for (const machine of machines) await machine.close();
-  removeTemporaryDirectories();
-  expect(unexpected.splice(0)).toEqual([]);
 });
 
 /** The stage of machine two. */
 function stage(): StageRow {
-  const [row] = (machines[1]?.artifacts.staged() ?? []).map(({ tree }) => tree.core.stage.row);
+  const [row] = (second?.artifacts.staged() ?? []).map(({ tree }) => tree.core.stage.row);
   if (row === undefined || row === null) throw new Error('nothing is staged');
   return row;
 }
 
 /** A commit of machine two, during which `x` changes there, but not its bytes: they are not sent again. */
 async function commitAndTouch(onConflict: 'fail' | 'theirs'): Promise<void> {
-  const release = store.hold();
+  const release = machines.store.hold();
   const committing = two.artifact.commit({ message: '', onConflict });
-  await store.waiting();
+  await machines.store.waiting();
   await two.artifact.tree.setAttributes(await two.get('x'), { mode: 0o600 });
   release();
   expect(await committing).toMatchObject({ version: 2, rebased: true });
@@ -61,18 +47,18 @@ async function lease(): Promise<void> {
   const { artifactId, stageId, base, uses } = stage();
   const who = { host: 'h', user: 'u', mount: null, bytes: 0, state: 'staging' as const };
   const bytes = encodeLease({ stageId, base: base?.version ?? null, ...uses, ...who });
-  await store.put(leaseKey(artifactId, stageId), bytes);
+  await machines.store.put(leaseKey(artifactId, stageId), bytes);
 }
 
 /** Without any grace. */
 async function gc(): Promise<void> {
   const options = { paths: [], graceMs: 0, deadAfterMs: 1e12, dryRun: false };
-  const { failures } = await collectGarbage(await Workspace.open(store), options);
+  const { failures } = await collectGarbage(await Workspace.open(machines.store), options);
   expect(failures).toEqual([]);
 }
 
 async function usedObjects(): Promise<string[]> {
-  const { artifacts } = machines[1] ?? {};
+  const { artifacts } = second ?? {};
   const [tree] = (artifacts?.staged() ?? []).map((artifact) => artifact.tree);
   const row = tree?.core.db.inodes.get(stage().s, (await two.get('x')).ino);
   const map = row === undefined ? [] : (tree?.core.db.inodes.extents(stage().s, row) ?? []);
@@ -90,7 +76,7 @@ test('a stage remembers the version that its bytes are of, and is not published 
   await one.artifact.refresh();
   await one.artifact.expire([0, 1]);
   await gc();
-  expect((await store.head(objectKey(two.artifact.id, object))).size).toBeGreaterThan(0);
+  expect((await machines.store.head(objectKey(two.artifact.id, object))).size).toBeGreaterThan(0);
   expect((await failure(two.artifact.commit({ message: '', onConflict: 'mine' }))).code).toBe('Stale');
   expect(await two.read('x')).toBe('x of v0');
   await two.artifact.discard();
@@ -139,9 +125,9 @@ test('bytes of a published stage that are deleted after all are not published', 
 });
 
 test('a stage uses nothing besides its base when nobody else commits, or what it has is in the new version', async () => {
-  const release = store.hold();
+  const release = machines.store.hold();
   const committing = two.write('y', 'Y').then(() => two.commit());
-  await store.waiting();
+  await machines.store.waiting();
   await two.write('x', 'X');
   await two.write('y', '?');
   release();

@@ -1,38 +1,24 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { Invalidation } from '../../src/artifacts/ports.js';
-import {
-  failure,
-  type Machine,
-  openMachine,
-  removeTemporaryDirectories,
-  Shell,
-  shellOf,
-  unexpected,
-} from './support/daemon.js';
-import { GatedStore } from './support/gated-store.js';
+import { failure, type Machine, Shell, shellOf } from './support/daemon.js';
+import { gatedMachines } from './support/machines.js';
 
-let store: GatedStore;
-let machines: Machine[];
+const machines = gatedMachines();
+let first: Machine;
+let second: Machine;
 let one: Shell;
 let two: Shell;
 
 /** Two machines at v4 of one artifact. */
 beforeEach(async () => {
-  store = new GatedStore();
-  const first = await openMachine({ store });
+  first = await machines.open();
   one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
   for (const text of ['0', '1', '2', '3', '4']) {
     await one.put('f', text);
     await one.commit();
   }
-  const second = await openMachine({ store });
+  second = await machines.open();
   two = await shellOf(second, 'm');
-  machines = [first, second];
-});
-afterEach(async () => {
-  for (const machine of machines) await machine.close();
-  removeTemporaryDirectories();
-  expect(unexpected.splice(0)).toEqual([]);
 });
 
 test('an alias is made, moved and removed, and the other machine sees it after a refresh', async () => {
@@ -123,17 +109,8 @@ test('the latest version and what aliases point to do not expire, and nothing do
   expect(one.artifact.resolveVersion('v0').version).toBe(0);
 });
 
-/** What the second machine decided loses its slot to what the first one writes. */
-function overtaken<T>(second: () => Promise<T>, first: () => Promise<unknown>): Promise<T> {
-  store.atRecord = async () => {
-    store.atRecord = async () => {};
-    await first();
-  };
-  return second();
-}
-
 test('of two that make the same alias the first gets it, and the other is told', async () => {
-  const making = overtaken(
+  const making = machines.store.overtaken(
     () => two.artifact.setAlias('best', 'v2', null),
     () => one.artifact.setAlias('best', 'v1', null),
   );
@@ -147,12 +124,12 @@ test('of two that make the same alias the first gets it, and the other is told',
 
 test('of two that move an alias from the same place the first moves it; who expects nothing moves it on', async () => {
   await one.artifact.setAlias('best', 'v0');
-  const moving = overtaken(
+  const moving = machines.store.overtaken(
     () => two.artifact.setAlias('best', 'v2', 0),
     () => one.artifact.setAlias('best', 'v1', 0),
   );
   expect((await failure(moving)).message).toBe('best of m is v1 now, not v0');
-  const onward = overtaken(
+  const onward = machines.store.overtaken(
     () => two.artifact.setAlias('best', 'v2'),
     () => one.artifact.setAlias('best', 'v3'),
   );
@@ -162,7 +139,7 @@ test('of two that move an alias from the same place the first moves it; who expe
 });
 
 test('an alias and the expiry of its version: the first gets what it wanted, the other is told why not', async () => {
-  const pointing = overtaken(
+  const pointing = machines.store.overtaken(
     () => two.artifact.setAlias('best', 'v1'),
     () => one.artifact.expire([1]),
   );
@@ -170,7 +147,7 @@ test('an alias and the expiry of its version: the first gets what it wanted, the
     code: 'NotFound',
     message: 'v1 of m has expired: no alias can point to it',
   });
-  const expiring = overtaken(
+  const expiring = machines.store.overtaken(
     () => two.artifact.expire([0, 2]),
     () => one.artifact.setAlias('best', 'v2'),
   );
@@ -186,7 +163,7 @@ test('an alias and the expiry of its version: the first gets what it wanted, the
 test('what expires is the latest no more when it is written, also when commits come between', async () => {
   await two.put('f', '5');
   await one.artifact.refresh();
-  const expiring = overtaken(
+  const expiring = machines.store.overtaken(
     () => one.artifact.expire([3]),
     () => two.commit(),
   );

@@ -114,4 +114,9 @@ export const stageMigrations: readonly string[] = [
   -- JSON StageUses: where staged files may have objects from, besides the base.
   ALTER TABLE stage ADD COLUMN uses TEXT;
   `,
+  `
+  -- The commitIds of the two records of a move: who was killed knows them again.
+  ALTER TABLE move ADD COLUMN link_id TEXT;
+  ALTER TABLE move ADD COLUMN unlink_id TEXT;
+  `,
 ];

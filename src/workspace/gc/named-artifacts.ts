@@ -47,9 +47,9 @@ export class NameReader {
       if (child === undefined) throw new ArtifactError('NotFound', `there is no artifact ${path}`);
       at = child;
     }
-    const found: NamedArtifact[] = [];
+    const found = new Map<string, NamedArtifact>();
     await this.#walk(at, found);
-    return found;
+    return [...found.values()];
   }
 
   /** Every artifact of which the store has anything: those with a name, in tree order, then the others. */
@@ -82,8 +82,10 @@ export class NameReader {
     return true;
   }
 
-  async #walk(at: NamedArtifact, found: NamedArtifact[]): Promise<void> {
-    found.push(at);
+  /** While it is moved an artifact has two names: the first counts. Moves that cross may even lead in a circle. */
+  async #walk(at: NamedArtifact, found: Map<string, NamedArtifact>): Promise<void> {
+    if (found.has(at.artifactId)) return;
+    found.set(at.artifactId, at);
     const children = await this.#childrenOf(at);
     await forEachOf(children, logsAtOnce, async ({ artifactId }) => void (await this.#stateOf(artifactId)));
     for (const child of children) await this.#walk(child, found);

@@ -31,6 +31,15 @@ export class GatedStore extends MemoryStore {
     return release;
   }
 
+  /** What `second` decides loses its slot to what `first` writes. */
+  overtaken<T>(second: () => Promise<T>, first: () => Promise<unknown>): Promise<T> {
+    this.atRecord = async () => {
+      this.atRecord = async () => {};
+      await first();
+    };
+    return second();
+  }
+
   /** Resolves when a record is being held back. */
   async waiting(): Promise<void> {
     if (this.#waiting > 0) return;

@@ -1,0 +1,183 @@
+import { beforeEach, expect, test } from 'vitest';
+import { rootCollectionId } from '../../src/model/ids.js';
+import { logKey } from '../../src/workspace/keys.js';
+import { recordName } from '../../src/workspace/log.js';
+import { encodeRecord } from '../../src/workspace/record-codec.js';
+import { Workspace } from '../../src/workspace/workspace.js';
+import { failure, type Machine, openMachine, Shell, shellOf, unexpected } from './support/daemon.js';
+import { gatedMachines } from './support/machines.js';
+
+const machines = gatedMachines();
+let first: Machine;
+let one: Shell;
+
+/** An artifact with the versions v0 to v5, in the records 1 to 6. */
+beforeEach(async () => {
+  first = await machines.open();
+  one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
+  for (const text of ['0', '1', '2', '3', '4', '5']) {
+    await one.put('f', text);
+    await one.commit();
+  }
+});
+
+const missing = (id: string, seq: number, later: number) => ({
+  code: 'Corrupt',
+  message: `${recordName(id, seq)} is missing, but record ${later} is there`,
+});
+
+async function lose(seq: number, id = one.artifact.id): Promise<Buffer> {
+  const bytes = await machines.store.get(logKey(id, seq));
+  await machines.store.deleteMany([logKey(id, seq)]);
+  return bytes;
+}
+
+const slots = async (id: string): Promise<string[]> => {
+  const keys: string[] = [];
+  for await (const { key } of machines.store.list(`a/${id}/log/`)) keys.push(key);
+  return keys;
+};
+
+// 5 is the first slot of the second look: nothing that was asked for by then comes after it.
+test.each([2, 4, 5])(
+  'what is before a gap at record %i is served, and the rest is refused by name',
+  async (gap) => {
+    const { id } = one.artifact;
+    const lost = await lose(gap);
+    const second = await machines.open();
+    const two = await shellOf(second, 'm');
+    expect(unexpected.splice(0)).toMatchObject([missing(id, gap, 6)]);
+    expect(two.artifact.lastError()).toContain(missing(id, gap, 6).message);
+    expect(await two.read('f')).toBe(String(gap - 2));
+    expect(two.artifact.versions()).toHaveLength(gap - 1);
+    expect(await failure(two.artifact.refresh())).toMatchObject(missing(id, gap, 6));
+    await two.put('f', 'staged');
+    expect(await failure(two.commit())).toMatchObject(missing(id, gap, 6));
+    expect(await two.read('f')).toBe('staged');
+    await machines.store.put(logKey(id, gap), lost);
+    await two.artifact.discard();
+    await two.artifact.refresh();
+    expect(two.artifact.lastError()).toBe('');
+    expect(await two.read('f')).toBe('5');
+    await two.put('f', 'six');
+    expect(await two.commit()).toMatchObject({ version: 6 });
+  },
+);
+
+test('nothing is shown of an artifact whose first record is lost, and all of the others', async () => {
+  await lose(1);
+  const second = await machines.open();
+  expect(await failure(() => second.artifacts.find('m'))).toMatchObject(missing(one.artifact.id, 1, 6));
+  const other = new Shell(second.artifacts.create(second.artifacts.root, 'other'));
+  await other.write('f', 'fine');
+  expect(await other.commit()).toMatchObject({ version: 0 });
+});
+
+test.each([
+  ['a commit', (shell: Shell) => shell.commit()],
+  ['an alias', (shell: Shell) => shell.artifact.setAlias('best', 'v1')],
+  ['an expiry', (shell: Shell) => shell.artifact.expire([0])],
+])('%s of a machine that has read up to a gap never goes into it', async (_, write) => {
+  const { id } = one.artifact;
+  const second = await machines.open();
+  const two = await shellOf(second, 'm');
+  await two.put('f', 'staged');
+  for (const text of ['6', '7', '8']) {
+    await one.put('f', text);
+    await one.commit();
+  }
+  await lose(7);
+  await lose(8);
+  const before = await slots(id);
+  expect(await failure(write(two))).toMatchObject(missing(id, 7, 9));
+  expect(await slots(id)).toEqual(before);
+  expect(await two.read('f')).toBe('staged');
+});
+
+test('a name never goes into a gap of its collection', async () => {
+  const second = await machines.open();
+  const two = new Shell(second.artifacts.create(second.artifacts.root, 'two'));
+  await two.write('f', 'x');
+  for (const name of ['n', 'o', 'p']) {
+    const made = new Shell(first.artifacts.create(first.artifacts.root, name));
+    await made.write('f', 'x');
+    await made.commit();
+  }
+  await lose(2, rootCollectionId);
+  const before = await slots(rootCollectionId);
+  expect(await failure(two.commit())).toMatchObject(missing(rootCollectionId, 2, 4));
+  expect(
+    await failure(async () =>
+      second.artifacts.rename(second.artifacts.root, 'm', second.artifacts.root, 'x'),
+    ),
+  ).toMatchObject(missing(rootCollectionId, 2, 4));
+  expect(await slots(rootCollectionId)).toEqual(before);
+  const third = await machines.open();
+  expect(unexpected.splice(0)).toMatchObject([missing(rootCollectionId, 2, 4)]);
+  expect(third.artifacts.children(third.artifacts.root, null, 10)).toEqual(['m']);
+  expect(await (await shellOf(third, 'm')).read('f')).toBe('5');
+});
+
+test('a record that was on its way is not put where another was lost', async () => {
+  const { id } = one.artifact;
+  const second = await machines.open({ onError: () => {} });
+  const two = await shellOf(second, 'm');
+  await two.write('g', 'mine');
+  machines.store.atRecord = async (when) => {
+    if (when === 'before the record') machines.store.isGone = true;
+    if (when === 'before the record') throw new Error('the connection was reset');
+  };
+  expect((await failure(two.commit())).code).toBe('OutcomeUnknown');
+  await second.close();
+  machines.store.atRecord = () => Promise.resolve();
+  machines.store.isGone = false;
+  for (const text of ['6', '7']) {
+    await one.put('f', text);
+    await one.commit();
+  }
+  const lost = await lose(7);
+  const errors: unknown[] = [];
+  const again = await openMachine({
+    store: machines.store,
+    stateDir: second.stateDir,
+    onError: (error) => errors.push(error),
+  });
+  expect(errors).toMatchObject([{ code: 'OutcomeUnknown', cause: missing(id, 7, 8) }]);
+  expect(await slots(id)).toHaveLength(7);
+  await machines.store.put(logKey(id, 7), lost);
+  const settled = await shellOf(again, 'm');
+  expect(await settled.commit()).toMatchObject({ version: 8, rebased: true });
+  expect(await settled.read('g')).toBe('mine');
+  await again.close();
+});
+
+test('what was written before a reader feature that this build has not got is served, and nothing is written', async () => {
+  const { id } = one.artifact;
+  const log = await (await Workspace.open(machines.store)).readLog(id, 0, '');
+  const head = log.at(-1);
+  const header = {
+    seq: 7,
+    prev: head?.hash ?? '',
+    commitId: crypto.randomUUID(),
+    host: 'h',
+    user: 'u',
+    time: 0,
+  };
+  await machines.store.put(logKey(id, 7), encodeRecord(header, { type: 'feature', reader: ['sparkle'] }));
+  const needs = {
+    code: 'UnsupportedFormat',
+    message: `artifact ${id} from log record 7 on needs features that this artifactfs does not have to read it: sparkle`,
+    details: { hint: 'install a newer artifactfs on this machine' },
+  };
+  const second = await machines.open();
+  const two = await shellOf(second, 'm');
+  expect(unexpected.splice(0)).toMatchObject([needs]);
+  for (const shell of [one, two]) {
+    expect(await failure(shell.artifact.refresh())).toMatchObject(needs);
+    expect(await shell.read('f')).toBe('5');
+    await shell.put('f', 'staged');
+    expect(await failure(shell.commit())).toMatchObject({ code: 'UnsupportedFormat' });
+    expect((await failure(shell.artifact.setAlias('best', 'v1'))).code).toBe('UnsupportedFormat');
+  }
+  expect(await slots(id)).toHaveLength(7);
+});
