@@ -57,6 +57,15 @@ class CheckedObjects implements CheckedTimes, Disposable {
     });
   }
 
+  keep(keys: ReadonlyMap<string, unknown>): void {
+    const noted = this.#db.prepare<[], string>('SELECT key FROM objects').pluck();
+    const remove = this.#db.prepare<[string]>('DELETE FROM objects WHERE key = ?');
+    const gone = noted.all().filter((key) => !keys.has(key));
+    transaction(this.#db, () => {
+      for (const key of gone) remove.run(key);
+    });
+  }
+
   [Symbol.dispose](): void {
     this.#db.close();
   }

@@ -57,7 +57,8 @@ export class Progress {
         const amount = known
           ? `${formatBytes(params.value)} of ${formatBytes(params.total)}`
           : formatBytes(params.value);
-        const text = `${label} ${amount}${note === '' ? '' : `, ${note}`}`;
+        const said = [...(known || params.value > 0 ? [amount] : []), ...(note === '' ? [] : [note])];
+        const text = `${label} ${said.join(', ')}`;
         const columns = process.stderr.columns ?? 80;
         const room = Math.min(options.barsize ?? 30, columns - text.length - 4);
         if (!known || room < 5) return text.slice(0, columns - 1);

@@ -130,6 +130,9 @@ test('what was verified is remembered on this machine', async () => {
   }
   const db = openDatabase(join(app?.stateDirectory ?? '', 'verified.db'), { migrations: [''] });
   expect(db.prepare('SELECT count(*) FROM objects').pluck().get()).toBe(2);
+  db.prepare("INSERT INTO objects VALUES ('a/gone', 1)").run();
+  for await (const found of verifyWorkspace(config, null, { share: 0.01 })) expect(found).toBeUndefined();
+  expect(db.prepare('SELECT count(*) FROM objects').pluck().get()).toBe(2);
   db.close();
 });
 

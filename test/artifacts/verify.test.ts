@@ -44,6 +44,9 @@ async function run(more: Partial<VerifyOptions> = {}): Promise<{ found: Finding[
       time++;
       for (const key of keys) checked.set(key, time);
     },
+    keep: (keys: ReadonlyMap<string, unknown>) => {
+      for (const key of checked.keys()) if (!keys.has(key)) checked.delete(key);
+    },
   };
   const found: Finding[] = [];
   const running = verify(store, { hashing, checked: times, ...more });
@@ -132,4 +135,17 @@ test('samples go round: what was not checked for longest comes first', async () 
   expect([...checked].filter(([, at]) => at === Math.max(...checked.values())).map(([key]) => key)).toEqual([
     order[0],
   ]);
+});
+
+test('what no version uses is forgotten when all that is in use is known', async () => {
+  const gone = `a/${artifactId}/d/0d3601M7Z0AD2FGRSHHASM16YQZJK9/1-gone`;
+  checked.set(gone, 1);
+  await run({ paths: [['model']] });
+  expect(checked.get(gone)).toBe(1);
+  await run({ share: 1e-7 });
+  expect(checked.has(gone)).toBe(false);
+  checked.set(gone, 1);
+  for await (const { key } of store.list(`a/${artifactId}/t/`)) await store.deleteMany([key]);
+  await run();
+  expect(checked.get(gone)).toBe(1);
 });

@@ -5,6 +5,8 @@ import type { VerbContext } from '../context.js';
 import { exitCodes } from '../exit-codes.js';
 import { showFinding } from '../findings.js';
 import { findPlaces, type Places } from '../places.js';
+import { Progress } from '../progress.js';
+import { printable } from '../terminal.js';
 import { plural } from '../text.js';
 import type { Verb } from '../verb.js';
 
@@ -61,12 +63,23 @@ async function check(
   { daemon, paths }: Places,
 ): Promise<{ findings: Finding[]; totals: FsckTotals }> {
   const { checkWorkspace } = await import('../../app/fsck.js');
-  const checking = checkWorkspace(context.loaded.config, daemon, { paths });
+  let progress = new Progress(context.terminal, 'fsck');
+  const onArtifact = (place: { readonly path: string }, done: number) =>
+    progress.update(0, null, `${plural(done, 'artifact')} checked, ${printable(place.path)}`);
+  const checking = checkWorkspace(context.loaded.config, daemon, { paths, onArtifact });
   const findings: Finding[] = [];
-  for (;;) {
-    const next = await checking.next();
-    if (next.done) return { findings, totals: next.value };
-    findings.push(next.value);
-    if (!context.terminal.json) showFinding(context.terminal, next.value);
+  try {
+    for (;;) {
+      const next = await checking.next();
+      if (next.done) return { findings, totals: next.value };
+      findings.push(next.value);
+      if (context.terminal.json) continue;
+      // A line of its own, where the bar was.
+      progress.end();
+      showFinding(context.terminal, next.value);
+      progress = new Progress(context.terminal, 'fsck');
+    }
+  } finally {
+    progress.end();
   }
 }

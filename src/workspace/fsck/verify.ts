@@ -26,6 +26,8 @@ export interface CheckedTimes {
   last(key: string): number;
   /** These were right just now. */
   note(keys: readonly string[]): void;
+  /** No version that lives uses any other: what was noted of those is of no use. */
+  keep(keys: ReadonlyMap<string, unknown>): void;
 }
 
 export interface VerifyOptions extends CallOptions {
@@ -62,13 +64,16 @@ export async function* verify(
   const targets = await targetsOf(logs, options.paths ?? []);
   yield* logs.takeFindings().filter(({ severity }) => severity === 'damage');
   const sizes = new Map<string, number>();
+  let allIsKnown = (options.paths ?? []).length === 0;
   for (const target of targets) {
     const trees = treesOf(store, target.log.place);
     for (const version of target.versions) await trees.check(version, options);
     yield* trees.findings();
+    allIsKnown &&= target.log.isWhole && trees.isWhole;
     for (const [object, end] of trees.dataEnds)
       sizes.set(objectKey(target.log.place.artifactId, object), end);
   }
+  if (allIsKnown) options.checked.keep(sizes);
   const chosen = choose(sizes, options);
   const progress = { done: 0, total: [...chosen].reduce((sum, key) => sum + (sizes.get(key) ?? 0), 0) };
   const onBytes = (bytes: number): void => {
