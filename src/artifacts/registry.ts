@@ -16,6 +16,7 @@ import type { CreateInit, NewArtifactOptions } from './ports.js';
 import type { StageDatabase } from './stage-db/stage-database.js';
 import type { NamePlace, StageRow } from './stage-db/stage-rows.js';
 import { inherit } from './tree/inherit.js';
+import { loseAllNames } from './tree/rebase-nodes.js';
 import { Stage } from './tree/stage.js';
 import { ArtifactTree } from './tree/working-tree.js';
 
@@ -185,13 +186,17 @@ export class ArtifactRegistry {
 
   /** Drops an artifact that was never committed, with all that is staged. */
   forget(artifact: WorkspaceArtifact): void {
-    const { stage } = artifact.tree.core;
-    transaction(this.#parts.db.db, () => {
-      this.#parts.db.inodes.deleteAll(stage.s);
-      this.#parts.db.dirents.deleteAll(stage.s);
-      this.#parts.db.sealed.deleteAll(stage.s);
-      stage.remove(null);
-    });
+    const { core } = artifact.tree;
+    const { stage } = core;
+    const { db } = this.#parts;
+    loseAllNames(core, () =>
+      transaction(db.db, () => {
+        db.inodes.deleteAll(stage.s);
+        db.dirents.deleteAll(stage.s);
+        db.sealed.deleteAll(stage.s);
+        stage.remove(null);
+      }),
+    );
     this.#open.delete(artifact.id);
   }
 

@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
 import { collectGarbage } from '../../src/workspace/gc/collect-garbage.js';
@@ -6,12 +8,14 @@ import {
   failure,
   newStore,
   openMachine,
+  readAll,
   removeTemporaryDirectories,
   Shell,
   unexpected,
 } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
 import { describeTree, describeVersion } from './support/observe.js';
+import { stagedRows } from './support/stage-rows.js';
 
 afterEach(() => {
   removeTemporaryDirectories();
@@ -238,4 +242,35 @@ test('regression: an open file is written on when others have renamed it, or rem
   expect(await there.read('other')).toBe('linked goes on');
   for (const inode of [log, linked]) tree.closed(inode, true);
   for (const machine of [one, two]) await machine.close();
+});
+
+// Programs go on with what they have open; the kernel asks no name again for it.
+test('regression: what is changed in a new artifact after its removal is staged nowhere', async () => {
+  const store = newStore();
+  const machine = await openMachine({ store });
+  const { artifacts } = machine;
+  const empty = artifacts.create(artifacts.root, 'empty');
+  await artifacts.remove(artifacts.root, 'empty');
+  const shell = new Shell(artifacts.create(artifacts.root, 'full'));
+  const { tree } = shell.artifact;
+  const file = await shell.write('f', 'written ');
+  tree.opened(file, true);
+  await shell.write('large', Buffer.alloc(100_000));
+  await artifacts.unlink(shell.artifact, { force: true, recursive: false });
+  // The bytes of the open file.
+  await expect.poll(() => readdirSync(join(machine.stateDir, 'staging')).length).toBe(1);
+  for (const artifact of [empty, shell.artifact]) {
+    await artifact.tree.setAttributes(artifact.tree.root, { mode: 0o700 });
+    expect(artifact.tree.root).toMatchObject({ nlink: 0, mode: 0o700 });
+    expect((await failure(new Shell(artifact).create('new'))).code).toBe('NotFound');
+    expect((await failure(() => artifact.setManifest({}))).code).toBe('Stale');
+  }
+  await tree.write(file, 8, Buffer.from('on'));
+  expect((await readAll(shell.artifact, file)).toString()).toBe('written on');
+  tree.closed(file, true);
+  expect(stagedRows(machine.stateDir)).toEqual({ inodes: 0, dirents: 0 });
+  await machine.close();
+  const again = await openMachine({ store, stateDir: machine.stateDir });
+  expect(again.artifacts.staged()).toEqual([]);
+  await again.close();
 });

@@ -137,6 +137,23 @@ export function rebaseNodes(core: TreeCore, paths: Paths, entries: Entries): voi
   }
 }
 
+/**
+ * The artifact is gone, and `removeRows` takes away all that was staged in it. Who has something of it open goes on with
+ * that in memory, as with a removed file.
+ */
+export function loseAllNames(core: TreeCore, removeRows: () => void): void {
+  const nodes = core.table.all();
+  // Read it while its rows are there.
+  for (const node of nodes) if (node.kind === 'file') void node.map;
+  removeRows();
+  core.stage.end();
+  for (const node of nodes) {
+    node.staged = false;
+    if (node === core.root) node.nlink = 0;
+    else loseName(core, node);
+  }
+}
+
 /** An open file whose name is gone with the old base; it leaves the table, so that its number may come back. */
 function loseName(core: TreeCore, node: Node): void {
   if (node.kind === 'file') void node.map;

@@ -1,4 +1,5 @@
 import type { Ino } from '../../model/entry.js';
+import { ArtifactError } from '../../model/errors.js';
 import { drawInoPrefix, inosPerPrefix, newStageId } from '../../model/ids.js';
 import { usesNothing } from '../../workspace/commit-types.js';
 import type { StageDatabase } from '../stage-db/stage-database.js';
@@ -22,6 +23,7 @@ export class Stage {
   /** Numbers for files without a name: a prefix of their own, which the stage owns once one of them has a name. */
   #unnamedNext = 0;
   #unnamedEnd = 0;
+  #isOver = false;
   /** Without a row: the generation goes on counting, so that numbers of nodes in memory stay meaningful. */
   #gen = 1;
 
@@ -68,10 +70,16 @@ export class Stage {
     return this.#row?.isNew ?? false;
   }
 
-  /** Makes the row when there is none. Inside a transaction. */
+  /** The artifact is gone: nothing is staged in it from now on. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  /** Makes the row when there is none. Inside a transaction. `Stale`: the artifact is gone. */
   ensure(inoPrefixesUsed: readonly number[], isNew = false): StageRow {
     this.#db.admitChange();
     if (this.#row !== null) return this.#row;
+    if (this.#isOver) throw new ArtifactError('Stale', 'the artifact was removed');
     const row = {
       artifactId: this.artifactId,
       stageId: newStageId(),
