@@ -148,11 +148,62 @@ static void temporary_some(const char *path) {
   close(fd);
 }
 
+/* Files and directories that the process goes on with, whatever their names are by then. */
+enum { KEPT = 6 };
+static int kept[KEPT] = {-1, -1, -1, -1, -1, -1};
+
+static void keep_one(const char *path) {
+  int *at = &kept[pick(KEPT)];
+  if (*at != -1 && close(*at) != 0) die("close");
+  *at = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW);
+  if (*at == -1 && errno == EISDIR) *at = open(path, O_RDONLY | O_DIRECTORY);
+  tried(*at, path);
+}
+
+static void use_file(int fd, const char *path) {
+  char from[64];
+  switch (pick(6)) {
+    case 0: write_some(fd, path); break;
+    case 1: truncate_some(fd, path); break;
+    case 2: tried(fchmod(fd, 0600 | (mode_t)pick(0200)), path); break;
+    case 3: tried(fchown(fd, (uid_t)pick(5), (gid_t)pick(5)), path); break;
+    case 4: tried(fsetxattr(fd, "user.kept", "v", 1, 0), path); break;
+    default:
+      sprintf(from, "/proc/self/fd/%d", fd);
+      tried(linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW), path);
+  }
+}
+
+static void use_directory(int dir, const char *path) {
+  char own[16];
+  sprintf(own, "%s%ld", pick(2) ? "f" : "d", pick(7));
+  int fd = -1;
+  switch (pick(6)) {
+    case 0: tried(mkdirat(dir, own, 0755), own); break;
+    case 1: fd = tried(openat(dir, own, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOFOLLOW, 0644), own); break;
+    case 2: tried(unlinkat(dir, own, pick(2) ? AT_REMOVEDIR : 0), own); break;
+    case 3: tried(renameat(dir, own, AT_FDCWD, path), own); break;
+    case 4: tried(renameat(AT_FDCWD, path, dir, own), own); break;
+    default: tried(fchmod(dir, 0700 | (mode_t)pick(0100)), own);
+  }
+  if (fd != -1 && close(fd) != 0) die("close %s", own);
+}
+
+static void use_kept(const char *path) {
+  int fd = kept[pick(KEPT)];
+  if (fd == -1) return;
+  struct stat st;
+  if (fstat(fd, &st) != 0) die("fstat");
+  if (S_ISREG(st.st_mode)) use_file(fd, path);
+  if (S_ISDIR(st.st_mode)) use_directory(fd, path);
+}
+
 static void step(void) {
   char a[128], b[128];
   static const char *const names[] = {"create", "mkdir", "mknod", "symlink", "link", "rename", "exchange", "unlink", "rmdir",
                                       "write", "read", "truncate", "setxattr", "chmod", "chown", "utimens", "readdir",
-                                      "fsync", "tmpfile", "fallocate", "stat", "unlink while open", "mmap", "copy", "no replace"};
+                                      "fsync", "tmpfile", "fallocate", "stat", "unlink while open", "mmap", "copy", "no replace", "open and keep",
+                                      "use what is open"};
   enum { KINDS = sizeof names / sizeof *names };
   int kind = (int)pick(KINDS);
   doing = names[kind];
@@ -185,7 +236,10 @@ static void step(void) {
     case 21: with_file(O_RDWR, unlink_and_use); break;
     case 22: with_file(O_RDONLY, map_some); break;
     case 23: with_file(O_RDONLY, copy_some); break;
-    default: tried(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE), a);
+    case 24: tried(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE), a); break;
+    case 25: keep_one(a); break;
+    default:
+      for (long more = pick(4); more >= 0; more--) use_kept(a);
   }
   done[kind]++;
 }
