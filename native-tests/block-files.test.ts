@@ -66,6 +66,20 @@ describe('blocks written by the addon', () => {
     }
   });
 
+  it('are there when they follow each other, and more than the kernel takes at once', async () => {
+    const path = join(directory, 'following');
+    const file = openSync(path, 'w+');
+    const pieces = Array.from({ length: 1500 }, (_, i) => Buffer.alloc(1 + (i % 7), i & 0xff));
+    const all = [...pieces, Buffer.alloc(0), alignedBytes(3 * checkBytes)];
+    expect(await native.writeFollowing(file, 700, all)).toBeGreaterThanOrEqual(0);
+    closeSync(file);
+    const found = readFileSync(path);
+    expect(found.subarray(700).equals(Buffer.concat(all))).toBe(true);
+    const readable = openSync(path, 'r');
+    expect(await native.writeFollowing(readable, 0, pieces)).toBe(-9);
+    closeSync(readable);
+  });
+
   it('start where memory is aligned, which is close', () => {
     for (let i = 0; i < 20; i++) {
       const memory = Buffer.allocUnsafeSlow(5000 + i * 100);

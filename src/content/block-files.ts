@@ -1,4 +1,4 @@
-import { write } from 'node:fs';
+import { write, writev } from 'node:fs';
 import { getSystemErrorName, promisify } from 'node:util';
 import { limits } from '../model/limits.js';
 import { alignmentBytes } from '../util/aligned-memory.js';
@@ -8,6 +8,7 @@ import { DiskPace } from './disk-pace.js';
 
 const { checkBytes } = limits;
 const writeAsync = promisify(write);
+const writevAsync = promisify(writev);
 
 /** Bytes and their place in a file. */
 export interface FilePiece {
@@ -15,7 +16,7 @@ export interface FilePiece {
   readonly bytes: Buffer;
 }
 
-/** How blocks get from memory into files of the disk cache. */
+/** How bytes get from memory into local files: blocks into those of the disk cache, and large writes into staged ones. */
 export interface BlockFiles {
   /** Memory that `write` likes best, with any bytes in it. */
   memory(bytes: number): Buffer;
@@ -24,6 +25,11 @@ export interface BlockFiles {
    * until then. Rejects with the system's error, `code` included; then nobody knows what was written.
    */
   write(file: number, pieces: readonly FilePiece[]): Promise<Uint32Array[]>;
+  /**
+   * Writes pieces one after another from `offset` on, and answers how many ms the disk took, as far as that is known. The same of
+   * file, bytes and errors.
+   */
+  writeFollowing(file: number, offset: number, pieces: readonly Uint8Array[]): Promise<number>;
 }
 
 /** As Node can do it. */
@@ -37,7 +43,28 @@ export const plainBlockFiles: BlockFiles = {
     }
     return checks;
   },
+  async writeFollowing(file, offset, pieces) {
+    const startMs = performance.now();
+    let left = pieces;
+    for (let at = offset; left.length > 0; ) {
+      const { bytesWritten } = await writevAsync(file, left, at);
+      at += bytesWritten;
+      left = without(left, bytesWritten);
+    }
+    return performance.now() - startMs;
+  },
 };
+
+/** What is left of the pieces after the first `bytes`. */
+function without(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const left: Uint8Array[] = [];
+  let skip = bytes;
+  for (const piece of pieces) {
+    if (skip < piece.length) left.push(piece.subarray(skip));
+    skip = Math.max(0, skip - piece.length);
+  }
+  return left;
+}
 
 /**
  * In one call to a thread, and past the page cache, which costs a tenth of the processor time: the kernel keeps these bytes as pages of
@@ -70,7 +97,7 @@ export class NativeBlockFiles implements BlockFiles {
     const checks = new Uint32Array(count);
     const isDirect = !this.#pace.isSlow(performance.now());
     const took = await this.#native.writeBlocks(file, offsets, bytes, checkBytes, checks, isDirect);
-    if (took < 0) throw systemError(took);
+    if (took < 0) throw systemError('writing to the disk cache', took);
     if (isDirect) this.#pace.note(length, took / 1000, performance.now());
     let next = 0;
     return bytes.map((piece) => {
@@ -79,11 +106,18 @@ export class NativeBlockFiles implements BlockFiles {
       return checks.subarray(first, next);
     });
   }
+
+  /** Timed by the thread that writes: a busy event loop hears of a fast disk late. */
+  async writeFollowing(file: number, offset: number, pieces: readonly Uint8Array[]): Promise<number> {
+    const took = await this.#native.writeFollowing(file, offset, pieces);
+    if (took < 0) throw systemError('writing to a staged file', took);
+    return took / 1000;
+  }
 }
 
 const checksIn = (bytes: Buffer): number => Math.ceil(bytes.length / checkBytes);
 
-function systemError(errno: number): Error {
+function systemError(what: string, errno: number): Error {
   const code = getSystemErrorName(errno);
-  return Object.assign(new Error(`writing to the disk cache failed: ${code}`), { code, errno });
+  return Object.assign(new Error(`${what} failed: ${code}`), { code, errno });
 }

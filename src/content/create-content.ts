@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { limits } from '../model/limits.js';
 import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { BegunUploads } from './begun-uploads.js';
@@ -66,11 +67,12 @@ export function createContent(options: ContentOptions): Content {
   const { store, keys, journal, stateDirectory } = options;
   const shares = memoryShares(options.memoryBytesMax);
   const budget = new DiskBudget(options.diskBytesMax, new FreeSpace(stateDirectory), options.cacheBytesMax);
-  const files = new StagingFiles(join(stateDirectory, 'staging'), budget);
+  const { blockFiles = plainBlockFiles } = options;
+  const staging = join(stateDirectory, 'staging');
+  const files = new StagingFiles(staging, budget, limits.stagingOpenFilesMax, blockFiles);
   const memory = new MemoryCache(shares.blocks);
   const holds = new CacheHolds();
   const pins = new CachePins(join(stateDirectory, 'pins.json'), holds);
-  const { blockFiles = plainBlockFiles } = options;
   const disk = new DiskCache(join(stateDirectory, 'cache'), budget, shares.cacheWrites, holds, blockFiles);
   const distance = new StoreDistance();
   const makeMemory = (bytes: number) => blockFiles.memory(bytes);

@@ -1,13 +1,13 @@
-import { constants, read, writev } from 'node:fs';
+import { constants, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { limits } from '../model/limits.js';
 import { alignmentBytes, isAligned } from '../util/aligned-memory.js';
 import { deferred } from '../util/deferred.js';
+import { type BlockFiles, plainBlockFiles } from './block-files.js';
 import { DiskPace } from './disk-pace.js';
 import type { OpenFile } from './open-files.js';
 
 const readAsync = promisify(read);
-const writevAsync = promisify(writev);
 
 /**
  * Large reads and writes of staging files past the page cache: copying into its fresh pages costs more processor time than all
@@ -16,13 +16,15 @@ const writevAsync = promisify(writev);
  */
 export class DirectIo {
   readonly #openDirect: (entry: OpenFile) => number;
+  readonly #blockFiles: BlockFiles;
   readonly #writers = new WeakMap<OpenFile, FileWrites>();
   #isPossible = constants.O_DIRECT !== undefined;
   readonly #pace = new DiskPace(limits.directBytesPerMsMin);
 
   /** `openDirect` throws where the file system cannot. */
-  constructor(openDirect: (entry: OpenFile) => number) {
+  constructor(openDirect: (entry: OpenFile) => number, blockFiles: BlockFiles = plainBlockFiles) {
     this.#openDirect = openDirect;
+    this.#blockFiles = blockFiles;
   }
 
   /** Writes the first bytes of `data`, and answers how many: 0 when none can go this way. Throws the system's error. */
@@ -34,7 +36,9 @@ export class DirectIo {
     if (fd === null) return 0;
     let writes = this.#writers.get(entry);
     if (writes === undefined) {
-      writes = new FileWrites(fd, (bytes, ms) => this.#pace.note(bytes, ms, performance.now()));
+      writes = new FileWrites(fd, this.#blockFiles, (bytes, ms) =>
+        this.#pace.note(bytes, ms, performance.now()),
+      );
       this.#writers.set(entry, writes);
     }
     return this.#unlessRefused(writes.write(offset, data.subarray(0, length)).then(() => length));
@@ -81,12 +85,14 @@ interface Waiting {
 /** Writes of one file, one after another, as its lock has it anyhow. What waits and follows each other goes as one. */
 class FileWrites {
   readonly #fd: number;
+  readonly #blockFiles: BlockFiles;
   readonly #onWritten: (bytes: number, ms: number) => void;
   #waiting: Waiting[] = [];
   #isWriting = false;
 
-  constructor(fd: number, onWritten: (bytes: number, ms: number) => void) {
+  constructor(fd: number, blockFiles: BlockFiles, onWritten: (bytes: number, ms: number) => void) {
     this.#fd = fd;
+    this.#blockFiles = blockFiles;
     this.#onWritten = onWritten;
   }
 
@@ -128,25 +134,9 @@ class FileWrites {
   }
 
   async #writeRun(run: readonly Waiting[]): Promise<void> {
-    let pieces = run.map(({ data }) => data);
-    let offset = run[0]?.offset ?? 0;
-    while (pieces.length > 0) {
-      const startMs = performance.now();
-      const { bytesWritten } = await writevAsync(this.#fd, pieces, offset);
-      this.#onWritten(bytesWritten, performance.now() - startMs);
-      offset += bytesWritten;
-      pieces = without(pieces, bytesWritten);
-    }
+    const pieces = run.map(({ data }) => data);
+    const ms = await this.#blockFiles.writeFollowing(this.#fd, run[0]?.offset ?? 0, pieces);
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    this.#onWritten(bytes, ms);
   }
-}
-
-/** What is left of the pieces after the first `bytes`. */
-function without(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  const left: Uint8Array[] = [];
-  let skip = bytes;
-  for (const piece of pieces) {
-    if (skip < piece.length) left.push(piece.subarray(skip));
-    skip = Math.max(0, skip - piece.length);
-  }
-  return left;
 }

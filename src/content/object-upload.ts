@@ -48,7 +48,7 @@ export interface PartFollower {
 
 /**
  * One object on its way into the store, in parts that may be sent in any order, again after their bytes changed, and
- * by another process after a crash. Bytes must not change while `finish` runs; before that `changed` says what did.
+ * by another process after a crash. Bytes must not change from `place` on until it is verified; before that `changed` says what did.
  */
 export class ObjectUpload {
   readonly target: UploadTarget;
@@ -132,6 +132,11 @@ export class ObjectUpload {
     return true;
   }
 
+  /** Tells the store of it, before there is a part to send. */
+  async begin(): Promise<void> {
+    await this.#create();
+  }
+
   /** Sends one part. `urgent` goes before those sent in the background. */
   sendPart(part: number, length: number, urgent: boolean, signal?: AbortSignal): Promise<void> {
     const entry: ActivePart = { stale: false, done: Promise.resolve(), hurry: () => {} };
@@ -145,30 +150,28 @@ export class ObjectUpload {
   }
 
   /**
-   * Makes the object of `size` bytes complete: checks what an earlier process sent, sends what is missing, completes
-   * and verifies. Calling it again after it succeeded costs a HEAD. `Stale`: it was finished
-   * and cannot become what is wanted now. `NotFound`: the store has forgotten the upload. Both need a new object.
+   * Makes the object of `size` bytes complete: checks what an earlier process sent, sends what is missing, and completes. Answers
+   * what verifies its size, which must succeed before anything names it. Calling it again after that costs a HEAD. `Stale`: it
+   * was finished and cannot become what is wanted now. `NotFound`: the store has forgotten the upload. Both need a new object.
    */
-  async finish(
+  async place(
     size: number,
     signal?: AbortSignal,
     onBytes: (bytes: number) => void = () => {},
-  ): Promise<void> {
+  ): Promise<() => Promise<void>> {
     if (this.#completedSize !== null) {
-      if (this.#completedSize === size && (await this.#confirm(size, signal))) return;
+      if (this.#completedSize === size && (await this.#confirm(size, signal))) return async () => {};
       throw new ArtifactError('Stale', `${this.target.path}: its object ${this.object} holds other bytes`);
     }
     await this.listed();
+    let isThere = true;
     if (size <= this.partBytes) {
       await this.settled();
       await this.#putWhole(size, signal);
-    } else await this.#finishParts(size, signal, onBytes);
-    const { size: stored } = await this.#parts.store.head(this.key, signal && { signal });
-    if (stored !== size) {
-      throw new ArtifactError('Corrupt', `object ${this.key} has ${stored} bytes instead of ${size}`);
-    }
-    crashPoint('upload-object-verified');
-    this.#completedSize = size;
+    } else isThere = await this.#finishParts(size, signal, onBytes);
+    if (isThere) return () => this.#verify(size, signal);
+    await this.#verify(size, signal);
+    return async () => {};
   }
 
   /** CRC32 of each cached piece of the finished object; null when this process has not read all of it. */
@@ -232,6 +235,15 @@ export class ObjectUpload {
     return body;
   }
 
+  async #verify(size: number, signal?: AbortSignal): Promise<void> {
+    const { size: stored } = await this.#parts.store.head(this.key, signal && { signal });
+    if (stored !== size) {
+      throw new ArtifactError('Corrupt', `object ${this.key} has ${stored} bytes instead of ${size}`);
+    }
+    crashPoint('upload-object-verified');
+    this.#completedSize = size;
+  }
+
   async #putWhole(size: number, signal?: AbortSignal): Promise<void> {
     await this.#parts.queue.run(size, true, async () => {
       const body = await this.#load(1, size);
@@ -254,11 +266,12 @@ export class ObjectUpload {
     await this.#parts.store.abortMultipart(this.key, id, signal && { signal });
   }
 
+  /** False: it may be complete, but the store did not say so. */
   async #finishParts(
     size: number,
     signal: AbortSignal | undefined,
     onBytes: (bytes: number) => void,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const last = partAt(size - 1, this.partBytes);
     const beyond = [...this.#active].filter(([part]) => part > last);
     await Promise.allSettled(beyond.map(([, { done }]) => done));
@@ -271,7 +284,7 @@ export class ObjectUpload {
         break;
       } catch (error) {
         // An upload that is gone may have been completed by a call whose answer was lost: HEAD tells.
-        if (isCode(error, 'NotFound')) return;
+        if (isCode(error, 'NotFound')) return false;
         if (tries === completeTriesMax) throw error;
         // Parts were sent that the file no longer has, and this store wants all of them.
         if (isCode(error, 'Unsupported')) await this.#beginAgain(uploadId, signal);
@@ -281,6 +294,7 @@ export class ObjectUpload {
       }
     }
     crashPoint('upload-object-completed');
+    return true;
   }
 
   /**

@@ -122,6 +122,16 @@ export interface UploadProgress {
   readonly bytesTotal: number;
 }
 
+export interface UploadOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: UploadProgress) => void;
+  /**
+   * Told the results when the store has taken all bytes, and their sizes are still to be verified: what names them may be made,
+   * but must not be published before `upload` resolves.
+   */
+  readonly onPlaced?: (results: readonly UploadResult[]) => void;
+}
+
 /** Sends staged bytes to the store: large files while they are written, small ones in packs at commit. */
 export interface Uploader {
   /** New bytes lie in [offset, offset + length) of a staging file. Cheap; may start or repeat parts in the background. */
@@ -133,7 +143,7 @@ export interface Uploader {
     artifactId: string,
     stageId: string,
     requests: readonly UploadRequest[],
-    options?: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void },
+    options?: UploadOptions,
   ): Promise<UploadResult[]>;
   /** Continues what a killed daemon had begun, by ListParts. */
   resume(): Promise<void>;

@@ -20,6 +20,7 @@ import { promisify } from 'node:util';
 import { ArtifactError, isCode, toArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
+import { type BlockFiles, plainBlockFiles } from './block-files.js';
 import { DirectIo } from './direct-io.js';
 import type { DiskBudget } from './disk-budget.js';
 import { FileRange } from './local-range.js';
@@ -51,11 +52,16 @@ export class StagingFiles implements Staging, Disposable {
   #namesSynced = 0;
   #directorySync: Promise<void> | null = null;
 
-  constructor(directory: string, budget: DiskBudget, openFilesMax: number = limits.stagingOpenFilesMax) {
+  constructor(
+    directory: string,
+    budget: DiskBudget,
+    openFilesMax: number = limits.stagingOpenFilesMax,
+    blockFiles: BlockFiles = plainBlockFiles,
+  ) {
     this.directory = directory;
     this.#budget = budget;
     this.#files = new OpenFiles((file) => this.path(file), openFilesMax);
-    this.#direct = new DirectIo((entry) => this.#files.direct(entry));
+    this.#direct = new DirectIo((entry) => this.#files.direct(entry), blockFiles);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(directory)) {
       if (isFileName(name)) budget.addStaged(lstatSync(join(directory, name)).blocks * 512);

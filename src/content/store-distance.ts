@@ -16,6 +16,11 @@ export class StoreDistance {
     } else if (ms < this.#shortestMs) this.#shortestMs = ms;
   }
 
+  /** Something has been added. */
+  get isKnown(): boolean {
+    return this.#count > 0;
+  }
+
   /** Its answers begin so soon that a few connections carry all that it sends. False while nothing is known. */
   get isNear(): boolean {
     return Math.min(this.#shortestMs, this.#shortestBeforeMs) <= limits.nearStoreMsMax;
@@ -23,6 +28,6 @@ export class StoreDistance {
 
   /** Only many connections at a time carry all that it sends or takes. False while nothing is known. */
   get isFar(): boolean {
-    return this.#count > 0 && !this.isNear;
+    return this.isKnown && !this.isNear;
   }
 }

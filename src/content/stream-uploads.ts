@@ -52,6 +52,8 @@ export class StreamUploads implements AsyncDisposable {
   /** Runs while somebody writes: then it is looked again whether there is room for uploads. */
   #quiet: NodeJS.Timeout | null = null;
   #writtenMs = Number.NEGATIVE_INFINITY;
+  /** The request that tells how far the store is, once it was made. */
+  #measuring: Promise<void> | null = null;
   #lastError: string | null = null;
   readonly #closing = new AbortController();
 
@@ -225,6 +227,7 @@ export class StreamUploads implements AsyncDisposable {
     if (this.#closing.signal.aborted || this.#pause !== null) return;
     const partsMax = this.#partsMax();
     for (const stream of this.#ready) {
+      if (!this.#parts.distance.isKnown) this.#measure(stream);
       for (let next = stream.nextPart(); next !== null; next = stream.nextPart()) {
         if (this.#active >= partsMax) {
           if (partsMax < limits.uploadPartsMax) this.#pumpLater();
@@ -250,6 +253,17 @@ export class StreamUploads implements AsyncDisposable {
       (this.status().backlogBytes - limits.uploadBacklogBytesMin) / limits.uploadBacklogBytesPerPart;
     if (more < 0) return 0;
     return Math.min(limits.uploadPartsMax, limits.uploadPartsWhileWritten + Math.floor(more));
+  }
+
+  /** Begins the first upload before it is its turn: that tells how far the store is, and so how soon parts are to be sent. */
+  #measure({ upload }: StreamedFile): void {
+    if (this.#measuring !== null) return;
+    this.#measuring = upload.begin().then(
+      () => this.#pump(),
+      // Who sends its first part sees what is wrong.
+      () => {},
+    );
+    this.#track(this.#measuring);
   }
 
   #pumpLater(): void {

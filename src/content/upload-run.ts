@@ -10,9 +10,16 @@ import { anySignal } from '../util/shared-signal.js';
 import { composeParts } from './compose-plan.js';
 import { compose } from './composed-upload.js';
 import type { HashPool } from './hash-pool.js';
-import { type PackedFile, PackWriter, packedExtents } from './pack-writer.js';
+import { PackWriter, packedExtents } from './pack-writer.js';
 import type { PartBuffers } from './part-body.js';
-import type { ContentReader, UploadJournal, UploadProgress, UploadRequest, UploadResult } from './ports.js';
+import type {
+  ContentReader,
+  UploadJournal,
+  UploadOptions,
+  UploadProgress,
+  UploadRequest,
+  UploadResult,
+} from './ports.js';
 import { FetchedAhead, sentSource } from './sent-source.js';
 import type { StagingFiles } from './staging.js';
 import type { ContentKeys, StreamUploads } from './stream-uploads.js';
@@ -38,6 +45,12 @@ export interface RunParts {
   readonly onPack: (key: string, bytes: Buffer) => void;
 }
 
+/** What was sent, and what is still to be verified of it. */
+interface Placed {
+  readonly result: UploadResult;
+  readonly verify: () => Promise<void>;
+}
+
 /** One call of `upload`: packs and objects side by side, results in the order of the requests. */
 export class UploadRun {
   readonly #parts: RunParts;
@@ -47,6 +60,9 @@ export class UploadRun {
   readonly #failed = new AbortController();
   readonly #signal: AbortSignal;
   readonly #onProgress: (progress: UploadProgress) => void;
+  readonly #onPlaced: (results: readonly UploadResult[]) => void;
+  /** Looks at what the store has; their failures are kept. */
+  readonly #checks: Promise<void>[] = [];
   #bytesDone = 0;
   readonly #partial = new Map<UploadPlan, number>();
   #bytesTotal = 0;
@@ -55,12 +71,13 @@ export class UploadRun {
     parts: RunParts,
     owner: UploadOwner,
     requests: readonly UploadRequest[],
-    options: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void },
+    options: UploadOptions,
   ) {
     this.#parts = parts;
     this.#owner = owner;
     this.#requests = requests;
     this.#onProgress = options.onProgress ?? (() => {});
+    this.#onPlaced = options.onPlaced ?? (() => {});
     this.#signal = anySignal(options.signal, this.#failed.signal);
   }
 
@@ -76,6 +93,8 @@ export class UploadRun {
       if (result === undefined) throw new ArtifactError('Internal', `${request.path} was not uploaded`);
       results.push(result);
     });
+    this.#onPlaced(results);
+    await this.#all(this.#checks);
     return results;
   }
 
@@ -95,30 +114,39 @@ export class UploadRun {
 
   /** The first failure stops the others, and nothing of this run is under way when it is thrown. */
   async #all(work: readonly Promise<void>[]): Promise<void> {
-    let first: { error: unknown } | undefined;
-    const caught = work.map((each) =>
-      each.catch((error: unknown) => {
-        first ??= { error };
-        this.#failed.abort(error);
-      }),
-    );
-    await Promise.all(caught);
-    if (first !== undefined) throw first.error;
+    await Promise.all(work.map((each) => this.#caught(each)));
+    const { signal } = this.#failed;
+    if (!signal.aborted) return;
+    await Promise.all(this.#checks);
+    throw signal.reason;
+  }
+
+  #caught(work: Promise<void>): Promise<void> {
+    return work.catch((error: unknown) => this.#failed.abort(error));
+  }
+
+  /** Runs beside what is sent, and beside what the caller makes of the results. */
+  #check(work: Promise<void>): void {
+    this.#checks.push(this.#caught(work));
   }
 
   async #packs(plans: readonly UploadPlan[]): Promise<void> {
+    // Until they are verified: that long their bytes are in memory.
     const sending = new Set<Promise<void>>();
+    const placing: Promise<unknown>[] = [];
     const send = async (pack: PackWriter) => {
       while (sending.size >= limits.packsInFlightMax) await Promise.race(sending);
-      const sent = this.#sendPack(pack).finally(() => sending.delete(sent));
+      const placed = this.#placePack(pack);
+      placing.push(placed);
+      const sent = placed.then((verify) => verify()).finally(() => sending.delete(sent));
       sending.add(sent);
-      sent.catch(() => {});
+      this.#check(sent);
     };
     try {
       await this.#fillPacks(plans, send);
-      await Promise.all(sending);
+      await Promise.all(placing);
     } finally {
-      await Promise.allSettled(sending);
+      await Promise.allSettled(placing);
     }
   }
 
@@ -152,79 +180,101 @@ export class UploadRun {
     if (pack !== null) await send(pack);
   }
 
-  async #sendPack(pack: PackWriter): Promise<void> {
+  /** Answers what verifies the pack. */
+  async #placePack(pack: PackWriter): Promise<() => Promise<void>> {
     const { journal, keys, queue, store, onPack } = this.#parts;
-    let object = '';
-    if (!pack.isEmpty) {
-      object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
-      const key = keys.objectKey(this.#owner.artifactId, object);
-      const bytes = pack.seal();
-      const options = { signal: this.#signal };
-      const put = () => store.put(key, bytes, options);
-      await queue.run(bytes.length, true, put).promise;
-      crashPoint('upload-pack-put');
+    if (pack.isEmpty) return this.#packed(pack, '', async () => {});
+    const object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
+    const key = keys.objectKey(this.#owner.artifactId, object);
+    const bytes = pack.seal();
+    const options = { signal: this.#signal };
+    const put = () => store.put(key, bytes, options);
+    await queue.run(bytes.length, true, put).promise;
+    crashPoint('upload-pack-put');
+    return this.#packed(pack, object, async () => {
       const { size } = await store.head(key, options);
       if (size !== bytes.length) {
         throw new ArtifactError('Corrupt', `object ${key} has ${size} bytes instead of ${bytes.length}`);
       }
       onPack(key, bytes);
-    }
-    await new LoopTurn().each(pack.files, (file) => this.#packed(file, object));
+    });
   }
 
-  #packed(file: PackedFile, object: string): void {
-    const result = resultOf(file.plan, packedExtents(file, object), file.sha256);
-    this.#parts.attempts.remember(this.#owner, file.plan, result);
-    this.#done(file.plan, result);
+  async #packed(pack: PackWriter, object: string, verify: () => Promise<void>): Promise<() => Promise<void>> {
+    const results: [UploadPlan, UploadResult][] = [];
+    await new LoopTurn().each(pack.files, (file) => {
+      const { plan } = file;
+      const result = resultOf(plan, packedExtents(file, object), file.sha256);
+      results.push([plan, result]);
+      this.#done(plan, result);
+    });
+    return async () => {
+      await verify();
+      for (const [plan, result] of results) this.#parts.attempts.remember(this.#owner, plan, result);
+    };
   }
 
   async #object(plan: UploadPlan): Promise<void> {
-    const before = this.#parts.attempts.recall(this.#owner, plan);
-    const result = before ?? (await this.#sendObject(plan));
-    if (before === undefined) this.#parts.attempts.remember(this.#owner, plan, result);
+    const { attempts } = this.#parts;
+    const before = attempts.recall(this.#owner, plan);
+    if (before !== undefined) {
+      this.#done(plan, before);
+      return;
+    }
+    const { result, verify } = await this.#sendObject(plan);
     this.#done(plan, result);
+    this.#check(verify().then(() => attempts.remember(this.#owner, plan, result)));
   }
 
-  async #sendObject(plan: UploadPlan): Promise<UploadResult> {
+  async #sendObject(plan: UploadPlan): Promise<Placed> {
     const { base } = plan.request;
     const comparable = base?.sha256 !== undefined && base.size === plan.request.size && plan.wholeIsLocal;
     const identity = plan.identity();
     if (identity !== null) {
       const target = { ...this.#owner, file: identity, path: plan.request.path };
-      const streamed = this.#parts.streams.seal(target, plan.request.size);
+      const { streams } = this.#parts;
+      const streamed = streams.seal(target, plan.request.size);
       try {
-        return await this.#sendStreamed(plan, streamed, comparable);
-      } finally {
-        this.#parts.streams.release(streamed);
+        const { result, verify } = await this.#sendStreamed(plan, streamed, comparable);
+        return { result, verify: () => verify().finally(() => streams.release(streamed)) };
+      } catch (error) {
+        streams.release(streamed);
+        throw error;
       }
     }
     const hashing = plan.wholeIsLocal ? this.#hash(plan.local()) : Promise.resolve(null);
-    if (comparable && (await hashing) === base.sha256) return resultOf(plan, base.extents, base.sha256);
+    if (comparable && (await hashing) === base.sha256)
+      return verified(resultOf(plan, base.extents, base.sha256));
     const [object, sha256] = await both(this.#sendPieces(plan), hashing);
-    return resultOf(plan, plan.extentsAt(object, 0), sha256);
+    return verified(resultOf(plan, plan.extentsAt(object, 0), sha256));
   }
 
-  async #sendStreamed(plan: UploadPlan, streamed: StreamedFile, comparable: boolean): Promise<UploadResult> {
+  async #sendStreamed(plan: UploadPlan, streamed: StreamedFile, comparable: boolean): Promise<Placed> {
     const { base, size } = plan.request;
     if (comparable && base !== undefined && (await streamed.digest(size)) === base.sha256) {
-      return resultOf(plan, base.extents, base.sha256);
+      return verified(resultOf(plan, base.extents, base.sha256));
     }
-    const finish = async () => {
-      this.#count(plan, streamed.upload.sentBytes);
-      try {
-        await streamed.upload.finish(size, this.#signal, (bytes) => this.#count(plan, bytes));
-      } catch (error) {
-        if (!isCode(error, 'NotFound', 'Stale')) throw error;
-        this.#parts.streams.restart(streamed);
-        await streamed.upload.finish(size, this.#signal);
-      }
-    };
-    await finish();
+    const verifySize = await this.#place(plan, streamed);
     // By then what was sent is hashed, too.
     const sha256 = await streamed.digest(size);
-    this.#parts.journal.complete(streamed.upload.target.file, size, sha256);
-    crashPoint('upload-object-journaled');
-    return resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256);
+    const verify = async () => {
+      await verifySize();
+      this.#parts.journal.complete(streamed.upload.target.file, size, sha256);
+      crashPoint('upload-object-journaled');
+    };
+    return { result: resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256), verify };
+  }
+
+  async #place(plan: UploadPlan, streamed: StreamedFile): Promise<() => Promise<void>> {
+    const { size } = plan.request;
+    this.#count(plan, streamed.upload.sentBytes);
+    try {
+      return await streamed.upload.place(size, this.#signal, (bytes) => this.#count(plan, bytes));
+    } catch (error) {
+      if (!isCode(error, 'NotFound', 'Stale')) throw error;
+      this.#parts.streams.restart(streamed);
+      return streamed.upload.place(size, this.#signal);
+    }
   }
 
   /** Answers the object's name. */
@@ -234,7 +284,8 @@ export class UploadRun {
     for (let attempt = 1; ; attempt++) {
       const upload = this.#parts.attempts.pieces(this.#owner, plan);
       try {
-        await upload.finish(plan.bytes, this.#signal, (bytes) => this.#count(plan, bytes));
+        const verify = await upload.place(plan.bytes, this.#signal, (bytes) => this.#count(plan, bytes));
+        await verify();
         this.#parts.attempts.forgetPieces(this.#owner, plan);
         return upload.object;
       } catch (error) {
@@ -305,6 +356,8 @@ export class UploadRun {
     });
   }
 }
+
+const verified = (result: UploadResult): Placed => ({ result, verify: async () => {} });
 
 /** Both, or the first failure once both have ended. */
 async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {

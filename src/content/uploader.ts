@@ -10,7 +10,7 @@ import type {
   Uploader,
   UploaderStatus,
   UploadJournal,
-  UploadProgress,
+  UploadOptions,
   UploadRequest,
   UploadResult,
   UploadTarget,
@@ -70,7 +70,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     artifactId: string,
     stageId: string,
     requests: readonly UploadRequest[],
-    options: { signal?: AbortSignal; onProgress?: (progress: UploadProgress) => void } = {},
+    options: UploadOptions = {},
   ): Promise<UploadResult[]> {
     const signal = anySignal(options.signal, this.#closing.signal);
     const shared = {

@@ -9,4 +9,5 @@ export interface BlockWriter {
     checks: Uint32Array,
     direct: boolean,
   ): Promise<number>;
+  writeFollowing(file: number, offset: number, pieces: readonly Uint8Array[]): Promise<number>;
 }

@@ -59,6 +59,8 @@ export class CommitPlanner {
     const manifest = this.#manifest(log, facts);
     request.checkManifest?.(manifest);
     const { tree, summary } = await this.#treeOn(this.#head(log));
+    // What the record names must be there before it.
+    await request.stored;
     const lastVersion = log.since.findLast(isCommit)?.record.version ?? facts.lastVersion;
     return {
       type: 'commit',

@@ -71,8 +71,10 @@ export interface PublishRequest {
     readonly tree: TreeRef;
     readonly uses?: StageUses;
   } | null;
-  /** Against `base`, in tree order. All data objects are uploaded and verified before. */
+  /** Against `base`, in tree order. All data objects are uploaded. */
   readonly changes: readonly TreeChange[];
+  /** Resolves when all of them are verified, before which no record is written. Left out: they are. */
+  readonly stored?: Promise<unknown>;
   /** Present when the artifact directory's own attributes changed, and for a new artifact. */
   readonly root?: Entry;
   readonly inoPrefixes: readonly number[];

@@ -21,12 +21,11 @@ test('what a commit of small files asks an S3 store for, one thing after another
   };
 
   await fill('first');
-  trips.take(2);
+  trips.take(2, 2);
   await shell.commit();
-  expect(rounds(trips.take(3))).toEqual([
+  expect(rounds(trips.take(3, 2))).toEqual([
     'get log 1, put data',
-    'head data',
-    'put tree',
+    'head data, put tree',
     'putIfAbsent log 1',
     'get log 1',
     // The name: in the log of the collection.
@@ -39,8 +38,7 @@ test('what a commit of small files asks an S3 store for, one thing after another
   await shell.commit();
   expect(rounds(trips.take(2))).toEqual([
     'get log 1, get log 2, put data',
-    'head data',
-    'put tree',
+    'head data, put tree',
     'putIfAbsent log 2',
     'get log 2',
   ]);

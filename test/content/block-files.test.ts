@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { NativeBlockFiles, plainBlockFiles } from '../../src/content/block-files.js';
 import { checksOf } from '../../src/content/disk-index.js';
 import { limits } from '../../src/model/limits.js';
+import type { BlockWriter } from '../../src/util/block-writer.js';
 import { noise } from './support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'block-files-'));
@@ -32,13 +33,29 @@ describe('plain block files', () => {
     await expect(plainBlockFiles.write(readable, pieces)).rejects.toMatchObject({ code: 'EBADF' });
     closeSync(readable);
   });
+
+  it('write what follows each other', async () => {
+    const path = join(directory, 'following');
+    const file = openSync(path, 'w');
+    const bytes = pieces.map((piece) => piece.bytes);
+    expect(await plainBlockFiles.writeFollowing(file, 4096, bytes)).toBeGreaterThanOrEqual(0);
+    closeSync(file);
+    expect(readFileSync(path).subarray(4096).equals(Buffer.concat(bytes))).toBe(true);
+  });
 });
+
+/** Of an addon that does nothing else. */
+const idle: BlockWriter = {
+  alignedStart: () => 0,
+  writeBlocks: () => Promise.resolve(0),
+  writeFollowing: () => Promise.resolve(0),
+};
 
 describe('native block files', () => {
   it('ask for all pieces at once, and tell their checksums apart', async () => {
     const asked: unknown[] = [];
     const files = new NativeBlockFiles({
-      alignedStart: () => 0,
+      ...idle,
       writeBlocks: (file, offsets, bytes, size, checks, direct) => {
         asked.push([file, offsets, bytes.map(({ length }) => length), size, direct]);
         for (let i = 0; i < checks.length; i++) checks[i] = i;
@@ -57,7 +74,7 @@ describe('native block files', () => {
     const found: boolean[] = [];
     const mebi = 1 << 20;
     const files = new NativeBlockFiles({
-      alignedStart: () => 0,
+      ...idle,
       writeBlocks: (_file, _offsets, _bytes, _size, _checks, direct) => {
         found.push(direct);
         return Promise.resolve((2000 * mebi) / limits.cacheDirectBytesPerMsMin);
@@ -69,7 +86,17 @@ describe('native block files', () => {
   });
 
   it('say which error the system gave', async () => {
-    const files = new NativeBlockFiles({ alignedStart: () => 0, writeBlocks: () => Promise.resolve(-28) });
+    const files = new NativeBlockFiles({
+      ...idle,
+      writeBlocks: () => Promise.resolve(-28),
+      writeFollowing: () => Promise.resolve(-5),
+    });
     await expect(files.write(0, pieces)).rejects.toMatchObject({ code: 'ENOSPC' });
+    await expect(files.writeFollowing(0, 0, [Buffer.alloc(1)])).rejects.toMatchObject({ code: 'EIO' });
+  });
+
+  it('tell how long a write took its thread, in ms', async () => {
+    const files = new NativeBlockFiles({ ...idle, writeFollowing: () => Promise.resolve(2500) });
+    expect(await files.writeFollowing(0, 0, [Buffer.alloc(1)])).toBe(2.5);
   });
 });

@@ -45,12 +45,13 @@ test.each([
   const target = { artifactId: 'a', stageId: 's', file: 1, path: 'f' };
   const upload = new ObjectUpload(parts, { target, object: 'o', key, partBytes: 8 * MiB, source });
   failWrites(parts.store, failing);
-  await expect(upload.finish(size)).rejects.toMatchObject({ code: 'StoreUnavailable' });
+  await expect(upload.place(size)).rejects.toMatchObject({ code: 'StoreUnavailable' });
   expectAllIdle(parts);
   const before = parts.buffers.idleBytes;
-  await expect(upload.finish(size)).rejects.toMatchObject({ code: 'StoreUnavailable' });
+  await expect(upload.place(size)).rejects.toMatchObject({ code: 'StoreUnavailable' });
   parts.store.onWrite = () => {};
-  await upload.finish(size);
+  const verify = await upload.place(size);
+  await verify();
   expect(parts.buffers.idleBytes).toBe(before);
 });
 

@@ -431,7 +431,10 @@ describe('streaming', () => {
     });
   });
 
-  test('a store that is far has parts at once while the file is written', async () => {
+  test.each([
+    ['known to be far', true],
+    ['nothing is known of, and that is far,', false],
+  ])('a store that is %s has parts at once while the file is written', async (_which, isKnown) => {
     const world = newWorld();
     world.store.createMultipart = async (...call) => {
       await setTimeout(4 * limits.nearStoreMsMax);
@@ -440,7 +443,7 @@ describe('streaming', () => {
     await using content = start(world);
     const before = new StagedFile(1);
     for (let i = 0; i < 9; i++) await before.write(content, i * MiB, noise(MiB, i));
-    await upload(content, before);
+    if (isKnown) await upload(content, before);
     const { promise, resolve } = deferred();
     let parts = 0;
     world.store.onWrite = async () => {

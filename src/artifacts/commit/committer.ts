@@ -1,9 +1,10 @@
 import type { Catalog } from '../../catalog/ports.js';
-import type { UploadResult } from '../../content/ports.js';
+import type { UploadRequest, UploadResult } from '../../content/ports.js';
 import type { Ino } from '../../model/entry.js';
 import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { crashPoint } from '../../util/crash-point.js';
+import { deferred } from '../../util/deferred.js';
 import { LoopTurn } from '../../util/loop-turn.js';
 import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
@@ -46,6 +47,8 @@ export class Committer {
   #running: Promise<unknown> = Promise.resolve();
   /** A commit waits for it instead of being refused. */
   #recovering: Promise<void> = Promise.resolve();
+  /** Resolves when no upload runs. */
+  #uploading: Promise<unknown> = Promise.resolve();
   /** Paths of the last conflict, until a commit succeeds or the stage is dropped. */
   #conflicts: readonly string[] = [];
 
@@ -138,6 +141,7 @@ export class Committer {
         return linkedOnly(sealed);
       }
       const result = await this.#publish(sealed, prepared, options);
+      await this.#uploading;
       isPublished = true;
       this.#step('published');
       await this.#retire(sealed.commitId, result, prepared.localFiles, prepared.changes);
@@ -145,6 +149,7 @@ export class Committer {
       this.#step('linked');
       return resultOf(sealed, result, prepared.bytesUploaded);
     } catch (error) {
+      await this.#uploading;
       if (!isPublished && !this.#mayBePublished(sealed.commitId, error)) this.#giveUp();
       throw error;
     } finally {
@@ -167,7 +172,6 @@ export class Committer {
 
   /** Uploads, and stores what will be published. null: the stage does not differ from its base. */
   async #prepare(sealed: Seal, options: CommitOptions & { signal: AbortSignal }): Promise<Prepared | null> {
-    const { core } = this.#parts.tree;
     const plan = await this.#plan(sealed);
     const root = plan.root();
     const requests = await plan.requests();
@@ -177,21 +181,33 @@ export class Committer {
     if (isSame && sealed.base !== null) return null;
     this.#step('planned');
     const log = this.#look(sealed, options.signal);
-    let bytesUploaded = 0;
-    const results = await core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
-      signal: options.signal,
-      onProgress: (progress) => {
-        bytesUploaded = progress.bytesDone;
-        this.#report({ phase: 'upload', ...progress }, options);
-      },
-    });
+    const { placed, stored } = this.#upload(sealed, requests, options);
+    const results = await placed;
+    const bytesUploaded = this.#progress?.bytesDone ?? 0;
     this.#step('uploaded');
     const uploads = new Map<Ino, UploadResult>();
     await new LoopTurn().each(results, (result) => void uploads.set(result.ino, result));
     const changes = unsent ?? (await plan.changes(uploads));
     await this.#saveSealed(sealed, plan, uploads);
     this.#step('saved');
-    return { changes, root, bytesUploaded, localFiles: plan.localFiles(), log: log() };
+    return { changes, stored, root, bytesUploaded, localFiles: plan.localFiles(), log: log() };
+  }
+
+  /** `placed` are the results, with which the tree can be made while the store is still asked whether it has all of the bytes. */
+  #upload(
+    sealed: Seal,
+    requests: readonly UploadRequest[],
+    options: CommitOptions & { signal: AbortSignal },
+  ): { placed: Promise<readonly UploadResult[]>; stored: Promise<unknown> } {
+    const { core } = this.#parts.tree;
+    const results = deferred<readonly UploadResult[]>();
+    const stored = core.uploader.upload(core.stage.artifactId, sealed.stageId, requests, {
+      signal: options.signal,
+      onProgress: (progress) => this.#report({ phase: 'upload', ...progress }, options),
+      onPlaced: results.resolve,
+    });
+    this.#uploading = stored.catch(() => {});
+    return { placed: Promise.race([results.promise, stored]), stored };
   }
 
   /** Asks for the log beside the upload. When that took long, others may have written: it is better read anew. */
@@ -239,6 +255,7 @@ export class Committer {
       stageId: sealed.stageId,
       base: sealed.base === null ? null : { ...sealed.base, uses: sealed.uses },
       changes: prepared.changes,
+      stored: prepared.stored,
       ...(prepared.root === undefined ? {} : { root: prepared.root }),
       inoPrefixes: sealed.inoPrefixes,
       message: options.message,
@@ -328,6 +345,7 @@ export class Committer {
 
 interface Prepared {
   readonly changes: readonly TreeChange[];
+  readonly stored: Promise<unknown>;
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;
   readonly localFiles: Iterable<readonly [Ino, readonly number[]]>;

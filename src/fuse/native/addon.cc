@@ -14,6 +14,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("receiveDescriptor", Napi::Function::New<ReceiveDescriptor>(env, "receiveDescriptor"));
   exports.Set("alignedStart", Napi::Function::New<AlignedStart>(env, "alignedStart"));
   exports.Set("writeBlocks", Napi::Function::New<WriteBlocks>(env, "writeBlocks"));
+  exports.Set("writeFollowing", Napi::Function::New<WriteFollowing>(env, "writeFollowing"));
   exports.Set("listXattrs", Napi::Function::New<ListXattrs>(env, "listXattrs"));
   exports.Set("getXattr", Napi::Function::New<GetXattr>(env, "getXattr"));
   exports.Set("setXattr", Napi::Function::New<SetXattr>(env, "setXattr"));

@@ -1,6 +1,8 @@
 #include "block-write.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,6 +107,60 @@ class WriteWorker : public Napi::AsyncWorker {
   double result_ = 0;
 };
 
+class FollowingWorker : public Napi::AsyncWorker {
+ public:
+  explicit FollowingWorker(const Napi::CallbackInfo& info)
+      : Napi::AsyncWorker(info.Env()),
+        deferred_(Napi::Promise::Deferred::New(info.Env())),
+        pieces_owner_(Napi::Persistent(info[2].As<Napi::Array>())),
+        fd_(info[0].As<Napi::Number>().Int32Value()),
+        offset_(info[1].As<Napi::Number>().Int64Value()) {
+    const auto pieces = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < pieces.Length(); i++) {
+      auto bytes = pieces.Get(i).As<Napi::Uint8Array>();
+      if (bytes.ByteLength() > 0) pieces_.push_back({bytes.Data(), bytes.ByteLength()});
+    }
+  }
+
+  Napi::Promise Promise() { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override {
+    const auto start = std::chrono::steady_clock::now();
+    for (size_t next = 0; next < pieces_.size();) {
+      const int count = static_cast<int>(std::min<size_t>(pieces_.size() - next, IOV_MAX));
+      const ssize_t put = pwritev(fd_, &pieces_[next], count, static_cast<off_t>(offset_));
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) {
+        result_ = put == 0 ? -EIO : -errno;
+        return;
+      }
+      offset_ += put;
+      next = Skip(next, static_cast<size_t>(put));
+    }
+    result_ = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  }
+  void OnOK() override { deferred_.Resolve(Napi::Number::New(Env(), result_)); }
+
+ private:
+  // The first piece with something left after `bytes` more of them are written.
+  size_t Skip(size_t next, size_t bytes) {
+    while (next < pieces_.size() && bytes >= pieces_[next].iov_len) bytes -= pieces_[next++].iov_len;
+    if (bytes > 0) {
+      pieces_[next].iov_base = static_cast<char*>(pieces_[next].iov_base) + bytes;
+      pieces_[next].iov_len -= bytes;
+    }
+    return next;
+  }
+
+  Napi::Promise::Deferred deferred_;
+  const Napi::Reference<Napi::Array> pieces_owner_;
+  const int fd_;
+  int64_t offset_;
+  std::vector<iovec> pieces_;
+  double result_ = 0;
+};
+
 }  // namespace
 
 Napi::Value AlignedStart(const Napi::CallbackInfo& info) {
@@ -114,6 +170,13 @@ Napi::Value AlignedStart(const Napi::CallbackInfo& info) {
 
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info) {
   auto* worker = new WriteWorker(info);  // deletes itself when done
+  Napi::Promise promise = worker->Promise();
+  worker->Queue();
+  return promise;
+}
+
+Napi::Value WriteFollowing(const Napi::CallbackInfo& info) {
+  auto* worker = new FollowingWorker(info);  // deletes itself when done
   Napi::Promise promise = worker->Promise();
   worker->Queue();
   return promise;

@@ -15,3 +15,8 @@ Napi::Value AlignedStart(const Napi::CallbackInfo& info);
 //   `direct`, bytes that are aligned go past the page cache, where the file system can. Answers the microseconds that writing
 //   took, or -errno; then nobody knows what was written.
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info);
+
+// writeFollowing(file: number, offset: number, pieces: Uint8Array[]): Promise<number>
+//   From libuv's pool: writes `pieces` one after the other from `offset` on. The file must stay open, and the bytes the same,
+//   until then. Answers the microseconds that writing took, as the thread had them, or -errno; then nobody knows what was written.
+Napi::Value WriteFollowing(const Napi::CallbackInfo& info);

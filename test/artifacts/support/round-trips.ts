@@ -9,28 +9,26 @@ export interface Request {
 
 /**
  * A store that writes down what it is asked, and in which round trip. Requests of one round are those that began before
- * any of them had been answered: where `together` says how many there are, their answers wait for the last of them,
- * so that a slow one does not make others look sequential.
+ * any of them had been answered: where `together` says how many there are in each round, their answers wait for the last of
+ * them, so that a slow one does not make others look sequential.
  */
 export function countRoundTrips(store: ObjectStore): {
   readonly store: ObjectStore;
-  /** What was asked since the last call. `together`: requests of the first round of what follows. */
-  take(together?: number): Request[];
+  /** What was asked since the last call. `together`: requests of the first rounds of what follows. */
+  take(...together: number[]): Request[];
 } {
   let requests: Request[] = [];
   let ended = 0;
-  let missing = 0;
-  let release = () => {};
-  let complete: Promise<void> = Promise.resolve();
+  let gates: Gate[] = [];
   const counted = async <T>(operation: string, key: string, run: () => Promise<T>): Promise<T> => {
     const round = ended + 1;
     requests.push({ operation, key, round });
-    if (--missing === 0) release();
-    const held = complete;
+    const gate = gates[round - 1];
+    gate?.arrive();
     try {
       return await run();
     } finally {
-      await held;
+      await gate?.all;
       ended = Math.max(ended, round);
     }
   };
@@ -50,16 +48,30 @@ export function countRoundTrips(store: ObjectStore): {
         return typeof value === 'function' ? value.bind(target) : value;
       },
     }),
-    take(together = 0) {
+    take(...together) {
       const taken = requests;
       requests = [];
       ended = 0;
-      missing = together;
-      complete = new Promise((resolve) => {
-        release = resolve;
-      });
-      if (together === 0) release();
+      gates = together.map((count) => new Gate(count));
       return taken;
     },
   };
+}
+
+/** Opens when so many have come. */
+class Gate {
+  readonly all: Promise<void>;
+  #missing: number;
+  #open = () => {};
+
+  constructor(count: number) {
+    this.#missing = count;
+    this.all = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+  }
+
+  arrive(): void {
+    if (--this.#missing === 0) this.#open();
+  }
 }
