@@ -8,6 +8,7 @@ import { readAheadBytesDefault } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { loadBinding } from '../fuse-native/binding.js';
 import { type ArtifactError, isCode, toArtifactError } from '../model/errors.js';
+import { serviceAt, storeServices } from '../store/quirks.js';
 import { run } from '../util/run.js';
 import { openConfiguredStore } from './store.js';
 
@@ -174,6 +175,18 @@ async function stateDirectory({ stateDir, cacheSize }: Config): Promise<Finding[
   }
 }
 
+const committable = storeServices.filter((one) => one.createIfAbsent === 'yes').map(({ name }) => name);
+
+/** What is known of who runs the store, where its address tells. What it can do is proved, whatever is said here. */
+function service({ store, endpoint }: Config): Finding[] {
+  const known = store.startsWith('s3:') ? serviceAt(endpoint) : undefined;
+  if (known === undefined) return [];
+  const { name, lacks, instead } = known;
+  return [
+    { what: 'store service', result: 'ok', found: [`${name}: ${lacks}`, instead].filter(Boolean).join('; ') },
+  ];
+}
+
 /** Asks the store itself: with objects of its own under .probe/, which are removed again. */
 async function store(config: Config): Promise<Finding[]> {
   const what = 'store';
@@ -182,6 +195,7 @@ async function store(config: Config): Promise<Finding[]> {
     const { writable, createIfAbsent, copyPart, presign } = await opened.probe();
     return [
       { what, result: 'ok', found: `${opened.url} answers` },
+      ...service(config),
       writable
         ? { what: 'store writes', result: 'ok', found: 'allowed' }
         : {
@@ -196,7 +210,7 @@ async function store(config: Config): Promise<Finding[]> {
             what: 'store create-if-absent',
             result: 'fail',
             found: 'the store overwrites what exists: nothing can be committed safely',
-            advice: 'use a store that honours If-None-Match: * (AWS S3, MinIO, Ceph RGW, R2)',
+            advice: `use a store that honours If-None-Match: * (${committable.join(', ')})`,
           },
       { what: 'store copies parts', result: 'ok', found: copyPart ? 'yes' : 'no: such bytes are sent again' },
       { what: 'store signs URLs', result: 'ok', found: presign ? 'yes' : 'no' },
