@@ -52,7 +52,7 @@ test.each([
     expect(await logKeys()).toEqual([]);
     store.isHonest = true;
     expect(await shell.commit()).toMatchObject({ version: 0 });
-  expect(await logKeys()).toHaveLength(2); // its own, and that of its name
+    expect(await logKeys()).toHaveLength(2); // its own, and that of its name
     await machine.close();
   },
 );
