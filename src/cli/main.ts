@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import '../util/heap.js';
+import { startDaemon, startsDaemon } from './background.js';
 import { exitCodes } from './exit-codes.js';
-import { runCommandLine } from './run.js';
 
 // Whoever read our output is gone (artifactfs log | head): there is nobody to complain to.
 for (const stream of [process.stdout, process.stderr]) {
@@ -17,6 +17,15 @@ try {
   // Removed under us, or inside a mount whose daemon is gone: what needs no such place still works.
   process.chdir('/');
 }
-process.exitCode = await runCommandLine(process.argv.slice(2));
-// What a failed `put -` has not read keeps nobody waiting.
-process.stdin.destroy();
+
+async function main(args: readonly string[]): Promise<void> {
+  if (startsDaemon(args)) process.exitCode = await startDaemon(args);
+  else {
+    const { runCommandLine } = await import('./run.js');
+    process.exitCode = await runCommandLine(args);
+  }
+  // What a failed `put -` has not read keeps nobody waiting.
+  process.stdin.destroy();
+}
+
+void main(process.argv.slice(2));

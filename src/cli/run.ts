@@ -1,10 +1,13 @@
 import yargs, { type Argv } from 'yargs';
 import { optionNames, optionSpec } from '../config/options.js';
+import { errorBody } from '../http/error-body.js';
 import { toArtifactError } from '../model/errors.js';
 import { programVersion } from '../util/version.js';
 import { protectDashes } from './arguments.js';
-import { type Flags, Interrupts, VerbContext } from './context.js';
+import { tellStarter } from './background.js';
+import { type Flags, VerbContext } from './context.js';
 import { exitCodeOf, exitCodes } from './exit-codes.js';
+import { Interrupts } from './interrupts.js';
 import { Terminal } from './terminal.js';
 import { explainUsage } from './usage.js';
 import type { Verb, VerbParts } from './verb.js';
@@ -22,7 +25,9 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     return await execute(asking.verb, new VerbContext(asking.flags, interrupts));
   } catch (error) {
     const failure = toArtifactError(error);
-    new Terminal({ json: asked }).failure(failure);
+    const isChild = args.includes('--background-child');
+    const isHeard = isChild && (await tellStarter({ artifactfs: 'failed', error: errorBody(failure) }));
+    if (!isHeard) new Terminal({ json: asked }).failure(failure);
     return exitCodeOf(failure.code);
   } finally {
     interrupts[Symbol.dispose]();

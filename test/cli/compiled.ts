@@ -17,8 +17,8 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '../..');
 const build = join(root, 'build/test-cli');
 const main = join(build, 'dist/bin/main.js');
-/** The same before it is bundled: a module is a file. */
-export const mainModule = join(build, 'dist/cli/main.js');
+/** The modules of the same before they are bundled: one for each source. */
+export const modules = join(build, 'dist/cli');
 
 /** Takes every processor for half a minute, when nothing else runs. */
 export const compileMsMax = 900_000;

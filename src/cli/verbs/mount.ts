@@ -1,4 +1,5 @@
-import { mountInBackground, mountInForeground } from '../daemon.js';
+import { mountInBackground } from '../background.js';
+import { mountInForeground } from '../daemon.js';
 import type { Verb } from '../verb.js';
 
 export const mount: Verb = {
@@ -19,5 +20,8 @@ export const mount: Verb = {
         describe: 'make the workspace also where other objects are; where nothing is, it is made anyway',
       })
       .option('background-child', { type: 'boolean', hidden: true }),
-  run: (context) => (context.isSet('foreground') ? mountInForeground(context) : mountInBackground(context)),
+  run: (context) =>
+    context.isSet('foreground')
+      ? mountInForeground(context)
+      : mountInBackground(process.argv.slice(2), context),
 };
