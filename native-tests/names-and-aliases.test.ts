@@ -40,6 +40,26 @@ test('an alias that the other mount moves leads elsewhere after a refresh, and i
   expect(await seen('ls m/.artifact/aliases; test ! -e m@best')).toBe('');
 });
 
+test('ln, mv and rm change aliases in the mount, and refuse to where the other mount was first', async () => {
+  const aliases = (script: string) => here.sh(`cd m/.artifact/aliases; ${script}`, { cwd: here.mnt });
+  expect(await aliases('ln -s v0 best; ln -sfn v1 best; readlink best; cat best/f; ls')).toBe(
+    '../versions/v1\n1\nbest\n',
+  );
+  await refresh();
+  expect(await seen('cat m@best/f; mv m/.artifact/aliases/best m/.artifact/aliases/prod; cat m@prod/f')).toBe(
+    '1\n1\n',
+  );
+  expect(
+    await aliases(
+      'ls; rm best 2>&1 || echo $?; cat ../last-error; ls; rm prod; ls; test ! -e ../../../m@prod',
+    ),
+  ).toBe(
+    `best\nrm: cannot remove 'best': Operation canceled\n1\nConflict: best of m does not exist now; it was expected to be v1\n` +
+      `look what moved it (artifactfs log), then name what it is now with --expected\nprod\n`,
+  );
+  await refresh();
+});
+
 test('a version that the other mount lets expire is gone after a refresh; who reads it goes on', async () => {
   const look = 'cat m@v0/f m/.artifact/versions/v0/f; ls m/.artifact/versions';
   expect(await seen(look)).toBe('0\n0\nv0\nv1\nv2\n');

@@ -195,6 +195,7 @@ export const limits = {
   kernelChecksMax: 20_000, // names looked up again, one by one, when everything in an artifact may have changed
   kernelNodesMax: 131_072, // known to the kernel; above it is asked to forget what it does not use. About 1 KB each
   directoryPageEntries: 1000, // held twice per open directory
+  aliasPlaceholdersMax: 100, // links in one .artifact/aliases that were not renamed to an alias yet
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
   statisticsAgeMsMax: 1000,
   forgottenNodesMax: 65_536, // of which file handles lead somewhere; about 200 bytes each

@@ -10,7 +10,8 @@ import { controlSpace, inoKey, shownIno, versionSpace } from '../shown-ino.js';
 import { diffText } from '../text/diff.js';
 import { errorText } from '../text/error.js';
 import { logText } from '../text/log.js';
-import { ComputedDirectory, type ControlHome, ControlLink, StaticDirectory } from './control.js';
+import { AliasesDirectory } from './aliases.js';
+import { ComputedDirectory, type ControlHome, StaticDirectory } from './control.js';
 import { ActionFile, messageOf, TextFile } from './control-files.js';
 import { manifestFile } from './manifest-file.js';
 
@@ -28,8 +29,6 @@ const numbers = {
   versions: 10,
   aliases: 11,
 } as const;
-/** Aliases have numbers of their own above these. */
-const aliasNumbers = 2 ** 32;
 
 /** `.artifact/` of one artifact. */
 export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock): StaticDirectory {
@@ -68,7 +67,7 @@ export function artifactControl(artifact: Artifact, realm: Realm, clock: Clock):
     diff: new TextFile(home, numbers.diff, () => stageDiff(artifact)),
     'last-error': new TextFile(home, numbers.lastError, () => artifact.lastError()),
     versions: versionsDirectory(home, artifact, realm),
-    aliases: aliasesDirectory(home, artifact),
+    aliases: new AliasesDirectory(home, numbers.aliases, artifact),
   });
 }
 
@@ -104,32 +103,5 @@ function versionsDirectory(home: ControlHome, artifact: Artifact, realm: Realm):
         .map((version) => `v${version.version}`),
     find,
     inoOf: (name) => shownIno(inoKey(artifact.id, versionSpace(Number(name.slice(1)))), 1),
-  });
-}
-
-/** One symlink for each alias. */
-function aliasesDirectory(home: ControlHome, artifact: Artifact): Node {
-  const links = new Map<string, ControlLink>();
-  const numberOf = (alias: string): number => {
-    let hash = 0;
-    for (const byte of Buffer.from(alias)) hash = (Math.imul(hash, 31) + byte) >>> 0;
-    return aliasNumbers + hash;
-  };
-  return new ComputedDirectory(home, numbers.aliases, {
-    kind: 'symlink',
-    names: () => Object.keys(artifact.aliases()),
-    find: (alias) => {
-      const aliases = artifact.aliases();
-      const version = Object.hasOwn(aliases, alias) ? aliases[alias] : undefined;
-      if (version === undefined) return undefined;
-      const key = `${version}/${alias}`;
-      let link = links.get(key);
-      if (link === undefined) {
-        link = new ControlLink(home, numberOf(alias), `../versions/v${version}`, () => links.delete(key));
-        links.set(key, link);
-      }
-      return link;
-    },
-    inoOf: (alias) => shownIno(home.inos, numberOf(alias)),
   });
 }

@@ -114,8 +114,8 @@ abstract class ControlDirectory<T extends Listed> extends ControlNode implements
   override readonly attrSeconds: number = limits.kernelCacheSeconds;
   readonly changes = 0;
 
-  constructor(home: ControlHome, number: ControlNumber) {
-    super(home, number, 0o555);
+  constructor(home: ControlHome, number: ControlNumber, access = 0o555) {
+    super(home, number, access);
   }
 
   override openDirectory(): OpenDirectory {
@@ -192,12 +192,14 @@ export class ComputedDirectory extends ControlDirectory<Listed> {
     number: ControlNumber,
     items: {
       kind: Kind;
+      /** Who may write in the artifact may change names here; a subclass does it. */
+      mayWrite?: boolean;
       names: () => readonly string[];
       find: (name: string) => MaybePromise<Node | undefined>;
       inoOf: (name: string) => bigint;
     },
   ) {
-    super(home, number);
+    super(home, number, items.mayWrite === true ? 0o777 : 0o555);
     this.#itemKind = items.kind;
     this.#names = items.names;
     this.#find = items.find;

@@ -164,7 +164,9 @@ test('A12: nothing is made, removed or renamed in a control directory', async ()
   const refused: (() => Promise<unknown>)[] = [
     () => user.write(`${control}/new`, 'x'),
     () => user.mkdir(`${control}/versions/v9`),
-    () => user.symlink('x', `${control}/aliases/x`),
+    () => user.symlink('x', `${control}/versions/x`),
+    () => user.write(`${control}/aliases/new`, 'x'),
+    () => user.rename(`${control}/log`, `${control}/aliases/log`),
     () => user.unlink(`${control}/commit`),
     () => user.rename(`${control}/log`, 'm/log'),
     () => user.rename('m/f', `${control}/manifest.json`),
@@ -362,4 +364,70 @@ test('S6: a read that is interrupted ends at once, and the others get their byte
   await expect(interrupted).rejects.toSatisfy((error) => isCode(error, 'Interrupted'));
   expect((await going).toString()).toBe('one');
   await reader.close(handle);
+});
+
+/** Two versions, and another machine's view of the aliases. */
+async function twoVersions() {
+  await user.commit('m');
+  await user.write('m/f', 'two');
+  await user.commit('m');
+  const artifact = await artifacts.find('m');
+  return { artifact, lastError: () => user.read(`${control}/last-error`) };
+}
+
+test('A20: links in aliases/ that are made, moved, renamed and removed are aliases for everybody', async () => {
+  const { artifact, lastError } = await twoVersions();
+  const best = `${control}/aliases/best`;
+  expect((await user.stat(`${control}/aliases`)).mode).toBe((await user.stat('m')).mode);
+  await user.symlink('v0', best);
+  expect(artifact.aliases()).toEqual({ best: 0 });
+  expect(await user.readlink(best)).toBe('../versions/v0');
+  expect(await outcome(() => user.symlink('v1', best))).toBe('Exists');
+  await user.unlink(best);
+  await user.symlink('../versions/v1', best);
+  await user.rename(best, `${control}/aliases/prod`);
+  await user.symlink('prod', best);
+  expect(artifact.aliases()).toEqual({ best: 1, prod: 1 });
+  await user.symlink('latest', `${control}/aliases/newest`);
+  expect(artifact.aliases()).toEqual({ best: 1, newest: 1, prod: 1 });
+  for (const target of ['../../f', '/elsewhere/v1', '..', '../versions'])
+    expect(await outcome(() => user.symlink(target, `${control}/aliases/x`)), target).toBe('Invalid');
+  expect(await outcome(() => user.symlink('v9', `${control}/aliases/x`))).toBe('NotFound');
+  expect(await lastError()).toContain('m has no version v9');
+  expect(await outcome(() => user.symlink('v1', `${control}/aliases/v7`))).toBe('InvalidName');
+  expect(await outcome(() => user.rename(best, 'm/best'))).not.toBe('ok');
+  await user.unlink(best);
+  expect(await lastError()).toBe('');
+  expect(artifact.aliases()).toEqual({ newest: 1, prod: 1 });
+});
+
+test('of A20: an alias that others have moved since it was shown stays where it is', async () => {
+  const { artifact, lastError } = await twoVersions();
+  const best = `${control}/aliases/best`;
+  await user.symlink('v0', best);
+  await world.setAlias(artifact, 'best', 0, 1, { refresh: false });
+  expect(await outcome(() => user.unlink(best))).toBe('Conflict');
+  expect(await lastError()).toContain('best of m is v1 now, not v0');
+  expect(artifact.aliases()).toEqual({ best: 1 });
+  await world.setAlias(artifact, 'best', 1, 0, { refresh: false });
+  await user.symlink('v1', `${control}/aliases/.new`);
+  expect(await outcome(() => user.rename(`${control}/aliases/.new`, best))).toBe('Conflict');
+  expect(artifact.aliases()).toEqual({ best: 0 });
+});
+
+test('A21: a link that waits to be renamed is seen here alone, and moves the alias then', async () => {
+  const { artifact } = await twoVersions();
+  await user.symlink('v0', `${control}/aliases/best`);
+  for (const name of ['CuAbC123', '.best.tmp']) {
+    await user.symlink('v1', `${control}/aliases/${name}`);
+    expect(artifact.aliases()).toEqual({ best: 0 });
+    expect(await user.readlink(`${control}/aliases/${name}`)).toBe('../versions/v1');
+    await user.rename(`${control}/aliases/${name}`, `${control}/aliases/best`);
+    expect(artifact.aliases()).toEqual({ best: 1 });
+    expect(await user.ls(`${control}/aliases`)).toEqual(['best']);
+    await artifact.setAlias('best', 'v0');
+  }
+  await user.symlink('v1', `${control}/aliases/.gone`);
+  await user.unlink(`${control}/aliases/.gone`);
+  expect(await user.ls(`${control}/aliases`)).toEqual(['best']);
 });

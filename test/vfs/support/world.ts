@@ -40,7 +40,13 @@ export class World {
   }
 
   /** An alias as another machine sets it: a record in the log, which `artifact` then reads. */
-  async setAlias(artifact: WorkspaceArtifact, alias: string, expected: number | null, version: number) {
+  async setAlias(
+    artifact: WorkspaceArtifact,
+    alias: string,
+    expected: number | null,
+    version: number,
+    options = { refresh: true },
+  ) {
     const workspace = await Workspace.open(this.store, { host: 'test', user: 'tester' });
     const request = {
       artifactId: artifact.id,
@@ -51,7 +57,7 @@ export class World {
     };
     const journal = { save: () => {}, pending: () => [], remove: () => {} };
     await workspace.append(request, () => ({ type: 'alias', alias, expected, version }), journal);
-    await artifact.refresh();
+    if (options.refresh) await artifact.refresh();
   }
 
   /** The artifact's first record is torn in the store. */
