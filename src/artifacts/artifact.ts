@@ -291,7 +291,7 @@ export class WorkspaceArtifact implements Artifact {
     if (to !== 'stage') return diffTrees(left, await this.#treeOf(to), limit);
     await this.settleBriefly();
     return this.#withSnapshot(async (view) => {
-      const plan = await CommitPlan.make({ ...view, showsRemoved: true });
+      const plan = await CommitPlan.make(view);
       const changes = await plan.changes(await pretendUploaded(plan));
       if (left?.ref.sha256 === view.base?.ref.sha256) return diffOfChanges(changes, limit);
       return diff(walkAll(left), applied(walkAll(view.base), changes), limit);

@@ -1,9 +1,10 @@
 import type { VersionTree } from '../catalog/ports.js';
 import { compareEntries, type Entry, entryPath } from '../model/entry.js';
 import { LoopTurn } from '../util/loop-turn.js';
+import { ChangeQueue, pagesOf } from '../workspace/change-pages.js';
 import { isSameThing } from '../workspace/entry-compare.js';
 import type { ChangeSummary } from '../workspace/records.js';
-import type { TreeChange } from '../workspace/trees.js';
+import type { TreeChanges } from '../workspace/trees.js';
 import type { StagedPath } from './ports.js';
 
 export interface DiffResult {
@@ -46,9 +47,11 @@ export function diffTrees(
 }
 
 /** The same for what a stage changes of its base. */
-export async function diffOfChanges(changes: readonly TreeChange[], limit: number): Promise<DiffResult> {
+export async function diffOfChanges(changes: TreeChanges, limit: number): Promise<DiffResult> {
   const found = new Differences(limit);
-  await new LoopTurn().each(changes, ({ before, after }) => found.add(before ?? null, after));
+  const turn = new LoopTurn();
+  for await (const page of pagesOf(changes))
+    await turn.each(page, ({ before, after }) => found.add(before ?? null, after));
   return found;
 }
 
@@ -74,24 +77,22 @@ class Differences implements DiffResult {
 export const walkAll = (tree: VersionTree | null): Side => (tree === null ? nothing() : tree.walk(''));
 
 /** The base with the stage's changes: what the working view has, in tree order. */
-export async function* applied(base: Side, changes: readonly TreeChange[]): AsyncGenerator<Entry, void> {
-  let next = 0;
+export async function* applied(base: Side, changes: TreeChanges): AsyncGenerator<Entry, void> {
+  const queue = new ChangeQueue(changes);
   for await (const entry of base) {
-    for (; ; next++) {
-      const change = changes[next];
-      if (change === undefined || compareEntries(change, entry) >= 0) break;
-      if (change.after !== null) yield change.after;
-    }
-    const change = changes[next];
-    if (change === undefined || compareEntries(change, entry) !== 0) yield entry;
-    else {
-      next++;
-      if (change.after !== null) yield change.after;
+    for (let order = -1; order < 0; ) {
+      if (queue.isLow) await queue.fill();
+      const { first } = queue;
+      order = first === undefined ? 1 : compareEntries(first, entry);
+      if (order > 0) yield entry;
+      else queue.take();
+      if (order <= 0 && first?.after) yield first.after;
     }
   }
-  for (; next < changes.length; next++) {
-    const after = changes[next]?.after;
-    if (after) yield after;
+  for (await queue.fill(); queue.first !== undefined; await queue.fill()) {
+    const { after } = queue.first;
+    queue.take();
+    if (after !== null) yield after;
   }
 }
 

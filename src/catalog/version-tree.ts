@@ -79,6 +79,10 @@ export class CatalogTree implements VersionTree {
   }
 
   async *walk(dir: string): AsyncGenerator<Entry, void> {
+    for await (const page of this.walkPages(dir)) yield* page;
+  }
+
+  async *walkPages(dir: string): AsyncGenerator<readonly Entry[], void> {
     if (dir === '') {
       yield* this.#walkInterval(everything);
       return;
@@ -91,7 +95,8 @@ export class CatalogTree implements VersionTree {
   async *walkUnlike(other: VersionTree): AsyncGenerator<Entry, void> {
     const shared = new Set(other instanceof CatalogTree ? other.#ranges.map(({ sha256 }) => sha256) : []);
     for (const [at, range] of this.#ranges.entries())
-      if (!shared.has(range.sha256)) yield* this.#walkRange(at, range, everything);
+      if (!shared.has(range.sha256))
+        for await (const page of this.#walkRange(at, range, everything)) yield* page;
   }
 
   async inherit(base: VersionTree, changes: readonly TreeChange[]): Promise<void> {
@@ -115,7 +120,7 @@ export class CatalogTree implements VersionTree {
     return compareEntries(previous.last, before.last) === 0 ? found : undefined;
   }
 
-  async *#walkInterval(interval: DirectoryInterval): AsyncGenerator<Entry, void> {
+  async *#walkInterval(interval: DirectoryInterval): AsyncGenerator<readonly Entry[], void> {
     let at = this.#firstEndingAt({ dir: interval.from, name: '' });
     for (; ; at++) {
       const range = this.#ranges[at];
@@ -125,14 +130,18 @@ export class CatalogTree implements VersionTree {
     }
   }
 
-  async *#walkRange(at: number, range: RangeRef, interval: DirectoryInterval): AsyncGenerator<Entry, void> {
+  async *#walkRange(
+    at: number,
+    range: RangeRef,
+    interval: DirectoryInterval,
+  ): AsyncGenerator<readonly Entry[], void> {
     let after: Entry | null = null;
     const turn = new LoopTurn();
     for (;;) {
       const rows: Entry[] = await this.#read(at, range, (id) =>
         this.#store.reader.scan(id, interval, after, walkPageEntries),
       );
-      yield* rows;
+      yield rows;
       // Rows of loaded ranges come without waiting, so a long walk would let nobody else have the event loop.
       if (turn.isOver) await turn.next();
       if (rows.length < walkPageEntries) break;

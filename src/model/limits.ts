@@ -140,7 +140,7 @@ export const limits = {
   gcObjectsListed: 1_000, // of one artifact in a report; the amounts count all
   catalogEntriesMax: 4_000_000, // about 300 bytes each; beyond it the ranges used longest ago are dropped
   catalogLoadsMax: 4, // ranges fetched at the same time, each about 10 MB of heap
-  changesInheritedMax: 1_000, // of a commit: with more, ranges that changed are fetched when they are wanted
+  changesListedMax: 1_000, // of a commit: more are made as they are read, and ranges that changed are fetched when they are wanted
   catalogTreesMax: 64,
   catalogMetarangesMax: 256,
   logLookMsMax: 5_000, // a commit whose upload took longer reads the log again

@@ -3,7 +3,8 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { drawInoPrefix, inosPerPrefix } from '../model/ids.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { forEachOf } from '../util/for-each-of.js';
-import { checkRequest } from './check-changes.js';
+import { isList, listOf, pagesOf } from './change-pages.js';
+import { checkedChanges, checkRequest } from './check-changes.js';
 import type { LogView, PublishRequest } from './commit-types.js';
 import { isSameEntry, isSameJson } from './entry-compare.js';
 import { requireWritable } from './features.js';
@@ -16,7 +17,7 @@ import { Slices } from './slices.js';
 import { buildTree } from './tree-builder.js';
 import { type StoredTrees, TreeObjectWriter } from './tree-store.js';
 import { TreeView } from './tree-view.js';
-import type { Metarange, PathChange, TreeChange } from './trees.js';
+import type { Metarange, PathChange, TreeChange, TreeChanges } from './trees.js';
 
 /** A version that something can be built on. */
 interface Head {
@@ -98,9 +99,10 @@ export class CommitPlanner {
     const stages = new Set(base?.uses?.stages);
     if (stages.size === 0) return;
     const objects = new Set<string>();
-    for (const { after } of changes) {
-      for (const { object } of after?.extents ?? [])
-        if (object !== null && stages.has(stageOfObject(object) ?? '')) objects.add(object);
+    for await (const page of pagesOf(changes)) {
+      for (const { after } of page)
+        for (const { object } of after?.extents ?? [])
+          if (object !== null && stages.has(stageOfObject(object) ?? '')) objects.add(object);
     }
     await forEachOf(objects, headsAtOnce, async (object) => {
       try {
@@ -146,7 +148,8 @@ export class CommitPlanner {
     const { changes, root, inoPrefixes } =
       isOnBase || headTree === null ? this.#asStaged(headTree) : await this.#rebased(headTree);
     const hasPrefixes = inoPrefixes.every((prefix) => headTree?.inoPrefixes.includes(prefix));
-    if (head !== null && headTree !== null && changes.length === 0 && hasPrefixes)
+    const isUnchanged = isList(changes) && changes.length === 0 && hasPrefixes;
+    if (head !== null && headTree !== null && isUnchanged)
       if (isSameEntry(root, headTree.root)) return { tree: head.tree, summary: nothing };
     const writer = new TreeObjectWriter(this.#store, artifactId, stageId, this.#options);
     const io = {
@@ -167,7 +170,7 @@ export class CommitPlanner {
     const root = this.#request.root ?? headTree?.root;
     if (root === undefined)
       throw new ArtifactError('Internal', `the first commit of artifact ${artifactId} has no root directory`);
-    return { changes, root, inoPrefixes };
+    return { changes: checkedChanges(changes), root, inoPrefixes };
   }
 
   async #rebased(headTree: Metarange): Promise<StagedTree> {
@@ -176,7 +179,7 @@ export class CommitPlanner {
     const numbers = new FreshNumbers(this.#request, baseTree, headTree);
     const baseView = baseTree === null ? null : this.#view(baseTree);
     const result: Rebased = await rebase({
-      changes: await withBefore(numbers.renumber(withRoot(this.#request)), baseView),
+      changes: await withBefore(numbers.renumber(await withRoot(this.#request)), baseView),
       base: baseView,
       head: this.#view(headTree),
       onConflict,
@@ -197,7 +200,7 @@ export class CommitPlanner {
 }
 
 interface StagedTree {
-  readonly changes: readonly TreeChange[];
+  readonly changes: TreeChanges;
   readonly root: Entry;
   readonly inoPrefixes: readonly number[];
 }
@@ -252,8 +255,10 @@ class FreshNumbers {
   }
 }
 
-function withRoot({ root, changes }: PublishRequest): readonly TreeChange[] {
-  return root === undefined ? changes : [{ dir: '', name: '', after: root }, ...changes];
+/** A rebase goes through them again and again. */
+async function withRoot({ root, changes }: PublishRequest): Promise<readonly TreeChange[]> {
+  const list = await listOf(checkedChanges(changes));
+  return root === undefined ? list : [{ dir: '', name: '', after: root }, ...list];
 }
 
 /** Only a rebase asks what was there: a commit of many removed files does not hold it otherwise. */

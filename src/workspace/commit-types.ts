@@ -3,7 +3,7 @@ import type { CallOptions } from '../store/object-store.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { IntactLog, LogRead } from './log.js';
 import type { Input, Manifest, RecordBody, StoredRecord, TreeRef } from './records.js';
-import type { TreeChange } from './trees.js';
+import type { TreeChanges } from './trees.js';
 
 /**
  * The commit protocol's durable memory (in stage.db): written before the slot is tried, so that a crash at any
@@ -72,7 +72,7 @@ export interface PublishRequest {
     readonly uses?: StageUses;
   } | null;
   /** Against `base`, in tree order. All data objects are uploaded. */
-  readonly changes: readonly TreeChange[];
+  readonly changes: TreeChanges;
   /** Resolves when all of them are verified, before which no record is written. Left out: they are. */
   readonly stored?: Promise<unknown>;
   /** Present when the artifact directory's own attributes changed, and for a new artifact. */

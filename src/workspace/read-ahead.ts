@@ -8,26 +8,36 @@ export class ReadAhead {
   readonly #read: (range: RangeRef) => Promise<Entry[]>;
   readonly #ranges: readonly RangeRef[];
   readonly #started = new Map<number, Promise<Entry[]>>();
-  readonly #wanted: number[];
-  #next = 0;
+  readonly #wantedAfter: (index: number) => Iterable<number>;
 
-  /** `isWanted` tells which of `ranges` will surely be asked for, by index; any may be, in ascending order. */
+  /**
+   * Any of `ranges` may be asked for, by index, in ascending order. `wantedAfter` tells which will surely be after `index`,
+   * as far as it is known.
+   */
   constructor(
     read: (range: RangeRef) => Promise<Entry[]>,
     ranges: readonly RangeRef[],
-    isWanted: (index: number) => boolean = () => true,
+    wantedAfter: (index: number) => Iterable<number> = (index) => indexesFrom(index + 1, ranges.length),
   ) {
     this.#read = read;
     this.#ranges = ranges;
-    this.#wanted = [...ranges.keys()].filter(isWanted);
+    this.#wantedAfter = wantedAfter;
   }
 
   get(index: number): Promise<Entry[]> {
     const entries = this.#start(index);
     this.#started.delete(index);
-    while ((this.#wanted[this.#next] ?? Number.POSITIVE_INFINITY) <= index) this.#next++;
-    for (const ahead of this.#wanted.slice(this.#next, this.#next + rangesAhead)) void this.#start(ahead);
+    this.ahead(index);
     return entries;
+  }
+
+  /** Asks for the first ones that will be wanted after `index`. */
+  ahead(index: number): void {
+    let left = rangesAhead;
+    for (const wanted of this.#wantedAfter(index)) {
+      void this.#start(wanted);
+      if (--left === 0) return;
+    }
   }
 
   #start(index: number): Promise<Entry[]> {
@@ -40,4 +50,8 @@ export class ReadAhead {
     this.#started.set(index, entries);
     return entries;
   }
+}
+
+function* indexesFrom(first: number, end: number): Iterable<number> {
+  for (let index = first; index < end; index++) yield index;
 }

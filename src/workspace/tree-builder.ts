@@ -1,6 +1,7 @@
 import { compareEntries, type Entry } from '../model/entry.js';
 import { limits } from '../model/limits.js';
 import { Boundaries } from './boundary.js';
+import { ChangeQueue } from './change-pages.js';
 import { isSameThing } from './entry-compare.js';
 import { encodeMetarange } from './metarange-codec.js';
 import { compressRange, RangeEncoder, type RangeText } from './range-codec.js';
@@ -8,14 +9,14 @@ import { ReadAhead } from './read-ahead.js';
 import type { ChangeSummary, TreeRef } from './records.js';
 import { Slices } from './slices.js';
 import type { Piece } from './tree-store.js';
-import type { Metarange, RangeRef, TreeChange } from './trees.js';
+import type { Metarange, RangeRef, TreeChange, TreeChanges } from './trees.js';
 
 export interface TreeInput {
   /** The tree that is changed; null for none. */
   readonly base: Metarange | null;
   readonly root: Entry;
   /** In tree order, without the root. */
-  readonly changes: readonly TreeChange[];
+  readonly changes: TreeChanges;
   /** Added to the base's. */
   readonly inoPrefixes: readonly number[];
 }
@@ -51,8 +52,8 @@ export async function buildTree(
   input: TreeInput,
   sizes: RangeSizes = defaultSizes,
 ): Promise<BuiltTree> {
-  const merge = new RangeMerge(io, input.changes, sizes);
-  const ranges = await merge.run(input.base?.ranges ?? []);
+  const merge = new RangeMerge(io, input.base?.ranges ?? [], input.changes, sizes);
+  const ranges = await merge.run();
   const { totals } = merge;
   const metarange: Metarange = {
     kind: 'artifactfs.metarange',
@@ -76,60 +77,76 @@ export async function buildTree(
 class RangeMerge {
   /** Differences to the base; `changed` leaves out directories whose names or times alone changed. */
   readonly totals = { entries: 0, bytes: 0, added: 0, changed: 0, removed: 0 };
-  readonly #io: TreeIo;
-  readonly #changes: readonly TreeChange[];
+  readonly #base: readonly RangeRef[];
+  readonly #changes: ChangeQueue;
+  readonly #reads: ReadAhead;
   readonly #output: RangeOutput;
   readonly #slices = new Slices();
 
-  constructor(io: TreeIo, changes: readonly TreeChange[], sizes: RangeSizes) {
-    this.#io = io;
-    this.#changes = changes;
+  constructor(io: TreeIo, base: readonly RangeRef[], changes: TreeChanges, sizes: RangeSizes) {
+    this.#base = base;
+    this.#changes = new ChangeQueue(changes);
+    this.#reads = new ReadAhead(
+      (range) => io.read(range),
+      base,
+      (index) => this.#wantedAfter(index),
+    );
     this.#output = new RangeOutput(io, sizes);
   }
 
-  async run(base: readonly RangeRef[]): Promise<RangeRef[]> {
-    const ends = this.#assign(base);
-    const reads = new ReadAhead(
-      (range) => this.#io.read(range),
-      base,
-      (i) => (ends[i - 1] ?? 0) < (ends[i] ?? 0),
-    );
-    let next = 0;
-    for (const [i, range] of base.entries()) {
-      const end = ends[i] ?? next;
-      if (next === end && this.#output.mayCut()) {
-        await this.#output.reuse(range);
-        continue;
-      }
-      await this.#merge(await reads.get(i), next, end);
-      next = end;
+  async run(): Promise<RangeRef[]> {
+    for (const [i, range] of this.#base.entries()) {
+      await this.#changes.fill();
+      if (!this.#isIn(i, this.#changes.first) && this.#output.mayCut()) await this.#output.reuse(range);
+      else await this.#merge(i, await this.#reads.get(i));
     }
-    await this.#merge([], next, this.#changes.length);
+    await this.#merge(this.#base.length, []);
     return this.#output.finish();
   }
 
   /**
-   * For each base range, the end of the changes that belong to it: those up to its last key. The last range also takes
-   * what comes after it, unless it ends where any writer would end it.
+   * Whether a change, which is after all earlier ranges, belongs to this one: it is up to its last key. The last range also
+   * takes what comes after it, unless it ends where any writer would end it. What no range takes comes after all.
    */
-  #assign(base: readonly RangeRef[]): number[] {
-    let from = 0;
-    return base.map((range, i) => {
-      const isOpen = i === base.length - 1 && !this.#output.isFull(range);
-      from = isOpen ? this.#changes.length : upperBound(this.#changes, range.last, from);
-      return from;
-    });
+  #isIn(index: number, change: TreeChange | undefined): change is TreeChange {
+    const range = this.#base[index];
+    if (change === undefined || range === undefined) return change !== undefined;
+    return (
+      compareEntries(change, range.last) <= 0 ||
+      (index === this.#base.length - 1 && !this.#output.isFull(range))
+    );
   }
 
-  async #merge(entries: readonly Entry[], from: number, to: number): Promise<void> {
-    let next = from;
-    for (let i = 0; i < entries.length || next < to; ) {
+  /** Ranges that will be read, as far as changes are known. */
+  *#wantedAfter(index: number): Iterable<number> {
+    let end = this.#base[index]?.last;
+    let known = 0;
+    for (let i = index + 1; i < this.#base.length; i++) {
+      if (end !== undefined) known = this.#changes.knownUpTo(end, known);
+      end = undefined;
+      const change = this.#changes.known(known);
+      if (change === undefined) return;
+      if (!this.#isIn(i, change)) continue;
+      yield i;
+      end = this.#base[i]?.last;
+    }
+  }
+
+  /** The entries of a range of the base, with the changes that belong to it. */
+  async #merge(index: number, entries: readonly Entry[]): Promise<void> {
+    for (let i = 0; ; ) {
+      if (this.#changes.isLow) {
+        await this.#changes.fill();
+        this.#reads.ahead(index);
+      }
       const entry = entries[i] ?? null;
-      const change = (next < to ? this.#changes[next] : undefined) ?? null;
+      const { first } = this.#changes;
+      const change = this.#isIn(index, first) ? first : null;
+      if (entry === null && change === null) return;
       const order = entry === null ? -1 : change === null ? 1 : compareEntries(change, entry);
       const after = order > 0 ? entry : (change?.after ?? null);
       if (order >= 0) i++;
-      if (order <= 0) next++;
+      if (order <= 0) this.#changes.take();
       const isFull = this.#emit(order >= 0 ? entry : null, after);
       if (isFull) await this.#output.cut();
       if (this.#slices.due()) await this.#slices.turn();
@@ -216,18 +233,3 @@ const compressedAtOnce = 3;
 const fileBytes = (entry: Entry | null): number => (entry?.kind === 'file' ? entry.size : 0);
 
 /** Index of the first change after `key`, searching from `from`. */
-function upperBound(
-  changes: readonly TreeChange[],
-  key: { dir: string; name: string },
-  from: number,
-): number {
-  let low = from;
-  let high = changes.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const change = changes[middle];
-    if (change !== undefined && compareEntries(change, key) <= 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

@@ -46,6 +46,12 @@ export interface TreeChange {
   readonly before?: Entry | null | undefined;
 }
 
+/**
+ * Changes in tree order: a list, or, where there are too many to hold, pages of them that are made as they are read, each
+ * time anew.
+ */
+export type TreeChanges = readonly TreeChange[] | AsyncIterable<readonly TreeChange[]>;
+
 /** One path's difference against the base version. */
 export interface PathChange extends TreeChange {
   readonly before: Entry | null;

@@ -3,7 +3,7 @@ import { PathMap } from '../../src/artifacts/commit/path-map.js';
 import { compareEntries } from '../../src/model/entry.js';
 import { LoopTurn } from '../../src/util/loop-turn.js';
 
-test('many paths come out once, in tree order, with what was said of each last', async () => {
+test('many paths come out in tree order, with what was said of each last', async () => {
   const map = new PathMap<number>();
   const dirs = ['', 'a', 'a/b', 'a-b', 'a.c', 'é', '\u{1f600}', '\uffee'];
   const paths = dirs.flatMap((dir) =>
@@ -19,8 +19,7 @@ test('many paths come out once, in tree order, with what was said of each last',
     true,
   ]);
   const found: { dir: string; name: string; value: number }[] = [];
-  for await (const each of map.drain(new LoopTurn())) found.push(each);
+  for await (const page of map.pages(new LoopTurn())) found.push(...page);
   const value = ({ dir, name }: { dir: string; name: string }) => (dir === 'a-b' && name === '7b' ? 2 : 1);
   expect(found).toEqual(paths.toSorted(compareEntries).map((path) => ({ ...path, value: value(path) })));
-  expect(map.has('a', '7a')).toBe(false);
 });

@@ -5,7 +5,7 @@ import { limits } from '../../src/model/limits.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { type BuiltTree, buildTree, type RangeSizes } from '../../src/workspace/tree-builder.js';
 import { StoredTrees, TreeObjectWriter } from '../../src/workspace/tree-store.js';
-import type { Metarange, PathChange } from '../../src/workspace/trees.js';
+import type { Metarange, PathChange, TreeChanges } from '../../src/workspace/trees.js';
 import { runs } from '../support/seed.js';
 import { added, artifactId, changed, fileAt, inOrder, readTree, removed, rootEntry } from './helpers.js';
 
@@ -18,6 +18,10 @@ class Bench {
   reads = 0;
 
   build(base: Metarange | null, changes: readonly PathChange[], sizes = small): Promise<BuiltTree> {
+    return this.buildOf(base, inOrder(changes), sizes);
+  }
+
+  buildOf(base: Metarange | null, changes: TreeChanges, sizes = small): Promise<BuiltTree> {
     const writer = new TreeObjectWriter(this.store, artifactId, stageId);
     const io = {
       read: (range: Metarange['ranges'][number]) => {
@@ -27,7 +31,7 @@ class Bench {
       write: (bytes: Buffer) => writer.add(bytes),
       finish: () => writer.finish(),
     };
-    return buildTree(io, { base, root: rootEntry(), changes: inOrder(changes), inoPrefixes: [7] }, sizes);
+    return buildTree(io, { base, root: rootEntry(), changes, inoPrefixes: [7] }, sizes);
   }
 
   async contents(built: BuiltTree): Promise<Entry[]> {
@@ -105,6 +109,28 @@ describe('a built tree', () => {
       }),
       { numRuns: runs(200) },
     );
+  });
+
+  it('is the same of pages of changes as of a list', async () => {
+    const bench = new Bench();
+    const model = new Map<string, Entry>();
+    const path = (i: number) => `d${i % 50}/${i}`;
+    const numbers = Array.from({ length: 6000 }, (_, i) => i);
+    const first = changesOf(model, Object.fromEntries(numbers.map((i) => [path(i), 'x'])));
+    const base = await bench.build(null, first);
+    const wanted = numbers.filter((i) => i % 2 === 0).map((i) => [path(i), i % 6 === 0 ? null : 'y']);
+    const changes = inOrder(changesOf(model, Object.fromEntries(wanted)));
+    const pages = {
+      async *[Symbol.asyncIterator]() {
+        for (let at = 0; at < changes.length; at += 170) yield changes.slice(at, at + 170);
+      },
+    };
+    const ofList = await bench.buildOf(base.metarange, changes);
+    const ofPages = await bench.buildOf(base.metarange, pages);
+    const hashes = ({ metarange }: BuiltTree) => metarange.ranges.map(({ sha256 }) => sha256);
+    expect(hashes(ofPages)).toEqual(hashes(ofList));
+    expect(ofPages.summary).toEqual({ added: 0, changed: 2000, removed: 1000 });
+    expect(await bench.contents(ofPages)).toEqual(inOrder([...model.values()]));
   });
 
   it('shares every range that no change comes near', async () => {

@@ -8,9 +8,10 @@ import { deferred } from '../../util/deferred.js';
 import { LoopTurn } from '../../util/loop-turn.js';
 import { anySignal } from '../../util/shared-signal.js';
 import { transaction } from '../../util/sqlite.js';
+import { isList } from '../../workspace/change-pages.js';
 import type { LogView, Publisher, PublishRequest, PublishResult } from '../../workspace/commit-types.js';
 import type { ChangeSummary, Manifest, StoredRecord } from '../../workspace/records.js';
-import type { TreeChange } from '../../workspace/trees.js';
+import type { TreeChanges } from '../../workspace/trees.js';
 import type { CommitOptions, CommitProgress, CommitResult } from '../ports.js';
 import type { StageBase } from '../stage-db/stage-rows.js';
 import type { ArtifactTree } from '../tree/working-tree.js';
@@ -177,7 +178,12 @@ export class Committer {
     const requests = await plan.requests();
     // Without bytes to send they are what they will be.
     const unsent = requests.length === 0 ? await plan.changes(new Map()) : null;
-    const isSame = unsent?.length === 0 && root === undefined && sealed.manifest === null;
+    const isSame =
+      unsent !== null &&
+      isList(unsent) &&
+      unsent.length === 0 &&
+      root === undefined &&
+      sealed.manifest === null;
     if (isSame && sealed.base !== null) return null;
     this.#step('planned');
     const log = this.#look(sealed, options.signal);
@@ -273,7 +279,7 @@ export class Committer {
     commitId: string,
     result: PublishResult,
     localFiles: Iterable<readonly [Ino, readonly number[]]>,
-    changes: readonly TreeChange[] | null,
+    changes: TreeChanges | null,
   ): Promise<void> {
     const { tree, catalog } = this.#parts;
     const { core } = tree;
@@ -285,7 +291,7 @@ export class Committer {
     const base = baseOf(result);
     const versionTree = await catalog.tree(artifactId, result.tree);
     // Who works on would wait for the ranges that changed.
-    const isKnown = changes !== null && changes.length <= limits.changesInheritedMax && !result.rebased;
+    const isKnown = changes !== null && isList(changes) && !result.rebased;
     if (core.base !== null && isKnown) await versionTree.inherit(core.base, changes);
     const numbers = await retire(core, { commitId, base, tree: versionTree, rebased: result.rebased });
     tree.content.cleaner.renumbered(numbers);
@@ -344,7 +350,7 @@ export class Committer {
 }
 
 interface Prepared {
-  readonly changes: readonly TreeChange[];
+  readonly changes: TreeChanges;
   readonly stored: Promise<unknown>;
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;

@@ -1,5 +1,6 @@
 import { compareNames } from '../../model/entry.js';
 import type { LoopTurn } from '../../util/loop-turn.js';
+import type { Placed } from './merged.js';
 
 /** Values by directory and name: of many paths no text is made but their names, and they come out in tree order. */
 export class PathMap<T> {
@@ -21,13 +22,11 @@ export class PathMap<T> {
     names.set(name, value);
   }
 
-  /** Empties it, in tree order. */
-  async *drain(turn: LoopTurn): AsyncGenerator<{ dir: string; name: string; value: T }, void> {
-    this.#last = null;
+  /** All of it, a directory at a time, in tree order. */
+  async *pages(turn: LoopTurn): AsyncGenerator<Placed<T>[], void> {
     for (const dir of await turn.sorted([...this.#dirs.keys()], compareNames)) {
-      const names = this.#dirs.get(dir) ?? new Map<string, T>();
-      this.#dirs.delete(dir);
-      for (const [name, value] of await turn.sorted([...names], byName)) yield { dir, name, value };
+      const names = await turn.sorted([...(this.#dirs.get(dir) ?? [])], byName);
+      yield names.map(([name, value]) => ({ dir, name, value }));
     }
   }
 

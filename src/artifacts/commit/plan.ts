@@ -4,13 +4,16 @@ import type { UploadRequest, UploadResult } from '../../content/ports.js';
 import { hasTooManyExtents } from '../../content/upload-plan.js';
 import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
+import { limits } from '../../model/limits.js';
 import { LoopTurn } from '../../util/loop-turn.js';
-import type { TreeChange } from '../../workspace/trees.js';
+import { chain, isPromise, type MaybePromise } from '../../util/maybe-promise.js';
+import type { TreeChange, TreeChanges } from '../../workspace/trees.js';
 import type { DirentReader } from '../stage-db/dirent-rows.js';
 import type { InodeRow } from '../stage-db/inode-row.js';
 import type { InodeReader } from '../stage-db/inode-rows.js';
 import type { SealedRow } from '../stage-db/sealed-rows.js';
 import { entryOfRow, isSameEntry, storedExtents } from './entries.js';
+import { merged, type Placed, type Source } from './merged.js';
 import { PathMap } from './path-map.js';
 
 /** Staged rows as they were at one moment. */
@@ -19,12 +22,10 @@ export interface StageView {
   readonly inodes: InodeReader;
   readonly dirents: DirentReader;
   readonly base: VersionTree | null;
-  /** Removed entries are in the changes: a comparison shows them, a commit does not need them. */
-  readonly showsRemoved?: boolean;
 }
 
 /** What the working view has in one place: a staged inode, an entry of the base that is elsewhere there, or nothing. */
-type After = StagedInode | Entry | Gone;
+type After = StagedInode | Entry | Gone | null;
 
 class StagedInode {
   /** Its first path if it has several. */
@@ -39,35 +40,20 @@ class StagedInode {
   }
 }
 
-/** An entry of the base that is not there any more; undefined: which one it was is not asked. */
+/** Nothing, where the base has this. */
 class Gone {
-  readonly before: Entry | undefined;
+  readonly before: Entry;
 
-  constructor(before: Entry | undefined) {
+  constructor(before: Entry) {
     this.before = before;
   }
 }
 
-const gone = new Gone(undefined);
-
-/** An entry of the base in another directory. What is published is made when it is asked for: there may be many. */
-class Moved implements TreeChange {
-  readonly dir: string;
-  readonly entry: Entry;
-  readonly before: Entry | null;
-
-  constructor(dir: string, entry: Entry, before: Entry | null) {
-    this.dir = dir;
-    this.entry = entry;
-    this.before = before;
-  }
-
-  get name(): string {
-    return this.entry.name;
-  }
-  get after(): Entry {
-    return { ...this.entry, dir: this.dir };
-  }
+/** A directory of the base with all that is in it, shown somewhere else; but for these names of it, which are staged. */
+interface Moved {
+  readonly from: string;
+  readonly to: string;
+  readonly hidden: ReadonlySet<string>;
 }
 
 /**
@@ -75,12 +61,18 @@ class Moved implements TreeChange {
  *
  * Staged names form a tree that hangs on the root, so one walk over it meets every change. A directory that shows the
  * base's directory of its own path differs from it only in its staged names. One that shows another (it was renamed)
- * or none (it is new) is listed in full, and what the base has at its path counts as gone unless listed.
+ * or none (it is new) has nothing at its path but what is listed there.
+ *
+ * What is staged is held here. What moved or went with a directory, which may be a million files, is read from the base
+ * when the changes are.
  */
 export class CommitPlan {
   readonly #view: StageView;
-  /** By path. A path that is missing here is as in the base. */
-  readonly #after = new PathMap<After>();
+  /** By path. */
+  readonly #after = new PathMap<StagedInode | null>();
+  readonly #moved: Moved[] = [];
+  /** Directories of the base below which only is what `#after` and `#moved` say. */
+  readonly #gone: string[] = [];
   readonly #staged = new Map<Ino, StagedInode>();
   /** The directory last looked for in the base, and whether it is there. */
   #lastDir = { dir: '', isThere: true };
@@ -114,7 +106,8 @@ export class CommitPlan {
       if (map === null) continue;
       const extents = map.pieces(0, row.size);
       if (!map.hasLocal() && !hasTooManyExtents(extents, row.size)) continue;
-      const before = await this.#before(path);
+      const { dir, name } = splitPath(path);
+      const before = await this.#baseAt(dir, name);
       const request: UploadRequest = {
         ino: row.ino,
         path,
@@ -130,37 +123,76 @@ export class CommitPlan {
             }
           : {}),
       };
-      places.push({ ...splitPath(path), request });
+      places.push({ dir, name, request });
       if (this.#turn.isOver) await this.#turn.next();
     }
     return (await this.#turn.sorted(places, compareEntries)).map(({ request }) => request);
   }
 
-  /** The changes in tree order, once all bytes are in the store. Only once: what they are made of is let go. */
-  async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<TreeChange[]> {
-    const changes: TreeChange[] = [];
-    for await (const { dir, name, value } of this.#after.drain(this.#turn)) {
-      const change = await this.#change(dir, name, value, uploads);
-      if (change !== undefined) changes.push(change);
-      if (this.#turn.isOver) await this.#turn.next();
+  /** The changes, once all bytes are in the store. As many as others can use one by one are a list. */
+  async changes(uploads: ReadonlyMap<Ino, UploadResult>): Promise<TreeChanges> {
+    const list: TreeChange[] = [];
+    for await (const page of this.#changePages(uploads)) {
+      list.push(...page);
+      if (list.length > limits.changesListedMax)
+        return { [Symbol.asyncIterator]: () => this.#changePages(uploads) };
     }
-    return changes;
+    return list;
+  }
+
+  async *#changePages(uploads: ReadonlyMap<Ino, UploadResult>): AsyncGenerator<TreeChange[], void> {
+    for await (const page of merged(this.#sources())) {
+      const changes: TreeChange[] = [];
+      for (const placed of page) {
+        const found = this.#change(placed, uploads);
+        const change = isPromise(found) ? await found : found;
+        if (change !== undefined) changes.push(change);
+        if (this.#turn.isOver) await this.#turn.next();
+      }
+      if (changes.length > 0) yield changes;
+    }
+  }
+
+  /** What the working view has in each place that may differ from the base. */
+  #sources(): Source<After>[] {
+    const { base } = this.#view;
+    const staged: Source<After> = { from: '', pages: () => this.#after.pages(this.#turn) };
+    if (base === null) return [staged];
+    const moved = this.#moved.map((each) => ({ from: each.to, pages: () => this.#movedPages(base, each) }));
+    const gone = this.#gone.map((from) => ({ from, pages: () => gonePages(base, from) }));
+    return [staged, ...moved, ...gone];
+  }
+
+  async *#movedPages(base: VersionTree, { from, to, hidden }: Moved): AsyncGenerator<Placed<After>[], void> {
+    let last = { from, to, isHidden: false };
+    for await (const page of base.walkPages(from)) {
+      const shown: Placed<After>[] = [];
+      for (const entry of page) {
+        // One text for all that are in one directory.
+        if (entry.dir !== last.from) {
+          const below = entry.dir.slice(from.length);
+          last = { from: entry.dir, to: to + below, isHidden: hidden.has(below.split('/', 2)[1] ?? '') };
+        }
+        if (last.isHidden || (entry.dir === from && hidden.has(entry.name))) continue;
+        // Every name of these is in `#after`.
+        if (!this.#hardLinked.has(entry.ino)) shown.push({ dir: last.to, name: entry.name, value: entry });
+      }
+      yield shown;
+    }
   }
 
   /** undefined: what is there is what was there. */
-  async #change(
-    dir: string,
-    name: string,
-    after: After,
+  #change(
+    { dir, name, value }: Placed<After>,
     uploads: ReadonlyMap<Ino, UploadResult>,
-  ): Promise<TreeChange | undefined> {
-    if (after instanceof Gone) return { dir, name, before: after.before, after: null };
-    const before = (await this.#baseAt(dir, name)) ?? null;
-    if (!(after instanceof StagedInode))
-      return before !== null && isSameEntry(before, after) ? undefined : new Moved(dir, after, before);
-    const { row, map } = after;
-    const entry = entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
-    return before !== null && isSameEntry(before, entry) ? undefined : { dir, name, before, after: entry };
+  ): MaybePromise<TreeChange | undefined> {
+    if (value instanceof Gone) return { dir, name, before: value.before, after: null };
+    return chain(this.#baseAt(dir, name), (found) => {
+      const before = found ?? null;
+      if (value === null) return before === null ? undefined : { dir, name, before, after: null };
+      const after = value instanceof StagedInode ? entryOf(value, dir, name, uploads) : { ...value, dir };
+      return before !== null && isSameEntry(before, after) ? undefined : { dir, name, before, after };
+    });
   }
 
   /** The artifact's own directory, when it is not as in the base. */
@@ -204,16 +236,15 @@ export class CommitPlan {
       const childPath = joinPath(path, name);
       const row = ino === null ? null : inodes.get(s, ino);
       if (row === undefined) throw new ArtifactError('Corrupt', `stage.db: no inode ${ino} for ${childPath}`);
-      if (!isListed && row?.base !== childPath) await this.#removeBelow(childPath);
+      if (!isListed && row?.base !== childPath) await this.#removeBelow(path, name);
       if (row === null) {
-        const before = await this.#before(childPath);
-        if (before !== undefined) this.#goes(before);
+        this.#after.set(path, name, null);
         continue;
       }
       this.#meet(childPath, row);
       if (row.kind === 'dir') await this.#visit(childPath, row, isListed);
     }
-    if (shown !== null && base !== null) await this.#listBase(base, shown, path, hidden);
+    if (shown !== null && base !== null) this.#moved.push({ from: shown, to: path, hidden });
   }
 
   #meet(path: string, row: InodeRow): void {
@@ -231,55 +262,11 @@ export class CommitPlan {
     return row.kind === 'file' ? this.#view.inodes.extents(this.#view.s, row) : null;
   }
 
-  #goes(before: Entry): void {
-    const { dir, name } = before;
-    if (this.#after.has(dir, name)) return;
-    this.#after.set(dir, name, this.#view.showsRemoved === true ? new Gone(before) : gone);
-  }
-
-  /** What the base has at and below `path` is not there, as far as nothing else says so. */
-  async #removeBelow(path: string): Promise<void> {
-    const { base } = this.#view;
-    const entry = await this.#before(path);
-    if (base === null || entry?.kind !== 'dir') return;
-    for await (const below of base.walk(path)) {
-      this.#goes(below);
-      if (this.#turn.isOver) await this.#turn.next();
-    }
-  }
-
-  /** The base's directory `from` is shown at `path`; `hidden` names of it are staged. */
-  async #listBase(base: VersionTree, from: string, path: string, hidden: ReadonlySet<string>): Promise<void> {
-    let after: string | null = null;
-    for (;;) {
-      const entries: Entry[] = await base.list(from, after, listPage);
-      for (const entry of entries) {
-        if (hidden.has(entry.name)) continue;
-        this.#meetEntry(path, entry);
-        // Nothing is staged in a directory that is not staged itself.
-        if (entry.kind === 'dir')
-          await this.#walkBase(base, joinPath(from, entry.name), joinPath(path, entry.name));
-      }
-      if (entries.length < listPage) return;
-      after = entries.at(-1)?.name ?? null;
-      if (this.#turn.isOver) await this.#turn.next();
-    }
-  }
-
-  async #walkBase(base: VersionTree, from: string, path: string): Promise<void> {
-    let last = { from, to: path };
-    for await (const entry of base.walk(from)) {
-      // One text for all that are in one directory.
-      if (entry.dir !== last.from) last = { from: entry.dir, to: path + entry.dir.slice(from.length) };
-      this.#meetEntry(last.to, entry);
-      if (this.#turn.isOver) await this.#turn.next();
-    }
-  }
-
-  #meetEntry(dir: string, entry: Entry): void {
-    const row = this.#hardLinked.get(entry.ino);
-    if (row !== undefined) this.#meet(joinPath(dir, entry.name), row);
-    else this.#after.set(dir, entry.name, entry);
+  /** What the base has below this path is not there, as far as nothing else says so. */
+  async #removeBelow(dir: string, name: string): Promise<void> {
+    const before = this.#baseAt(dir, name);
+    const entry = isPromise(before) ? await before : before;
+    if (entry?.kind === 'dir') this.#gone.push(joinPath(dir, name));
   }
 
   /** Names of staged files that are not staged themselves are only found by looking through the whole base. */
@@ -318,27 +305,33 @@ export class CommitPlan {
     return (await base.lookup(above, name))?.ino ?? 0;
   }
 
-  async #before(path: string): Promise<Entry | undefined> {
-    const { base } = this.#view;
-    if (base === null || path === '') return base?.root;
-    const { dir, name } = splitPath(path);
-    return this.#baseAt(dir, name);
-  }
-
-  async #baseAt(dir: string, name: string): Promise<Entry | undefined> {
+  #baseAt(dir: string, name: string): MaybePromise<Entry | undefined> {
     const { base } = this.#view;
     if (base === null) return undefined;
     // Many names of one new directory: none of them is looked for.
-    if (dir !== this.#lastDir.dir) {
-      const { dir: above, name: last } = splitPath(dir);
-      const isThere = dir === '' || (await base.lookup(above, last))?.kind === 'dir';
+    if (dir === this.#lastDir.dir) return this.#lastDir.isThere ? base.lookup(dir, name) : undefined;
+    const { dir: above, name: last } = splitPath(dir);
+    return chain(dir === '' ? base.root : base.lookup(above, last), (directory) => {
+      const isThere = directory?.kind === 'dir';
       this.#lastDir = { dir, isThere };
-    }
-    return this.#lastDir.isThere ? base.lookup(dir, name) : undefined;
+      return isThere ? base.lookup(dir, name) : undefined;
+    });
   }
 }
 
-const listPage = 1000;
+async function* gonePages(base: VersionTree, from: string): AsyncGenerator<Placed<After>[], void> {
+  for await (const page of base.walkPages(from))
+    yield page.map((entry) => ({ dir: entry.dir, name: entry.name, value: new Gone(entry) }));
+}
+
+function entryOf(
+  { row, map }: StagedInode,
+  dir: string,
+  name: string,
+  uploads: ReadonlyMap<Ino, UploadResult>,
+): Entry {
+  return entryOfRow(row, dir, name, map === null ? undefined : contentOf(row, map, uploads));
+}
 
 function contentOf(
   row: InodeRow,
