@@ -1,10 +1,10 @@
-import { ArtifactError } from '../model/errors.js';
 import type { ObjectStore, PartInfo } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
 import { anySignal } from '../util/shared-signal.js';
 import type { ComposedPart } from './compose-plan.js';
 import { type ByteSource, PartBody, type PartBuffers } from './part-body.js';
 import type { TransferQueue } from './transfer-queue.js';
+import { verifyStored } from './verify-stored.js';
 
 export interface ComposedUploadParts {
   readonly store: ObjectStore;
@@ -67,9 +67,7 @@ export async function compose(
     );
     crashPoint('upload-object-composed');
     await store.completeMultipart(key, uploadId, infos, { signal });
-    const stored = await store.head(key, { signal });
-    if (stored.size !== size)
-      throw new ArtifactError('Corrupt', `object ${key} has ${stored.size} bytes instead of ${size}`);
+    await verifyStored(store, key, size, signal);
   } catch (error) {
     // What cannot be aborted now goes when the store cleans up unfinished uploads.
     await store.abortMultipart(key, uploadId).catch(() => {});

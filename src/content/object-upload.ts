@@ -8,6 +8,7 @@ import type { JournaledPart, UploadJournal, UploadTarget } from './ports.js';
 import { type SentPart, SentParts } from './sent-parts.js';
 import type { StoreDistance } from './store-distance.js';
 import type { TransferQueue } from './transfer-queue.js';
+import { verifyStored } from './verify-stored.js';
 
 /** One for a part that is not in the store as we believe, one for parts that the store will not leave out. */
 const completeTriesMax = 3;
@@ -152,7 +153,8 @@ export class ObjectUpload {
   /**
    * Makes the object of `size` bytes complete: checks what an earlier process sent, sends what is missing, and completes. Answers
    * what verifies its size, which must succeed before anything names it. Calling it again after that costs a HEAD. `Stale`: it
-   * was finished and cannot become what is wanted now. `NotFound`: the store has forgotten the upload. Both need a new object.
+   * was finished and cannot become what is wanted now. `NotFound`: the store has forgotten the upload. When verifying fails with
+   * `Corrupt`, the store has lost what it took. All of them need a new object.
    */
   async place(
     size: number,
@@ -170,7 +172,10 @@ export class ObjectUpload {
       await this.#putWhole(size, signal);
     } else isThere = await this.#finishParts(size, signal, onBytes);
     if (isThere) return () => this.#verify(size, signal);
-    await this.#verify(size, signal);
+    await this.#verify(size, signal).catch((error: unknown) => {
+      if (!isCode(error, 'Corrupt')) throw error;
+      throw new ArtifactError('NotFound', `the store has forgotten the upload of ${this.key}`, {}, error);
+    });
     return async () => {};
   }
 
@@ -236,10 +241,7 @@ export class ObjectUpload {
   }
 
   async #verify(size: number, signal?: AbortSignal): Promise<void> {
-    const { size: stored } = await this.#parts.store.head(this.key, signal && { signal });
-    if (stored !== size) {
-      throw new ArtifactError('Corrupt', `object ${this.key} has ${stored} bytes instead of ${size}`);
-    }
+    await verifyStored(this.#parts.store, this.key, size, signal);
     crashPoint('upload-object-verified');
     this.#completedSize = size;
   }

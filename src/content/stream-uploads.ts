@@ -135,6 +135,11 @@ export class StreamUploads implements AsyncDisposable {
     stream.restart(this.#objectUpload(target, this.#newObject(target), partBytes));
   }
 
+  /** The store does not have the object that it took: what it said of it is not believed again, nor after a restart. */
+  lost(stream: StreamedFile): void {
+    if (this.#streams.get(stream.upload.target.file) === stream) this.restart(stream);
+  }
+
   /** Registers everything the journal knows; the store is asked about each upload when it is next used. */
   resume(): void {
     for (const row of this.#parts.journal.all()) {

@@ -27,6 +27,7 @@ import type { StreamedFile } from './streamed-file.js';
 import type { TransferQueue } from './transfer-queue.js';
 import type { UploadAttempts, UploadOwner } from './upload-attempts.js';
 import { type LocalPiece, UploadPlan } from './upload-plan.js';
+import { verifyStored } from './verify-stored.js';
 
 export interface RunParts {
   readonly store: ObjectStore;
@@ -192,10 +193,7 @@ export class UploadRun {
     await queue.run(bytes.length, true, put).promise;
     crashPoint('upload-pack-put');
     return this.#packed(pack, object, async () => {
-      const { size } = await store.head(key, options);
-      if (size !== bytes.length) {
-        throw new ArtifactError('Corrupt', `object ${key} has ${size} bytes instead of ${bytes.length}`);
-      }
+      await verifyStored(store, key, bytes.length, this.#signal);
       onPack(key, bytes);
     });
   }
@@ -257,9 +255,13 @@ export class UploadRun {
     const verifySize = await this.#place(plan, streamed);
     // By then what was sent is hashed, too.
     const sha256 = await streamed.digest(size);
+    const { journal, streams } = this.#parts;
     const verify = async () => {
-      await verifySize();
-      this.#parts.journal.complete(streamed.upload.target.file, size, sha256);
+      await verifySize().catch((error: unknown) => {
+        if (isCode(error, 'Corrupt')) streams.lost(streamed);
+        throw error;
+      });
+      journal.complete(streamed.upload.target.file, size, sha256);
       crashPoint('upload-object-journaled');
     };
     return { result: resultOf(plan, plan.extentsAt(streamed.upload.object, 0), sha256), verify };
@@ -289,8 +291,9 @@ export class UploadRun {
         this.#parts.attempts.forgetPieces(this.#owner, plan);
         return upload.object;
       } catch (error) {
-        if (attempt > 1 || !isCode(error, 'NotFound', 'Stale')) throw error;
+        if (!isCode(error, 'NotFound', 'Stale', 'Corrupt')) throw error;
         this.#parts.attempts.forgetPieces(this.#owner, plan);
+        if (attempt > 1) throw error;
       }
     }
   }
