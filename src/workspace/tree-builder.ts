@@ -231,5 +231,3 @@ class RangeOutput {
 const compressedAtOnce = 3;
 
 const fileBytes = (entry: Entry | null): number => (entry?.kind === 'file' ? entry.size : 0);
-
-/** Index of the first change after `key`, searching from `from`. */

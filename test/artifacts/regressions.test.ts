@@ -274,3 +274,26 @@ test('regression: what is changed in a new artifact after its removal is staged 
   expect(again.artifacts.staged()).toEqual([]);
   await again.close();
 });
+
+// Found by the model: who had it open went on with a file without a name.
+test('regression: a file that is removed while its first commit runs is itself again after a discard', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  const { tree } = shell.artifact;
+  const file = await shell.write('f', 'published');
+  tree.retain(file);
+  const release = store.hold();
+  const committing = shell.commit();
+  await store.waiting();
+  await shell.unlink('f');
+  release();
+  await committing;
+  await shell.artifact.discard();
+  expect(await shell.get('f')).toBe(file);
+  await tree.write(file, 9, Buffer.from(' and more'));
+  expect(await shell.commit()).toMatchObject({ version: 1, summary: { changed: 1 } });
+  expect(await shell.read('f')).toBe('published and more');
+  tree.release(file);
+  await machine.close();
+});

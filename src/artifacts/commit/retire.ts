@@ -65,6 +65,8 @@ function retireAlone(work: Work): NewNumbers {
   core.base = published.tree;
   for (const { node, row, base } of sealed) {
     if (!takeKeptRow(core, node, node.ino, kept)) takeSealed(node, row, base);
+    // Removed since the seal: a discard brings it back there.
+    else if (!node.hasName) node.base = base;
   }
   return new Map();
 }
