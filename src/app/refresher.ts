@@ -52,7 +52,8 @@ export class Refresher implements AsyncDisposable {
 
   async #once(): Promise<void> {
     try {
-      await this.refresh();
+      await this.#artifacts.refresh({ openOnly: true });
+      this.#succeeded();
     } catch (thrown) {
       const error = toArtifactError(thrown);
       this.#failures++;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { compareNames, joinPath } from '../model/entry.js';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { rootCollectionId } from '../model/ids.js';
 import { limits } from '../model/limits.js';
 import { chain, type MaybePromise } from '../util/maybe-promise.js';
@@ -68,6 +68,9 @@ export class WorkspaceArtifacts implements Artifacts {
   /** Opened as the catalog knows them: their logs are read next. */
   readonly #unread: WorkspaceArtifact[] = [];
   readonly #reading = new Set<Promise<void>>();
+  /** Since the workspace was refreshed: what is opened as the catalog knows it may be older than that. */
+  #waitsForLogs = false;
+  readonly #awaited = new Set<Promise<boolean>>();
 
   static async open(options: ArtifactsOptions, db: StageDatabase): Promise<WorkspaceArtifacts> {
     const { workspace, catalog, reader, staging } = options;
@@ -84,9 +87,7 @@ export class WorkspaceArtifacts implements Artifacts {
     const link = (artifact: WorkspaceArtifact): Promise<void> => artifacts.#names.link(artifact);
     const namesChanged = (collection: WorkspaceArtifact, records: readonly StoredRecord[]): void =>
       artifacts.#names.changedBy(collection, records);
-    const opened = (artifact: WorkspaceArtifact): void => {
-      if (options.readsOpenedLogs === true) artifacts.#readSoon(artifact);
-    };
+    const opened = (artifact: WorkspaceArtifact): MaybePromise<void> => artifacts.#opened(artifact);
     const registry = new ArtifactRegistry({
       options,
       db,
@@ -243,7 +244,8 @@ export class WorkspaceArtifacts implements Artifacts {
     return this.#names.restore(removal, await this.find(path.join('/')), name);
   }
 
-  async refresh(): Promise<void> {
+  async refresh(options: { openOnly?: boolean } = {}): Promise<void> {
+    if (options.openOnly !== true) this.#waitsForLogs = true;
     const waiting = this.#registry.open().filter((artifact) => artifact.hasLog);
     let failure: unknown;
     const next = async (): Promise<void> => {
@@ -282,7 +284,7 @@ export class WorkspaceArtifacts implements Artifacts {
     for (const artifact of this.#registry.open()) await artifact.committer.idle();
     await this.idle();
     // Nothing hangs on its outcome, and a store that is away makes it last.
-    await within(stopMsMax, Promise.all(this.#reading));
+    await within(stopMsMax, Promise.all([...this.#reading, ...this.#awaited]));
     this.#db[Symbol.dispose]();
   }
 
@@ -343,6 +345,25 @@ export class WorkspaceArtifacts implements Artifacts {
 
   #changed(collection: WorkspaceArtifact, name: string): void {
     for (const listener of this.#listeners) listener(collection, name);
+  }
+
+  #opened(artifact: WorkspaceArtifact): MaybePromise<void> {
+    if (this.#waitsForLogs) return this.#readFirst(artifact);
+    if (this.#options.readsOpenedLogs === true) this.#readSoon(artifact);
+    return undefined;
+  }
+
+  /** A store that is away holds up one look, not one at each artifact. */
+  async #readFirst(artifact: WorkspaceArtifact): Promise<void> {
+    const reading = artifact
+      .refresh()
+      .then(
+        () => true,
+        (error: unknown) => !isCode(error, 'StoreUnavailable', 'TimedOut'),
+      )
+      .finally(() => this.#awaited.delete(reading));
+    this.#awaited.add(reading);
+    if ((await withinOwnTime(limits.firstLookMsMax, reading)) !== true) this.#waitsForLogs = false;
   }
 
   /** Failures are the next refresh's to tell. */

@@ -370,8 +370,11 @@ export interface Artifacts extends AsyncDisposable {
    * `NotFound` when it is not there to come back. Answers its path.
    */
   restore(what: string, as?: string): Promise<string>;
-  /** Reads new records of the root and of every open artifact. */
-  refresh(): Promise<void>;
+  /**
+   * Reads new records of the root and of every open artifact. Others are as new when they are looked at first, which waits a
+   * moment for it, unless `openOnly`.
+   */
+  refresh(options?: { openOnly?: boolean }): Promise<void>;
   /** All artifacts with something staged. */
   staged(): readonly Artifact[];
   /** Called when a name in a collection changed by something that did not come through the kernel. */

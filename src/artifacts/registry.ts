@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { newArtifactId } from '../model/ids.js';
 import type { ObjectStore } from '../store/object-store.js';
-import type { MaybePromise } from '../util/maybe-promise.js';
+import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
 import { SharedWork } from '../util/shared-work.js';
 import { transaction } from '../util/sqlite.js';
 import type { Publisher } from '../workspace/commit-types.js';
@@ -64,8 +64,8 @@ export interface RegistryParts {
   readonly link: (artifact: WorkspaceArtifact) => Promise<void>;
   /** The names in a collection may mean something else by these records, which the catalog knows. */
   readonly namesChanged: (collection: WorkspaceArtifact, records: readonly StoredRecord[]) => void;
-  /** An artifact was opened as the catalog knows it. */
-  readonly opened: (artifact: WorkspaceArtifact) => void;
+  /** An artifact was opened as the catalog knows it; nobody sees it before the answer resolves. */
+  readonly opened: (artifact: WorkspaceArtifact) => MaybePromise<void>;
 }
 
 /** The artifacts that are open, each once, and how they are opened and made. They stay open. */
@@ -128,13 +128,15 @@ export class ArtifactRegistry {
       artifact.noteDamage(damage);
       this.#parts.options.onError?.(damage, `reading the log of ${artifact.path}`);
     }
-    if (isKnown && place !== null) this.#parts.opened(artifact);
+    const read = isKnown && place !== null ? this.#parts.opened(artifact) : undefined;
+    if (isPromise(read)) await read;
+    this.#open.set(id, artifact);
     return artifact;
   }
 
   #artifact(id: string, place: Place | null, tree: ArtifactTree): WorkspaceArtifact {
     const { workspace, catalog, onStep } = this.#parts.options;
-    const artifact = new WorkspaceArtifact({
+    return new WorkspaceArtifact({
       id,
       tree,
       catalog,
@@ -151,8 +153,6 @@ export class ArtifactRegistry {
       },
       ...(onStep === undefined ? {} : { onStep }),
     });
-    this.#open.set(id, artifact);
-    return artifact;
   }
 
   #tree(stage: Stage, base: VersionTree | null, newRoot?: CreateInit): ArtifactTree {
@@ -181,7 +181,9 @@ export class ArtifactRegistry {
       root.gen = stage.gen;
       this.#parts.db.inodes.put(s, root);
     });
-    return this.#artifact(id, { collection: parent, name }, tree);
+    const artifact = this.#artifact(id, { collection: parent, name }, tree);
+    this.#open.set(id, artifact);
+    return artifact;
   }
 
   /** Drops an artifact that was never committed, with all that is staged. */

@@ -159,6 +159,7 @@ export const limits = {
   slabFileBytesMax: 32 << 10, // staged files up to this share staging files
   slabBytesMax: 32 << 20, // of one shared staging file
   streamSpoolBytesMax: 32 << 20, // of a stream to the store kept in memory in case the store is away
+  firstLookMsMax: 5_000, // that the first look at an artifact after a refresh of the workspace waits for its log
   settleMsMax: 1_000, // how long who only looks waits for what the kernel keeps of writes
   statusPathsMax: 1_000, // listed by status and diff when the caller gives no limit
   stateLockWaitMsMax: 10_000,

@@ -504,3 +504,41 @@ test("regression: what was removed here, and is held, is there again when a comm
   expect(await one.read('x')).toBe('x by two');
   await close();
 });
+
+test('regression: what nobody had looked at since the start is as new as a refresh of the workspace', async () => {
+  const { store, one, machines, close } = await pair();
+  await one.artifact.refresh();
+  const { stateDir } = machines[1];
+  await machines[1].close();
+  await one.put('x', 'x of v1');
+  await one.commit();
+  const again = await openMachine({ store, stateDir });
+  await again.artifacts.refresh();
+  const two = await shellOf(again, 'it');
+  expect(await two.read('x')).toBe('x of v1');
+  await again.close();
+  await close();
+});
+
+test('what nobody had looked at shows what is known of it while nobody asks, or the store is away', async () => {
+  const { store, one, machines, close } = await pair();
+  const { stateDir } = machines[1];
+  await machines[1].close();
+  await one.put('x', 'x of v1');
+  await one.commit();
+  const unasked = await openMachine({ store, stateDir });
+  await unasked.artifacts.refresh({ openOnly: true });
+  const { artifact: known } = await shellOf(unasked, 'it');
+  expect(known.versions().map(({ version }) => version)).toEqual([0]);
+  await unasked.close();
+  const refreshed = await openMachine({ store, stateDir });
+  await refreshed.artifacts.refresh();
+  store.isGone = true;
+  const { artifact } = await shellOf(refreshed, 'it');
+  expect(artifact.versions().map(({ version }) => version)).toEqual([0]);
+  store.isGone = false;
+  await refreshed.artifacts.refresh();
+  expect(artifact.versions().map(({ version }) => version)).toEqual([1, 0]);
+  await refreshed.close();
+  await close();
+});
