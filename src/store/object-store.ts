@@ -89,6 +89,12 @@ export interface ObjectStore extends AsyncDisposable {
   /** Uploads of keys that begin with `prefix` which were begun and neither completed nor aborted, whoever began them. */
   unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]>;
 
+  /**
+   * Rules by which the service itself takes current objects away from keys under the store's prefix. Absent where there can be
+   * none. `Unsupported` and `StoreDenied`: nobody knows.
+   */
+  lifecycleRules?(options?: CallOptions): Promise<readonly LifecycleRule[]>;
+
   /** In byte order of keys, from after `startAfter`. */
   list(prefix: string, options?: CallOptions & { startAfter?: string }): AsyncIterable<ObjectInfo>;
   /** Succeeds also for keys that are gone. */
@@ -164,6 +170,17 @@ export interface PartInfo {
 export interface UnfinishedUpload {
   readonly key: string;
   readonly uploadId: string;
+}
+
+export interface LifecycleRule {
+  /** '' when it has no name. */
+  readonly name: string;
+  /** Begin of the keys that it is for, relative to the store; '': all of them. */
+  readonly prefix: string;
+  /** What is archived cannot be read until somebody has it restored. */
+  readonly effect: 'deletes' | 'archives';
+  /** For messages: '30 days after they were written'; '' when the rule does not say. */
+  readonly when: string;
 }
 
 export interface CopySource extends ByteRange {

@@ -30,6 +30,10 @@ const artifactsPrefix = 'a/';
 export const artifactPrefix = (artifactId: string): string => `${artifactsPrefix}${artifactId}/`;
 export const logPrefix = (artifactId: string): string => `${artifactPrefix(artifactId)}log/`;
 
+/** True when keys of a workspace, probes aside, may begin so. */
+export const mayBeginKey = (prefix: string): boolean =>
+  [artifactsPrefix, formatKey].some((own) => own.startsWith(prefix) || prefix.startsWith(own));
+
 export const logKey = (artifactId: string, seq: number): string =>
   `${logPrefix(artifactId)}${String(seq).padStart(seqDigits, '0')}.json`;
 

@@ -17,6 +17,7 @@ import type {
   CallOptions,
   CopySource,
   GetOptions,
+  LifecycleRule,
   ObjectInfo,
   ObjectStore,
   PartInfo,
@@ -291,6 +292,14 @@ export class S3Store implements ObjectStore {
       const { listUploads } = await import('./s3-uploads.js');
       const found = await listUploads(client, where, options);
       return found.map(({ key, uploadId }) => ({ key: key.slice(this.#prefix.length), uploadId }));
+    });
+  }
+
+  lifecycleRules(options?: CallOptions): Promise<readonly LifecycleRule[]> {
+    return this.#run('reading lifecycle rules', options, async () => {
+      const { client } = await this.#sdk();
+      const { lifecycleRules } = await import('./s3-lifecycle.js');
+      return lifecycleRules(client, { Bucket: this.#bucket, Prefix: this.#prefix }, options);
     });
   }
 

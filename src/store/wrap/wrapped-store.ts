@@ -5,6 +5,7 @@ import type {
   CallOptions,
   CopySource,
   GetOptions,
+  LifecycleRule,
   ObjectInfo,
   ObjectStore,
   PartInfo,
@@ -128,6 +129,14 @@ export abstract class WrappedStore implements ObjectStore {
   unfinishedUploads(prefix: string, options?: CallOptions): Promise<readonly UnfinishedUpload[]> {
     return this.around(callOf('unfinishedUploads', prefix, options), () =>
       this.inner.unfinishedUploads(prefix, options),
+    );
+  }
+
+  lifecycleRules(options?: CallOptions): Promise<readonly LifecycleRule[]> {
+    const { inner } = this;
+    return this.around(
+      callOf('lifecycleRules', '', options),
+      async () => (await inner.lifecycleRules?.(options)) ?? [],
     );
   }
 

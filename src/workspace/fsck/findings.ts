@@ -17,7 +17,7 @@ type FindingCode =
   | 'object-truncated' // a data object ends before bytes that files have in it
   | 'catalog-differs' // the local catalog says something else than the store
   | 'newer-format' // made by a newer artifactfs: not checked
-  | 'lifecycle-rule' // the store deletes objects by itself
+  | 'lifecycle-rule' // the store deletes or archives objects by itself, or nobody knows
   | 'record-without-effect' // a record expected what was not so
   | 'unnamed-artifact' // no collection has a name for it
   | 'unreferenced' // objects that no version uses

@@ -9,6 +9,7 @@ import { storedJson } from '../stored-json.js';
 import { StoredTrees } from '../tree-store.js';
 import { type Finding, finding, type Place } from './findings.js';
 import { foreignKey, unreferenced } from './key-check.js';
+import { checkLifecycle } from './lifecycle-check.js';
 import { type CheckedLog, checkLog } from './log-check.js';
 import { NamedLogs } from './named-logs.js';
 import { checkObjects } from './object-check.js';
@@ -53,6 +54,7 @@ export async function* fsck(
   const wanted = await wantedArtifacts(logs, options.paths);
   yield* logs.takeFindings();
   const whole = options.paths === undefined || options.paths.length === 0;
+  if (whole) yield* await checkLifecycle(store, options);
   const found = new Set<string>();
   for await (const { artifactId, keys } of artifactsListed(store, whole ? null : wanted, options)) {
     totals.objects += keys.length;

@@ -38,6 +38,21 @@ export function getBucketLocation(context: Context): Answer {
   return { status: 200, body: xmlDocument('LocationConstraint', '') };
 }
 
+export function getBucketLifecycle(context: Context): Answer {
+  const { lifecycle } = bucketOf(context);
+  if (lifecycle === null)
+    throw new S3Error(404, 'NoSuchLifecycleConfiguration', 'The lifecycle configuration does not exist');
+  return { status: 200, body: xmlDocument('LifecycleConfiguration', lifecycle) };
+}
+
+export async function putBucketLifecycle(context: Context): Promise<Answer> {
+  const bucket = bucketOf(context);
+  const [rules] = elements(await documentOf(context), 'LifecycleConfiguration');
+  if (rules === undefined) throw new S3Error(400, 'MalformedXML', 'The document has no rules');
+  bucket.lifecycle = rules;
+  return { status: 200 };
+}
+
 /** Both versions of the listing: the older one has a marker, which is a key, where the newer one has a token. */
 export function listObjects(context: Context): Answer {
   const { query } = context;

@@ -34,6 +34,8 @@ export interface MultipartUpload {
 export class Bucket {
   readonly name: string;
   readonly createdMs = Date.now();
+  /** Contents of the document as it was put; it is never acted upon. */
+  lifecycle: string | null = null;
   readonly uploads = new Map<string, MultipartUpload>();
   readonly #objects = new Map<string, StoredObject>();
   readonly #keys: string[] = [];

@@ -10,6 +10,8 @@ export type Operation =
   | 'HeadBucket'
   | 'DeleteBucket'
   | 'GetBucketLocation'
+  | 'GetBucketLifecycleConfiguration'
+  | 'PutBucketLifecycleConfiguration'
   | 'ListObjects'
   | 'ListObjectsV2'
   | 'ListMultipartUploads'

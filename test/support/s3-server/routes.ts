@@ -2,10 +2,12 @@ import {
   createBucket,
   deleteBucket,
   deleteObjects,
+  getBucketLifecycle,
   getBucketLocation,
   headBucket,
   listBuckets,
   listObjects,
+  putBucketLifecycle,
 } from './bucket-handlers.js';
 import type { Handler, Operation } from './context.js';
 import {
@@ -26,6 +28,8 @@ export const handlers: Readonly<Record<Operation, Handler>> = {
   HeadBucket: headBucket,
   DeleteBucket: deleteBucket,
   GetBucketLocation: getBucketLocation,
+  GetBucketLifecycleConfiguration: getBucketLifecycle,
+  PutBucketLifecycleConfiguration: putBucketLifecycle,
   ListObjects: listObjects,
   ListObjectsV2: listObjects,
   ListMultipartUploads: listMultipartUploads,
@@ -71,12 +75,14 @@ function ofBucket({ method, query }: Target): Operation | null {
   switch (method) {
     case 'GET':
       if (query.has('location')) return 'GetBucketLocation';
+      if (query.has('lifecycle')) return 'GetBucketLifecycleConfiguration';
       if (query.has('uploads')) return 'ListMultipartUploads';
       if (query.get('list-type') === '2') return 'ListObjectsV2';
       return [...query.keys()].every((name) => olderListing.has(name)) ? 'ListObjects' : null;
     case 'HEAD':
       return 'HeadBucket';
     case 'PUT':
+      if (query.has('lifecycle')) return 'PutBucketLifecycleConfiguration';
       return query.size === 0 || query.has('x-id') ? 'CreateBucket' : null;
     case 'POST':
       return query.has('delete') ? 'DeleteObjects' : null;
