@@ -39,3 +39,23 @@ test('a connection that the service resets, or refuses, says once that it is clo
   await expect(connect('refused').get(request)).rejects.toThrow();
   expect(closed).toEqual(['reset', 'refused']);
 });
+
+test('regression: a connection that was made while the process was busy is not late', async () => {
+  const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
+  const server = createServer((socket) => void socket.once('data', () => socket.end(answer)));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const origin = { secure: false, host: '127.0.0.1', port };
+  const connection = new GetConnection(
+    origin,
+    { ...connectionLimits, connectMsMax: 20 },
+    { value: undefined },
+  );
+  const got = connection.get(request);
+  // The kernel connects meanwhile.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  await expect(got).resolves.toMatchObject({ head: { status: 200 } });
+  connection.destroy();
+  server.close();
+});

@@ -84,11 +84,18 @@ export class GetConnection {
     const options = { host, port, onread, ...tlsOptions(host, tlsSession) };
     const socket: Socket = origin.secure ? connectTls(options) : connectTcp(options);
     socket.setNoDelay(true);
-    const connecting = setTimeout(
-      () => this.#fail(timedOut('connecting', limits.connectMsMax)),
-      limits.connectMsMax,
-    );
-    socket.once(origin.secure ? 'secureConnect' : 'connect', () => clearTimeout(connecting));
+    let isConnecting = true;
+    const connecting = setTimeout(() => {
+      // What came while this process was busy is looked at before it counts as late.
+      setImmediate(() => {
+        if (isConnecting) this.#fail(timedOut('connecting', limits.connectMsMax));
+      });
+    }, limits.connectMsMax);
+    const decided = () => {
+      isConnecting = false;
+      clearTimeout(connecting);
+    };
+    socket.once(origin.secure ? 'secureConnect' : 'connect', decided);
     socket.on('session', (session: Buffer) => {
       tlsSession.value = session;
     });
@@ -96,7 +103,7 @@ export class GetConnection {
     socket.on('error', (error) => this.#lost(error));
     socket.on('end', () => this.#ended());
     socket.on('close', () => {
-      clearTimeout(connecting);
+      decided();
       this.#ended();
     });
     this.#socket = socket;
