@@ -10,6 +10,7 @@ import {
   readAll,
   removeTemporaryDirectories,
   Shell,
+  shellOf,
   unexpected,
 } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
@@ -337,4 +338,59 @@ test('regression: the log of stage.db stays bounded however much is changed whil
   expect(await committing).toMatchObject({ version: 0 });
   expect(Buffer.from((await tree.xattr(inode, 'user.it')) ?? []).length).toBe(limits.xattrValueBytesMax);
   await machine.close();
+});
+
+test('regression: a commit that was published, but not linked, is not told as a failure; the next one links it', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({
+    store,
+    onStep: (step) => {
+      if (step === 'cleaned') store.isGone = true;
+    },
+  });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await shell.write('f', 'one');
+  const error = await failure(shell.commit());
+  expect(error).toMatchObject({ code: 'OutcomeUnknown', details: { version: 0 } });
+  expect(error.message).toMatch(/^v0 was published, but its artifact has no name yet: /);
+  expect(shell.artifact.lastError()).toContain('v0 was published');
+  store.isGone = false;
+  expect(shell.artifact.versions()).toMatchObject([{ version: 0, commitId: error.details['commitId'] }]);
+  expect(await shell.commit()).toMatchObject({ version: 0 });
+  expect(shell.artifact.isNew).toBe(false);
+  const other = await openMachine({ store });
+  expect(await (await shellOf(other, 'it')).read('f')).toBe('one');
+  await other.close();
+  await machine.close();
+});
+
+test('regression: a commit that was published, but whose stage was not retired, is not told as a failure', async () => {
+  const store = new GatedStore();
+  const first = await openMachine({ store });
+  const one = new Shell(first.artifacts.create(first.artifacts.root, 'it'));
+  await one.write('x', 'x');
+  await one.write('y', 'y');
+  await one.commit();
+  const second = await openMachine({
+    store,
+    onStep: (step) => {
+      if (step === 'applied') throw new ArtifactError('StoreUnavailable', 'made to be gone');
+    },
+  });
+  const two = await shellOf(second, 'it');
+  await two.put('y', 'y by two');
+  const error = await failure(two.commit());
+  expect(error).toMatchObject({ code: 'OutcomeUnknown', details: { version: 1 } });
+  expect(error.message).toBe('v1 was published, but its changes still count as staged here: made to be gone');
+  await one.artifact.refresh();
+  expect(one.artifact.versions()[0]).toMatchObject({ version: 1, commitId: error.details['commitId'] });
+  expect(await one.read('y')).toBe('y by two');
+  await second.close();
+
+  const again = await openMachine({ store, stateDir: second.stateDir });
+  await again.artifacts.idle();
+  expect(again.artifacts.staged()).toEqual([]);
+  expect(await (await shellOf(again, 'it')).read('y')).toBe('y by two');
+  await again.close();
+  await first.close();
 });

@@ -144,10 +144,7 @@ export class Committer {
       const result = await this.#publish(sealed, prepared, options);
       await this.#uploading;
       isPublished = true;
-      this.#step('published');
-      await this.#retire(sealed.commitId, result, prepared.localFiles, prepared.changes);
-      await this.#parts.link();
-      this.#step('linked');
+      await this.#finish(sealed, prepared, result);
       return resultOf(sealed, result, prepared.bytesUploaded);
     } catch (error) {
       await this.#uploading;
@@ -155,6 +152,22 @@ export class Committer {
       throw error;
     } finally {
       if (core.stage.sealed === null) content.cleaner.releaseCommit();
+    }
+  }
+
+  /** The version is in the log. What fails now is no failure of the commit: the next one, or a start, finishes it. */
+  async #finish(sealed: Seal, prepared: Prepared, result: PublishResult): Promise<void> {
+    let isRetired = false;
+    try {
+      this.#step('published');
+      await this.#retire(sealed.commitId, result, prepared.localFiles, prepared.changes);
+      isRetired = true;
+      await this.#parts.link();
+      this.#step('linked');
+    } catch (error) {
+      // A name that cannot be had is the user's to change; a damaged collection is nothing that waiting mends.
+      if (isRetired && isCode(error, 'Conflict', 'NotPermitted', 'Corrupt', 'OutcomeUnknown')) throw error;
+      throw unfinished(sealed, result, isRetired, error);
     }
   }
 
@@ -365,6 +378,17 @@ const nothingStaged = () =>
     'NothingStaged',
     'nothing has changed since the last version: there is nothing to commit',
   );
+
+function unfinished(sealed: Seal, { version }: PublishResult, isRetired: boolean, error: unknown) {
+  const missing = isRetired ? 'its artifact has no name yet' : 'its changes still count as staged here';
+  const why = error instanceof Error ? error.message : String(error);
+  return new ArtifactError(
+    'OutcomeUnknown',
+    `v${version} was published, but ${missing}: ${why}`,
+    { version, commitId: sealed.commitId, hint: 'commit again when the store answers: that finishes it' },
+    error,
+  );
+}
 
 function checkMessage(message: string): void {
   const bytes = Buffer.byteLength(message);
