@@ -168,7 +168,10 @@ export class Proof {
       if (isSame(merged.state, found ?? null)) continue;
       // What was in the base stays where it was, or comes back, when one side needs it.
       const possible = [mine ?? null, h ?? null, b ?? null];
-      const isOpen = onConflict !== 'fail' && this.#isOpen(path, attempt, moved, merged.conflict);
+      const isOpen =
+        onConflict !== 'fail' &&
+        (this.#isOpen(path, attempt, moved, merged.conflict) ||
+          (b == null && losesMoves(attempt, base, head)));
       if (isOpen && possible.some((state) => isSame(state, found ?? null))) continue;
       this.#fail(
         `${what} (${onConflict}): ${path} is ${shown(found ?? null)}, not ${shown(merged.state)}; staged ${mine === undefined ? 'nothing' : shown(mine)}, base ${shown(b ?? null)}, before ${shown(h ?? null)}`,
@@ -219,6 +222,14 @@ export class Proof {
       this.#fail(`${what}: ${told} to its client, ${count} times in the log`);
   }
 }
+
+/** With theirs a file that I moved, and they changed where it was, has not got my new name for it. */
+const losesMoves = ({ changes, onConflict }: Attempt, base: Tree, head: Tree): boolean =>
+  onConflict === 'theirs' &&
+  [...changes].some(
+    ([path, mine]) =>
+      mine === null && mergePath(base.get(path) ?? null, mine, head.get(path) ?? null, onConflict).conflict,
+  );
 
 /** A version as `fingerprint` shows a mount. */
 export async function linesOf(reader: Reader, history: History, commit: Commit): Promise<string[]> {

@@ -36,6 +36,7 @@ export class Room {
   readonly #program: Program;
   readonly #staged = new Map<string, State | null>();
   #doubts: Attempt[] = [];
+  #isCommitting = false;
   /** Of what is being done. */
   #open: readonly string[] = [];
   #calls = 0;
@@ -122,7 +123,7 @@ export class Room {
 
   /** Everything that is staged is as it was left; asked after a daemon was killed. */
   async check(): Promise<void> {
-    if (this.#doubts.length > 0) return;
+    if (this.#isCommitting || this.#doubts.length > 0) return;
     for (const [path, expected] of this.#staged) {
       if (this.#open.includes(path)) continue;
       const found = await this.#insist((root) => stateAt(join(root, path)));
@@ -155,7 +156,10 @@ export class Room {
       `${this.artifact}: commit ${attempt.message} --on-conflict=${onConflict} of ${this.#staged.size} paths`,
     );
     const viaCommand = onConflict !== 'fail' || this.#random.chance(0.2);
+    // Killed meanwhile, it may be in the log, and others' versions on top of it.
+    this.#isCommitting = true;
     const outcome = await (viaCommand ? this.#byCommand(attempt) : this.#byFile(attempt));
+    this.#isCommitting = false;
     attempt.outcome = outcome;
     journal.note(`${this.artifact}: ${attempt.message}: ${JSON.stringify(outcome)}`);
     await this.#react(attempt);
