@@ -244,7 +244,7 @@ export class TreeMerge {
       )
         kept.add(before.ino);
     for (const { dir, name, before, after } of this.input.changes)
-      if (before === null && after !== null && kept.has(after.ino))
+      if (after !== null && before?.ino !== after.ino && kept.has(after.ino))
         this.decisions.delete(joinPath(dir, name));
   }
 }

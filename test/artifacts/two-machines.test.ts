@@ -542,3 +542,15 @@ test('what nobody had looked at shows what is known of it while nobody asks, or 
   await refreshed.close();
   await close();
 });
+
+test("regression: with 'theirs' a file that I moved over another, and they changed, is not under both names", async () => {
+  const { one, two, close } = await pair();
+  await one.write('x', 'x by one');
+  await one.commit();
+  await two.rename('x', 'y');
+  await two.artifact.commit({ message: 'test', onConflict: 'theirs' });
+  expect(await two.read('x')).toBe('x by one');
+  expect(await two.read('y')).toBe('y of v0');
+  expect((await two.get('x')).nlink).toBe(1);
+  await close();
+});
