@@ -1,7 +1,7 @@
 // kill -9 of the daemon at every named step and at random moments, hundreds of times: nothing that a returned call
 // acknowledged is lost, and no version is published in part.
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { CrashWorkload } from './support/crash-workload.js';
@@ -101,3 +101,23 @@ test('kill -9 at every named step of staging, upload and commit', async () => {
   );
   expect([...killedAt.keys()].sort()).toEqual(points);
 }, 2_400_000);
+
+// A thread that waits for its own process's answer does not die, and held the mount and all who used it.
+test('regression: a daemon that is killed while it has the kernel send what it keeps ends, and its mount with it', async () => {
+  await using world = new World();
+  const machine = world.machine('m', { ARTIFACTFS_CRASH_AT: 'stage-synced:1' });
+  await machine.mount();
+  mkdirSync(machine.path('w'));
+  const file = openSync(machine.path('w', 'kept'), 'w');
+  writeSync(file, 'by the kernel');
+  const outcome = await machine.try(`echo first > '${machine.path('w')}/.artifact/commit'`, {
+    timeoutMs: 30_000,
+  });
+  expect(outcome.code).toBe(1);
+  expect(() => fsyncSync(file)).toThrow();
+  closeSync(file);
+  await machine.kill();
+  delete machine.env['ARTIFACTFS_CRASH_AT'];
+  await machine.mount();
+  expect(readdirSync(machine.path('w'))).toEqual(['kept']);
+}, 120_000);

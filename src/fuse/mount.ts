@@ -53,7 +53,7 @@ export async function mountFileSystem(
     if ((flags2 & initFlag2.expireOnly) !== 0) connection.notifier.useExpireOnly();
     if ((flags2 & initFlag2.passthrough) !== 0) connection.usePassthrough();
     connection.notifier.keepsWrites = (flags & initFlag.writebackCache) !== 0;
-    const writeBack = new WriteBack(path, (node) => fileSystem.pathOf?.(node), connection.notifier);
+    const writeBack = new WriteBack(native, path, (node) => fileSystem.pathOf?.(node), connection.notifier);
     connection.notifier.writeBack = (nodes) => writeBack.run(nodes);
     if (minor >= pruneMinorMin) connection.notifier.usePrune();
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();

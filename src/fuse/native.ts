@@ -36,6 +36,7 @@ export interface Native extends BlockWriter, FileCalls {
   readonly Channel: new (fd: number, head: Buffer, onReadable: () => void) => NativeChannel;
   mount(source: string, target: string, type: string, flags: number, data: string): Promise<number>;
   unmount(target: string, flags: number): Promise<number>;
+  syncFile(path: string): Promise<number>;
   socketPair(): [number, number] | number;
   receiveDescriptor(socket: number): number;
 }

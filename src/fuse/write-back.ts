@@ -1,9 +1,6 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KernelNotifier, NodeId } from '../vfs/file-system.js';
-
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+import type { Native } from './native.js';
 
 /**
  * Makes the kernel send what it keeps of files that programs write: by fsync, through our own mount, which sends large
@@ -14,6 +11,7 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
  * need another one.
  */
 export class WriteBack {
+  readonly #native: Native;
   readonly #mountPoint: string;
   readonly #pathOf: (node: NodeId) => string | undefined;
   readonly #notifier: KernelNotifier;
@@ -21,7 +19,13 @@ export class WriteBack {
   /** What begins after the last; callers that come meanwhile share it. */
   #next: { readonly wanted: Set<NodeId>; readonly done: Promise<void> } | null = null;
 
-  constructor(mountPoint: string, pathOf: (node: NodeId) => string | undefined, notifier: KernelNotifier) {
+  constructor(
+    native: Native,
+    mountPoint: string,
+    pathOf: (node: NodeId) => string | undefined,
+    notifier: KernelNotifier,
+  ) {
+    this.#native = native;
     this.#mountPoint = mountPoint;
     this.#pathOf = pathOf;
     this.#notifier = notifier;
@@ -51,12 +55,6 @@ export class WriteBack {
   async #sync(node: NodeId): Promise<boolean> {
     const path = this.#pathOf(node);
     if (!path?.startsWith('/')) return false;
-    try {
-      await using file = await open(join(this.#mountPoint, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-      await file.sync();
-      return true;
-    } catch {
-      return false;
-    }
+    return (await this.#native.syncFile(join(this.#mountPoint, path))) === 0;
   }
 }

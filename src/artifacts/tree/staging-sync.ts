@@ -1,4 +1,5 @@
 import { isCode } from '../../model/errors.js';
+import { crashPoint } from '../../util/crash-point.js';
 import type { TreeCore } from './tree-core.js';
 
 /** Brings staging files to stable storage: only those written since they last were, and each once at a time. */
@@ -55,6 +56,7 @@ export class StagingSync {
   async #syncStaged(file: number): Promise<void> {
     try {
       await this.#core.staging.sync(file);
+      crashPoint('stage-synced');
     } catch (error) {
       // It was removed, with everything that named it.
       if (isCode(error, 'NotFound') && !this.#core.db.inodes.stagingFiles().has(file)) return;

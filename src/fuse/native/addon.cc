@@ -10,6 +10,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Channel", Channel::Define(env));
   exports.Set("mount", Napi::Function::New<Mount>(env, "mount"));
   exports.Set("unmount", Napi::Function::New<Unmount>(env, "unmount"));
+  exports.Set("syncFile", Napi::Function::New<SyncFile>(env, "syncFile"));
   exports.Set("socketPair", Napi::Function::New<SocketPair>(env, "socketPair"));
   exports.Set("receiveDescriptor", Napi::Function::New<ReceiveDescriptor>(env, "receiveDescriptor"));
   exports.Set("alignedStart", Napi::Function::New<AlignedStart>(env, "alignedStart"));

@@ -11,6 +11,9 @@ Napi::Value Mount(const Napi::CallbackInfo& info);
 // unmount(target: string, flags: number): Promise<number>
 Napi::Value Unmount(const Napi::CallbackInfo& info);
 
+// syncFile(path: string): Promise<number>. fsync(2) of a file, which is not followed; also of one in our own mount.
+Napi::Value SyncFile(const Napi::CallbackInfo& info);
+
 // socketPair(): [number, number] | number. A stream pair, close-on-exec.
 Napi::Value SocketPair(const Napi::CallbackInfo& info);
 
