@@ -80,8 +80,8 @@ export class WorkspaceArtifact implements Artifact {
   readonly #refreshing = new Mutex();
   readonly #others: OtherStages;
   #lastError = '';
-  /** Records may be lost behind the head that the catalog knows: each daemon looks once, and until that is over. */
-  #isLogSuspect = true;
+  /** Records were found to be lost behind the head that the catalog knows: each refresh looks whether that is over. */
+  #isLogSuspect = false;
   /** Text that was written as the manifest last, and is none. */
   #refusedManifest: ArtifactError | null = null;
 
@@ -231,11 +231,11 @@ export class WorkspaceArtifact implements Artifact {
     return this.#refreshing.run(async () => {
       const looksBeyond = this.#isLogSuspect;
       const { records, damage } = await this.#parts.log.advance(this.id, looksBeyond ? { looksBeyond } : {});
-      this.#isLogSuspect = damage !== null;
       await this.#follow(records);
-      if (damage !== null) this.noteDamage(damage);
-      if (damage !== null) throw damage;
-      return records.length > 0;
+      this.#isLogSuspect = false;
+      if (damage === null) return records.length > 0;
+      this.noteDamage(damage);
+      throw damage;
     });
   }
 
@@ -330,6 +330,7 @@ export class WorkspaceArtifact implements Artifact {
 
   /** Its log can be read up to there only. */
   noteDamage(damage: ArtifactError): void {
+    this.#isLogSuspect = true;
     this.#lastError = textOf(damage);
   }
 

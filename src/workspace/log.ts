@@ -18,7 +18,7 @@ export interface LogRead extends CallOptions {
   readonly firstWindow?: number;
   /**
    * Ask LIST, too, whether anything comes after the head. A GET proves that a slot is empty, but not that no record was
-   * lost there: who writes into it would cut off all that comes after. Always so from the beginning of a log.
+   * lost there: who writes into it would cut off all that comes after.
    */
   readonly looksBeyond?: boolean;
 }
@@ -70,10 +70,10 @@ async function readOn(
   artifactId: string,
   seq: number,
   hash: string,
-  { firstWindow = seq === 0 ? 4 : 1, looksBeyond = seq === 0, ...options }: LogRead,
+  { firstWindow = seq === 0 ? 4 : 1, looksBeyond = false, ...options }: LogRead,
 ): Promise<void> {
   let window = firstWindow;
-  const beyond = looksBeyond ? lastListed(store, artifactId, seq, options) : null;
+  let beyond = looksBeyond ? lastListed(store, artifactId, seq, options) : null;
   // Awaited only when the end is reached.
   beyond?.catch(() => {});
   let listed: number | null = null;
@@ -95,6 +95,7 @@ async function readOn(
     // Somebody may have written both while we asked for one and the other. Asked again, it must be there.
     if (suspect === absent) throw missing(artifactId, absent, later);
     suspect = absent;
+    beyond ??= lastListed(store, artifactId, absent, options);
   }
 }
 

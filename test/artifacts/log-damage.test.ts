@@ -38,8 +38,8 @@ const slots = async (id: string): Promise<string[]> => {
   return keys;
 };
 
-// 5 is the first slot of the second look: nothing that was asked for by then comes after it.
-test.each([2, 4, 5])(
+// 5 is the first slot of the second look. One that is the last of a look shows when somebody writes.
+test.each([2, 3, 5])(
   'what is before a gap at record %i is served, and the rest is refused by name',
   async (gap) => {
     const { id } = one.artifact;
