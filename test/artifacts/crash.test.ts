@@ -12,6 +12,7 @@ import {
   unexpected,
 } from './support/daemon.js';
 import { GatedStore } from './support/gated-store.js';
+import { crashPoints } from './support/model-steps.js';
 import { describeTree, describeVersion } from './support/observe.js';
 
 afterEach(() => {
@@ -19,19 +20,7 @@ afterEach(() => {
   expect(unexpected.splice(0)).toEqual([]);
 });
 
-const steps = [
-  'sealed',
-  'planned',
-  'uploaded',
-  'saved',
-  'before the record',
-  'after the record',
-  'published',
-  'applied',
-  'retired',
-  'cleaned',
-  'linked',
-];
+const steps = [...crashPoints, 'linked'];
 
 test('a commit passes through all the named steps, once each', async () => {
   const seen: string[] = [];

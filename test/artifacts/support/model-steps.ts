@@ -22,7 +22,7 @@ export type Op =
 type How = 'allocate' | 'punch' | 'zero';
 
 /** Where a daemon is killed: at a named step of a commit, or before or after its record has reached the store. */
-const crashPoints = [
+export const crashPoints = [
   'sealed',
   'planned',
   'uploaded',
