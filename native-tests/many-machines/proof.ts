@@ -168,11 +168,10 @@ export class Proof {
       if (isSame(merged.state, found ?? null)) continue;
       // What was in the base stays where it was, or comes back, when one side needs it.
       const possible = [mine ?? null, h ?? null, b ?? null];
-      const isOpen =
-        onConflict !== 'fail' &&
-        (this.#isOpen(path, attempt, moved, merged.conflict) ||
-          (b == null && losesMoves(attempt, base, head)));
+      const isOpen = onConflict !== 'fail' && this.#isOpen(path, attempt, moved, merged.conflict);
       if (isOpen && possible.some((state) => isSame(state, found ?? null))) continue;
+      if (mine?.kind === 'file' && isSame(h ?? null, found ?? null) && losesMoves(attempt, base, head))
+        continue;
       this.#fail(
         `${what} (${onConflict}): ${path} is ${shown(found ?? null)}, not ${shown(merged.state)}; staged ${mine === undefined ? 'nothing' : shown(mine)}, base ${shown(b ?? null)}, before ${shown(h ?? null)}`,
       );
@@ -223,7 +222,7 @@ export class Proof {
   }
 }
 
-/** With theirs a file that I moved, and they changed where it was, has not got my new name for it. */
+/** With theirs a file that I moved, and they changed where it was, has not got my new name: what they have there stays. */
 const losesMoves = ({ changes, onConflict }: Attempt, base: Tree, head: Tree): boolean =>
   onConflict === 'theirs' &&
   [...changes].some(

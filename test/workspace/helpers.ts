@@ -1,7 +1,14 @@
 import type { Entry, Kind } from '../../src/model/entry.js';
 import { compareEntries, entryPath, splitPath, time } from '../../src/model/entry.js';
+import { isCode } from '../../src/model/errors.js';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
-import type { Intent, IntentJournal, PublishRequest } from '../../src/workspace/commit-types.js';
+import type {
+  Intent,
+  IntentJournal,
+  Publisher,
+  PublishRequest,
+  PublishResult,
+} from '../../src/workspace/commit-types.js';
 import type { TreeRef } from '../../src/workspace/records.js';
 import type { Metarange, PathChange, TreeReader } from '../../src/workspace/trees.js';
 
@@ -26,6 +33,23 @@ export class MemoryJournal implements IntentJournal {
 
   remove(commitId: string): void {
     this.intents.delete(commitId);
+  }
+}
+
+/** What became of an intent, asked for until it is known: as a machine does that comes back. null: it never took place. */
+export async function settled(
+  publisher: Publisher,
+  journal: MemoryJournal,
+  commitId: string,
+): Promise<PublishResult | null> {
+  for (;;) {
+    const intent = journal.intents.get(commitId);
+    if (intent === undefined) throw new Error('the intent is gone before its outcome is known');
+    try {
+      return await publisher.resolve(intent, journal);
+    } catch (error) {
+      if (!isCode(error, 'OutcomeUnknown')) throw error;
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { isCode } from '../../src/model/errors.js';
+import { ArtifactError, isCode } from '../../src/model/errors.js';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
 import type { MemoryStore } from '../../src/store/memory/memory-store.js';
+import type { ByteRange } from '../../src/store/object-store.js';
 import type { PublishRequest, PublishResult } from '../../src/workspace/commit-types.js';
 import type { PathChange } from '../../src/workspace/trees.js';
 import { Workspace } from '../../src/workspace/workspace.js';
@@ -17,7 +18,20 @@ import {
   MemoryJournal,
   publishRequest,
   readTree,
+  settled,
 } from './helpers.js';
+
+/** Each shortcut looks harmless; the last test of this file shows that the property catches it. */
+interface Shortcuts {
+  /** A create that was answered well counts as done. */
+  readonly answersBelieved?: boolean;
+  /** A slot that cannot be read now counts as empty. */
+  readonly brokenIsMissing?: boolean;
+  /** What is not in the log now counts as failed, though it may be on its way. */
+  readonly emptyIsFailure?: boolean;
+  /** Intents are not on disk when the record is sent. */
+  readonly intentsInMemory?: boolean;
+}
 
 /** What a test may rely on about one attempt to commit. */
 interface Attempt {
@@ -25,6 +39,34 @@ interface Attempt {
   readonly changes: readonly PathChange[];
   outcome: 'open' | 'success' | 'failure';
   code?: string;
+}
+
+/** What a machine sees of its store that takes shortcuts. */
+class CarelessStore extends ChaosStore {
+  readonly #shortcuts: Shortcuts;
+  readonly #believed = new Map<string, Buffer>();
+
+  constructor(world: World, process: Process, name: string, shortcuts: Shortcuts) {
+    super(world, process, name);
+    this.#shortcuts = shortcuts;
+  }
+
+  override async putIfAbsent(key: string, body: Buffer): Promise<{ etag: string }> {
+    const answer = await super.putIfAbsent(key, body);
+    if (this.#shortcuts.answersBelieved === true) this.#believed.set(key, body);
+    return answer;
+  }
+
+  override async get(key: string, range?: ByteRange): Promise<Buffer> {
+    const believed = this.#believed.get(key);
+    if (believed !== undefined) return believed;
+    try {
+      return await super.get(key, range);
+    } catch (error) {
+      if (this.#shortcuts.brokenIsMissing !== true || !key.includes('/log/')) throw error;
+      throw new ArtifactError('NotFound', `there is no ${key}`);
+    }
+  }
 }
 
 /** A machine that commits, is killed, comes back with its journal, resolves, and goes on. */
@@ -39,10 +81,13 @@ class Committer {
   #files = new Map<string, ReturnType<typeof fileAt>>();
   readonly #commits: number;
 
-  constructor(world: World, name: string, commits: number) {
+  readonly #shortcuts: Shortcuts;
+
+  constructor(world: World, name: string, commits: number, shortcuts: Shortcuts = {}) {
     this.#world = world;
     this.name = name;
     this.#commits = commits;
+    this.#shortcuts = shortcuts;
   }
 
   start(): void {
@@ -57,10 +102,16 @@ class Committer {
 
   kill(): void {
     this.#world.kill(this.process, () => this.#world.random() < 0.5);
+    if (this.#shortcuts.intentsInMemory === true) this.#forget();
+  }
+
+  #forget(): void {
+    this.journal.intents.clear();
+    for (const attempt of this.attempts) if (attempt.outcome === 'open') attempt.outcome = 'failure';
   }
 
   async #live(process: Process): Promise<void> {
-    const store = new ChaosStore(this.#world, process, this.name);
+    const store = new CarelessStore(this.#world, process, this.name, this.#shortcuts);
     const workspace = await this.#open(store);
     for (const intent of this.journal.pending()) await this.#resolve(workspace, intent.commitId);
     while (this.attempts.length < this.#commits) await this.#commit(workspace, store);
@@ -105,16 +156,25 @@ class Committer {
   async #resolve(workspace: Workspace, commitId: string): Promise<void> {
     const attempt = this.attempts.find((one) => one.commitId === commitId);
     if (attempt === undefined) throw new Error('an intent of nobody');
+    const isAsked = this.#shortcuts.emptyIsFailure === true;
+    const result = await (isAsked
+      ? this.#looked(workspace, commitId)
+      : settled(workspace, this.journal, commitId));
+    if (result === null) attempt.outcome = 'failure';
+    else this.#succeeded(attempt, result);
+  }
+
+  async #looked(workspace: Workspace, commitId: string): Promise<PublishResult | null> {
     for (;;) {
-      const intent = this.journal.intents.get(commitId);
-      if (intent === undefined) throw new Error('the intent is gone before its outcome is known');
       try {
-        const result = await workspace.resolve(intent, this.journal);
-        if (result === null) attempt.outcome = 'failure';
-        else this.#succeeded(attempt, result);
-        return;
+        const log = await workspace.readLog(artifactId, 0, '');
+        this.journal.remove(commitId);
+        const mine = log.findIndex(({ record }) => record.commitId === commitId);
+        const last = log[mine]?.record;
+        if (last?.type !== 'commit') return null;
+        return { ...last, records: log.slice(0, mine + 1), rebased: false };
       } catch (error) {
-        if (!isCode(error, 'OutcomeUnknown')) throw error;
+        if (!isCode(error, 'StoreUnavailable')) throw error;
       }
     }
   }
@@ -164,10 +224,11 @@ class Committer {
 }
 
 /** Runs one interleaving to its end and checks everything that must hold. */
-async function interleave(seed: number): Promise<{ successes: number; failures: number; kills: number }> {
+async function interleave(seed: number, shortcuts: Shortcuts = {}) {
   const world = new World(seed, [0, 0.1, 0.3, 0.6][seed % 4] ?? 0);
   await Workspace.open(world.truth);
-  const committers = ['A', 'B', 'C'].slice(0, 2 + (seed % 2)).map((name) => new Committer(world, name, 2));
+  const names = ['A', 'B', 'C'].slice(0, 2 + (seed % 2));
+  const committers = names.map((name) => new Committer(world, name, 2, shortcuts));
   for (const committer of committers) committer.start();
   let kills = 0;
   while (committers.some((committer) => !committer.done)) {
@@ -271,4 +332,21 @@ describe('a committer that is killed', () => {
       expect(resolved).toBeGreaterThan(2);
     },
   );
+});
+
+describe('shortcuts of the protocol', () => {
+  it.each<[string, Shortcuts]>([
+    ['an answer is believed', { answersBelieved: true }],
+    ['a slot that cannot be read counts as empty', { brokenIsMissing: true }],
+    ['what is not there yet counts as failed', { emptyIsFailure: true }],
+    ['an intent is not on disk when its record is sent', { intentsInMemory: true }],
+  ])('are caught when %s', async (_, shortcuts) => {
+    let wrong: unknown;
+    for (let i = 0; wrong === undefined && i < 1000; i++)
+      await interleave(i, shortcuts).catch((error: unknown) => {
+        // A machine that breaks is no wrong outcome.
+        if (error instanceof Error && error.name === 'AssertionError') wrong = error;
+      });
+    expect(wrong).toBeDefined();
+  });
 });

@@ -28,6 +28,7 @@ import {
   publishRequest,
   readTree,
   removed,
+  settled,
 } from '../helpers.js';
 
 /** Each shortcut looks harmless; the test below shows that the property catches it. */
@@ -198,18 +199,9 @@ class Committer extends Machine {
   async #resolve(workspace: Workspace, commitId: string): Promise<void> {
     const attempt = this.attempts.find((one) => one.commitId === commitId);
     if (attempt === undefined) throw new Error('an intent of nobody');
-    for (;;) {
-      const intent = this.journal.intents.get(commitId);
-      if (intent === undefined) throw new Error('the intent is gone before its outcome is known');
-      try {
-        const result = await workspace.resolve(intent, this.journal);
-        if (result === null) attempt.outcome = 'failure';
-        else this.#succeeded(attempt, result);
-        return;
-      } catch (error) {
-        if (!isCode(error, 'OutcomeUnknown')) throw error;
-      }
-    }
+    const result = await settled(workspace, this.journal, commitId);
+    if (result === null) attempt.outcome = 'failure';
+    else this.#succeeded(attempt, result);
   }
 
   #succeeded(attempt: Attempt, { version, tree, records }: PublishResult): void {
