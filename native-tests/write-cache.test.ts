@@ -57,6 +57,45 @@ describe.each(['on', 'off'])('with the write cache %s', (writeCache) => {
     expect(readFileSync(path('log'), 'utf8')).toBe('a line that is short\n'.repeat(1000));
   });
 
+  test('what a killed program wrote has a new mtime, also when the kernel forgot to tell it', async () => {
+    const { path } = artifact();
+    const long = 981_173_106;
+    const name = path('mapped');
+    writeFileSync(name, 'x'.repeat(100_000));
+    writeFileSync(
+      join(here.directory, 'maps.py'),
+      `import mmap, os
+print('ready', flush=True)
+while True:
+    file = os.open('${name}', os.O_RDWR)
+    os.pwrite(file, b'old', 5000)
+    os.close(file)
+    os.utime('${name}', (${long}, ${long}))
+    file = os.open('${name}', os.O_RDWR)
+    memory = mmap.mmap(file, 0)
+    os.close(file)
+    memory[5000:5003] = b'new'
+    memory.close()
+`,
+    );
+    // Killed at any step: mostly while the mapping is closed, which takes longest.
+    for (let i = 0; i < 25; i++) {
+      await python(
+        here,
+        `import subprocess, sys, time
+program = subprocess.Popen([sys.executable, 'maps.py'], stdout=subprocess.PIPE)
+program.stdout.readline()
+time.sleep(${0.002 + (i * 0.03) / 25})
+program.kill()
+program.wait()`,
+      );
+      writeFileSync('/proc/sys/vm/drop_caches', '2');
+      const { mtimeMs } = statSync(name);
+      const isNew = readFileSync(name, 'latin1').slice(5000, 5003) === 'new';
+      expect(isNew && mtimeMs === long * 1000, `kill ${i}`).toBe(false);
+    }
+  });
+
   test('a commit has what was written before it to a file that is open', () => {
     const { path, commit } = artifact();
     const file = openSync(path('open'), 'w');

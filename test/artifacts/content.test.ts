@@ -86,6 +86,30 @@ test('what comes in late from a kernel that keeps writes leaves the times that i
   expect(inode.mtime.s).toBeGreaterThan(given.s);
 });
 
+test('the times of content that a kernel did not tell, because the program was killed, are those of the write', async () => {
+  const inode = await shell.write('f', 'first');
+  const long = { s: 1_000_000_000, ns: 7 };
+  const told = { s: 1_100_000_000, ns: 7 };
+  const session = async (mtime?: typeof told): Promise<void> => {
+    tree.opened(inode, true);
+    await tree.write(inode, 0, Buffer.from('early'), false, true);
+    if (mtime !== undefined) await tree.setAttributes(inode, { mtime, ctime: mtime });
+    // Of two requests that the kernel sends at the same time any may come first.
+    await tree.write(inode, 0, Buffer.from('later'), false, true);
+    tree.closed(inode, true);
+  };
+  await tree.setAttributes(inode, { mtime: long, ctime: long });
+  await session(told);
+  expect(inode.mtime).toEqual(told);
+  await session();
+  expect(inode.mtime.s).toBeGreaterThan(told.s);
+  expect(inode.ctime).toEqual(inode.mtime);
+  const { mtime } = inode;
+  await machine.close();
+  use(await openMachine({ store, stateDir: machine.stateDir }));
+  expect((await shell.find('f'))?.mtime).toEqual(mtime);
+});
+
 test('the space of small files that come and go is used again', async () => {
   const held = await shell.write('held', 'x');
   tree.retain(held);

@@ -10,7 +10,7 @@ import {
   modeOfAcl,
   storedAcl,
 } from '../../model/acl.js';
-import { ArtifactError } from '../../model/errors.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import type { AttributeChanges } from '../ports.js';
 import type { Change } from './change.js';
@@ -64,8 +64,43 @@ function apply(
     node.atime = atime === 'now' ? now : atime;
     node.atimeSet = true;
   }
-  if (mtime !== undefined) node.mtime = mtime === 'now' ? now : mtime;
+  if (mtime !== undefined) {
+    node.mtime = mtime === 'now' ? now : mtime;
+    if (node.openForWriting > 0) {
+      node.timesTold = true;
+      node.timesOwed = null;
+    }
+  }
   node.ctime = ctime ?? now;
+}
+
+/**
+ * Nobody writes to the file any more. A kernel that keeps writes sends their time before that, but not for a program
+ * that it kills: then the content must not go with the time of what was there before. Room for it may be missing: the
+ * time stays as it was.
+ */
+export function settleTimes(core: TreeCore, node: Node): void {
+  const { timesOwed: owed } = node;
+  node.timesTold = false;
+  node.timesOwed = null;
+  // A change within the kernel's clock tick leaves the time as it is, and is not told.
+  if (owed === null || !node.staged || owed.s - node.mtime.s < 2) return;
+  const stamp = (): void => {
+    node.mtime = owed;
+    node.ctime = owed;
+  };
+  if (!node.hasName) {
+    stamp();
+    return;
+  }
+  try {
+    core.change((change) => {
+      change.touch(node);
+      stamp();
+    });
+  } catch (error) {
+    if (!isCode(error, 'NoSpace')) throw error;
+  }
 }
 
 function setMode(node: Node, mode: number, change: Change | null): void {

@@ -297,6 +297,8 @@ export class ContentOps {
       if (!keepTimes) {
         node.mtime = now;
         node.ctime = now;
+      } else if (!node.timesTold) {
+        node.timesOwed = now;
       }
       if (killPrivileges) dropPrivileges(node);
       dropCapabilities(node, change);

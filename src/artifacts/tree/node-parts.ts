@@ -1,3 +1,5 @@
+import type { Time } from '../../model/entry.js';
+
 /** Extended attributes as stored: name -> value in base64. */
 export type Xattrs = Readonly<Record<string, string>>;
 
@@ -28,6 +30,8 @@ export interface Use {
   readers: number;
   writesRunning: number;
   growing: Promise<void> | null;
+  timesTold: boolean;
+  timesOwed: Time | null;
 }
 
 // Shared by all that have none of their own.
@@ -47,6 +51,8 @@ export const unused: Use = Object.freeze({
   readers: 0,
   writesRunning: 0,
   growing: null,
+  timesTold: false,
+  timesOwed: null,
 });
 
 export function sameXattrs(a: Xattrs | null, b: Xattrs | null): boolean {

@@ -189,6 +189,21 @@ export class Node implements Inode {
     this.#ownUse().growing = growing;
   }
 
+  /** While it is open for writing: the kernel, which keeps the times of what is written through its cache, told them. */
+  get timesTold(): boolean {
+    return this.#use.timesTold;
+  }
+  set timesTold(told: boolean) {
+    if (told !== this.#use.timesTold) this.#ownUse().timesTold = told;
+  }
+  /** It did not yet, and sent content at this time. */
+  get timesOwed(): Time | null {
+    return this.#use.timesOwed;
+  }
+  set timesOwed(time: Time | null) {
+    if (time !== this.#use.timesOwed) this.#ownUse().timesOwed = time;
+  }
+
   static fromEntry(entry: Entry): Node {
     const node = new Node(entry.ino, entry.kind);
     node.takeEntry(entry);

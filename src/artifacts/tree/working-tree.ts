@@ -12,7 +12,7 @@ import type {
   RenameFlags,
   WorkingTree,
 } from '../ports.js';
-import { setAttributes, setXattr, xattr } from './attribute-ops.js';
+import { setAttributes, settleTimes, setXattr, xattr } from './attribute-ops.js';
 import { ContentOps } from './content-ops.js';
 import { list } from './listing.js';
 import * as names from './name-ops.js';
@@ -186,7 +186,10 @@ export class ArtifactTree implements WorkingTree {
   closed(inode: Inode, writes: boolean): void {
     const node = this.#node(inode);
     node.opens--;
-    if (writes && --node.openForWriting === 0) this.core.writers.delete(node);
+    if (writes && --node.openForWriting === 0) {
+      this.core.writers.delete(node);
+      settleTimes(this.core, node);
+    }
     this.content.dropIfDiscarded(node);
     this.core.release(node);
   }

@@ -57,6 +57,26 @@ test('K14: what the kernel keeps of open files comes in before a commit, a disca
   await close();
 });
 
+test('K17: the time of what a killed program wrote is that of the last write when the kernel does not tell it', async () => {
+  const entry = await user.node('m/f');
+  const long = { s: 1_000_000_000, ns: 0 };
+  const mtime = async (): Promise<number> => (await user.stat('m/f')).mtime.s;
+  const write = async (tell: boolean): Promise<void> => {
+    const { handle } = await user.open('m/f', O_WRONLY);
+    await user.fs.write(user.context, handle, 0, Buffer.from('two'), {
+      killPrivileges: false,
+      fromCache: true,
+    });
+    if (tell) await user.fs.setAttributes(user.context, entry.nodeId, { mtime: long });
+    await user.close(handle);
+  };
+  await write(true);
+  expect(await mtime()).toBe(long.s);
+  await write(false);
+  expect(await mtime()).toBeGreaterThan(long.s);
+  user.forget(entry);
+});
+
 test('K15: with the write cache a file changed around the kernel is another inode id with the same st_ino', async () => {
   const artifact = await artifacts.find('m');
   const directory = await user.node('m');
