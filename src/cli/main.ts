@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import '../util/heap.js';
+import '../util/v8-settings.js';
 import { startDaemon, startsDaemon } from './background.js';
 import { exitCodes } from './exit-codes.js';
 
