@@ -1,5 +1,10 @@
 // What the driver fuse-native does of its own: names and sizes that libfuse needs, and when it takes over.
+import { stat } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { unmountPath } from '../src/fuse/unmount.js';
+import { mountWithFuseNative } from '../src/fuse-native/mount.js';
+import { MemoryFileSystem } from '../test/support/memory-file-system.js';
+import { Place } from './fuse-driver/support.js';
 import { ordinaryUser } from './support/ordinary-user.js';
 import { type Machine, World } from './support/world.js';
 
@@ -118,4 +123,25 @@ describe('without the compiled addon', () => {
     expect(doctor.stdout).toMatch(/compiled addon.*\n?.*mounts use fuse-native/);
     expect((await program.unmount()).code).toBe(0);
   });
+});
+
+test('a mount that is over does not end the one that has its number in the kernel since', async () => {
+  await using before = await Place.make();
+  const ended = await mountWithFuseNative(new MemoryFileSystem(), {
+    mountPoint: before.mountPoint,
+    onError: () => {},
+  });
+  const number = async (place: Place): Promise<number> => (await stat(place.mountPoint)).dev;
+  const was = await number(before);
+  await unmountPath(before.mountPoint);
+  await ended.closed;
+  const places: Place[] = [];
+  // Lower ones may have become free meanwhile.
+  do places.push(await Place.mount());
+  while ((await number(places.at(-1) ?? before)) < was);
+  await ended[Symbol.asyncDispose]();
+  for (const place of places) {
+    expect(await place.sh('echo there > file; cat file')).toBe('there');
+    await place[Symbol.asyncDispose]();
+  }
 });

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { checkUserAllowOther, proveDevice } from '../fuse/device.js';
 import { tuneKernel } from '../fuse/kernel-settings.js';
 import { type CheckedMountOptions, checkMountOptions, type MountOptions } from '../fuse/mount-options.js';
@@ -54,7 +54,7 @@ export async function mountWithFuseNative(
     recovered,
     notifier,
     readAheadBytes: await tuneKernel(path, checked.readAheadBytes),
-    connection: await connectionOf(path),
+    connection: await Connection.of(path),
     endTimeoutMs: checked.endTimeoutMs,
   });
 }
@@ -171,13 +171,14 @@ function mounted(
     readonly recovered: boolean;
     readonly notifier: WaitingNotifier;
     readonly readAheadBytes: number;
-    readonly connection: string | undefined;
+    readonly connection: Connection | undefined;
     readonly endTimeoutMs: number;
   },
 ): MountedFileSystem {
   const { path, recovered, notifier, readAheadBytes, connection, endTimeoutMs } = facts;
-  const closed = watch.over().then((): EndReason => {
+  const closed = watch.over().then(async (): Promise<EndReason> => {
     library.release();
+    await connection?.close();
     return 'unmounted';
   });
   const unmount = async (options: UnmountOptions = {}): Promise<void> => {
@@ -200,7 +201,7 @@ function mounted(
     [Symbol.asyncDispose]: async () => {
       await unmount({ lazy: true }).catch(() => {}); // unmounted already
       session.abort('the mount is over');
-      if (connection !== undefined) await abortConnection(connection);
+      await connection?.abort();
       await within(Math.max(endTimeoutMs, limits.mountAnswerMsMax), closed);
       watch.giveUp();
       await closed;
@@ -208,13 +209,30 @@ function mounted(
   };
 }
 
-/** Under /sys/fs/fuse, where that is mounted; undefined elsewhere. */
-async function connectionOf(path: string): Promise<string | undefined> {
-  const device = (await findMount(path))?.device;
-  return device?.split(':')[1];
-}
+/**
+ * What ends a connection to the kernel, under /sys/fs/fuse where that is mounted: opened while the mount is there, since
+ * its number is another mount's soon after it.
+ */
+class Connection {
+  readonly #control: FileHandle;
 
-/** Files that are open in a mount without a name keep it alive; here they get ENOTCONN. */
-async function abortConnection(connection: string): Promise<void> {
-  await writeFile(`/sys/fs/fuse/connections/${connection}/abort`, '1').catch(() => {}); // gone, or not for us
+  private constructor(control: FileHandle) {
+    this.#control = control;
+  }
+
+  /** Undefined where there is none, or not for us. */
+  static async of(path: string): Promise<Connection | undefined> {
+    const number = (await findMount(path))?.device.split(':')[1];
+    const control = await open(`/sys/fs/fuse/connections/${number}/abort`, 'w').catch(() => undefined);
+    return control === undefined ? undefined : new Connection(control);
+  }
+
+  /** Files that are open in a mount without a name keep it alive; here they get ENOTCONN. Nothing when it is over. */
+  async abort(): Promise<void> {
+    await this.#control.write('1').catch(() => {}); // closed, or gone
+  }
+
+  async close(): Promise<void> {
+    await this.#control.close().catch(() => {});
+  }
 }
