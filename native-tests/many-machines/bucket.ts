@@ -24,7 +24,8 @@ export function directoryBucket(root: string): Bucket {
       const found = new Map<string, number>();
       for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
         const path = join(entry.parentPath, entry.name);
-        const key = path.slice(root.length + 1);
+        // A name in the directory of a store never begins with a dot.
+        const key = path.slice(root.length + 1).replace(/^%2E/, '.');
         if (entry.isFile() && !key.startsWith('.tmp/')) found.set(key, (await stat(path)).size);
       }
       return found;

@@ -1,8 +1,9 @@
 import { readdir, readFile, rename, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodeOf } from '../../src/cli/exit-codes.js';
 import { Random } from '../soak/random.js';
-import type { Machine } from '../support/world.js';
+import type { Outcome as CommandOutcome, Machine } from '../support/world.js';
 import { Unknown } from './chunks.js';
 import { statesBelow } from './files.js';
 import { type Artifact, type Deed, Journal, type Outcome } from './journal.js';
@@ -66,8 +67,13 @@ const weights = {
   rename: 0.3,
 } as const;
 
+/** The same without kills at any moment: only at named steps. */
+const calmWeights = { ...weights, commit: 10, kill: 0, arm: 4 };
+
 /** Others commit all the time: a refresh may come into each of several reads. */
 const readsMax = 10;
+
+const unmountTriesMax = 5;
 
 /** May the store have caused a failure of something that began then? */
 export type StoreExcuses = (began: number) => boolean;
@@ -80,6 +86,7 @@ export class Client implements Host {
   readonly rooms: Readonly<Record<Artifact, Room>>;
   readonly #random: Random;
   readonly #excuses: StoreExcuses;
+  readonly #weights: Readonly<Record<keyof typeof weights, number>>;
   #deeds = 0;
   #killer: NodeJS.Timeout | undefined;
   #began = 0;
@@ -87,12 +94,13 @@ export class Client implements Host {
   /** What it does now, for who wonders why a run takes long. */
   doing = 'nothing yet';
 
-  constructor(name: string, machine: Machine, seed: number, excuses: StoreExcuses) {
+  constructor(name: string, machine: Machine, seed: number, excuses: StoreExcuses, isCalm: boolean) {
     this.name = name;
     this.machine = machine;
     this.journal = new Journal(join(machine.directory, 'journal'));
     this.#random = new Random(`${seed} ${name}`);
     this.#excuses = excuses;
+    this.#weights = isCalm ? calmWeights : weights;
     this.rooms = { main: new Room(this, 'main', seed), second: new Room(this, 'second', seed) };
   }
 
@@ -109,6 +117,18 @@ export class Client implements Host {
         if (!wasArmed && !this.#excuses(began)) throw error;
         await sleep(200);
       }
+    }
+  }
+
+  /** Who looks at all mounts of a machine, as `df` does, uses this one for a moment: then it is tried again. */
+  async unmount(): Promise<CommandOutcome> {
+    for (let tries = 0; ; tries++) {
+      const outcome = await this.machine.unmount();
+      if (outcome.code !== exitCodeOf('Busy') || tries === unmountTriesMax) return outcome;
+      const users = await this.machine.try(`fuser -vm '${this.machine.mnt}' 2>&1`);
+      this.journal.note(`unmount: ${outcome.stderr} ${users.stdout}`);
+      this.journal.count('unmounts while in use');
+      await sleep(500);
     }
   }
 
@@ -136,7 +156,7 @@ export class Client implements Host {
   async step(): Promise<void> {
     this.#began = Date.now();
     const room = this.rooms[this.#random.chance(0.75) ? 'main' : 'second'];
-    const what = this.#random.weighted(weights);
+    const what = this.#random.weighted(this.#weights);
     this.doing = `${what} in ${room.artifact}, step ${this.steps}`;
     switch (what) {
       case 'work':
@@ -168,11 +188,13 @@ export class Client implements Host {
 
   async outcomeOf(error: unknown): Promise<Outcome> {
     const errno = (error as NodeJS.ErrnoException).code ?? '';
-    if (await this.#isDead(ofTheDead.includes(errno))) {
+    if (await this.#isDead(ofTheDead.includes(errno) || (await this.#isUnanswered()))) {
       await this.#revive();
       return { type: 'unknown' };
     }
-    if (errno === 'EINPROGRESS') return { type: 'unknown' };
+    // What was given up after its deadline may still happen.
+    const isGivenUp = errno === 'ETIMEDOUT' && this.#excuses(this.#began);
+    if (errno === 'EINPROGRESS' || isGivenUp) return { type: 'unknown' };
     const code = codeOfErrno[errno];
     if (code === undefined) throw error;
     return this.#failure(code, []);
@@ -199,6 +221,14 @@ export class Client implements Host {
   #failure(code: string, paths: readonly string[]): Outcome {
     const isOfStore = code === 'StoreUnavailable' || code === 'TimedOut';
     return { type: 'failed', code: isOfStore && this.#excuses(this.#began) ? 'Unreachable' : code, paths };
+  }
+
+  /** Other calls may say EIO: bytes that the kernel kept could not be sent any more. */
+  async #isUnanswered(): Promise<boolean> {
+    return this.requireAlive().then(
+      () => false,
+      ({ code = '' }: NodeJS.ErrnoException) => ofTheDead.includes(code),
+    );
   }
 
   /** A process that was killed takes a moment to be gone. */
@@ -266,7 +296,7 @@ export class Client implements Host {
   }
 
   async #remount(): Promise<void> {
-    const { code, stderr } = await this.machine.unmount();
+    const { code, stderr } = await this.unmount();
     if (code !== 0 && this.machine.env['ARTIFACTFS_CRASH_AT'] === undefined)
       throw new Wrong(`${this.name}: unmount: ${stderr}`);
     this.journal.count('remounts');

@@ -9,6 +9,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     machines: { type: 'string', default: '8' },
     store: { type: 'string', default: 'file' },
+    calm: { type: 'boolean', default: false },
   },
 });
 const { store } = values;
@@ -18,6 +19,7 @@ const options: ManyOptions = {
   store,
   machines: Number(values.machines),
   seed: Number(values.seed),
+  calm: values.calm,
   note: (text) => console.log(text),
   ...(values.steps === undefined ? { minutes: Number(values.minutes) } : { steps: Number(values.steps) }),
 };

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Faults } from '../soak/faults.js';
 import { Random } from '../soak/random.js';
 import { differences, fingerprint } from '../support/fingerprint.js';
+import { Report } from '../support/report.js';
 import { realServer, type S3Store, testServer } from '../support/s3.js';
 import { type Outcome, World } from '../support/world.js';
 import { type Bucket, directoryBucket, s3Bucket } from './bucket.js';
@@ -21,6 +22,8 @@ export interface ManyOptions {
   /** How long, or so many steps of each machine. */
   readonly minutes?: number;
   readonly steps?: number;
+  /** The store neither goes away nor stalls, and daemons are killed at named steps only. */
+  readonly calm?: boolean;
   readonly note: (text: string) => void;
 }
 
@@ -42,8 +45,7 @@ export class ManyMachines implements AsyncDisposable {
   readonly #faults: Faults | null;
   readonly #bucket: Bucket;
   readonly #clients: Client[];
-  readonly #began = performance.now();
-  readonly #failures: string[] = [];
+  readonly #report: Report;
   readonly #lines: [string, string][] = [];
 
   static async make(options: ManyOptions): Promise<ManyMachines> {
@@ -55,6 +57,7 @@ export class ManyMachines implements AsyncDisposable {
 
   private constructor(options: ManyOptions, server: S3Store | null) {
     this.#options = options;
+    this.#report = new Report(options.note);
     this.#server = server;
     this.#world = new World(server?.options ?? {});
     const { store } = this.#world;
@@ -64,7 +67,8 @@ export class ManyMachines implements AsyncDisposable {
     const excuses = (began: number): boolean => this.#faults?.excuses(began) ?? false;
     this.#clients = Array.from(
       { length: options.machines },
-      (_, i) => new Client(`m${i}`, this.#world.machine(`m${i}`), options.seed, excuses),
+      (_, i) =>
+        new Client(`m${i}`, this.#world.machine(`m${i}`), options.seed, excuses, options.calm ?? false),
     );
   }
 
@@ -79,12 +83,11 @@ export class ManyMachines implements AsyncDisposable {
       await this.#settle();
       await this.#prove();
       await this.#collect();
-      for (const { name, machine } of this.#clients)
-        this.#expectDone(`${name}: unmount`, await machine.unmount());
+      for (const client of this.#clients) this.#expectDone(`${client.name}: unmount`, await client.unmount());
     } catch (error) {
-      this.#fail(error);
+      this.#report.fail(error);
     }
-    return { lines: [...this.#table(), ...this.#lines], failures: this.#failures };
+    return { lines: [...this.#table(), ...this.#lines], failures: this.#report.failures };
   }
 
   async #begin(): Promise<void> {
@@ -103,12 +106,12 @@ export class ManyMachines implements AsyncDisposable {
       await writeFile(machine.path(artifact, '.artifact/commit'), setupMessage);
     }
     await Promise.all(others.map((client) => client.mount()));
-    await this.#faults?.on(this.#options.seed);
-    this.#note(`${this.#clients.length} machines work in ${this.directory}`);
+    await this.#faults?.on(this.#options.seed, this.#options.calm);
+    this.#report.note(`${this.#clients.length} machines work in ${this.directory}`);
   }
 
   async #work(): Promise<void> {
-    const { minutes, steps } = this.#options;
+    const { minutes, steps, calm = false } = this.#options;
     const endMs = performance.now() + (minutes ?? 0) * 60_000;
     let isOver = false;
     const over = (client: Client): boolean =>
@@ -116,21 +119,21 @@ export class ManyMachines implements AsyncDisposable {
     const guarded = async (work: Promise<void>): Promise<void> => {
       await work.catch((error: unknown) => {
         isOver = true;
-        this.#fail(error);
+        this.#report.fail(error);
       });
     };
-    const outages = this.#outages(() => isOver);
+    const outages = calm ? Promise.resolve() : this.#outages(() => isOver);
     const teller = setInterval(() => {
       const doing = this.#clients
         .filter((client) => !over(client))
         .map(({ name, doing }) => `${name}: ${doing}`);
-      this.#note(doing.join('; '));
+      this.#report.note(doing.join('; '));
     }, tellEveryMs);
     await Promise.all(this.#clients.map((client) => guarded(client.run(() => over(client)))));
     clearInterval(teller);
     isOver = true;
     await guarded(outages);
-    if (this.#failures.length > 0) throw new Wrong('the work was broken off');
+    if (this.#report.failures.length > 0) throw new Wrong('the work was broken off');
   }
 
   async #outages(over: () => boolean): Promise<void> {
@@ -149,7 +152,7 @@ export class ManyMachines implements AsyncDisposable {
   /** The store is well; nobody has anything staged, and everybody has looked. */
   async #settle(): Promise<void> {
     await this.#faults?.off();
-    this.#note('the end: everything is committed');
+    this.#report.note('the end: everything is committed');
     await Promise.all(this.#clients.map((client) => client.finish()));
     await Promise.all(this.#clients.map((client) => client.refresh()));
   }
@@ -166,7 +169,7 @@ export class ManyMachines implements AsyncDisposable {
     const journals = this.#clients.map(({ journal }) => journal);
     const proof = new Proof({ reader, root, histories, journals });
     await proof.run();
-    this.#failures.push(...proof.failures);
+    this.#report.failures.push(...proof.failures);
     this.#lines.push(
       [
         'records',
@@ -177,11 +180,11 @@ export class ManyMachines implements AsyncDisposable {
         `${proof.versionsProved} of ${histories.main.commits.length + histories.second.commits.length}, ${proof.pathsProved} paths`,
       ],
     );
-    this.#note('the log is what clients were told');
+    this.#report.note('the log is what clients were told');
     await this.#checkKeys([root, histories.main, histories.second]);
     await this.#converged(reader, histories);
     await this.#checkStore();
-    if (this.#failures.length > 0) throw new Wrong('the proof failed');
+    if (this.#report.failures.length > 0) throw new Wrong('the proof failed');
   }
 
   /** No record lies behind the end of a log. */
@@ -190,7 +193,7 @@ export class ManyMachines implements AsyncDisposable {
     for (const { artifactId, records } of histories) {
       const listed = keys.filter((key) => key.startsWith(`a/${artifactId}/log/`)).length;
       if (listed !== records.length)
-        this.#fail(`${artifactId} has ${listed} keys of records, and a chain of ${records.length}`);
+        this.#report.fail(`${artifactId} has ${listed} keys of records, and a chain of ${records.length}`);
     }
   }
 
@@ -205,14 +208,14 @@ export class ManyMachines implements AsyncDisposable {
       for (const client of this.#clients) {
         const wrong = differences(expected, await this.#shownBy(client, artifact));
         if (wrong.length > 0) {
-          this.#fail(`${client.name} shows another ${artifact}:\n  ${wrong.join('\n  ')}`);
+          this.#report.fail(`${client.name} shows another ${artifact}:\n  ${wrong.join('\n  ')}`);
           await this.#explain(client, artifact, expected);
         }
         if ((await client.facts(artifact)) !== facts)
-          this.#fail(`${client.name} shows another log of ${artifact}`);
+          this.#report.fail(`${client.name} shows another log of ${artifact}`);
       }
     }
-    this.#note('all mounts are equal');
+    this.#report.note('all mounts are equal');
   }
 
   /** With what the daemon itself lists, when a listing of the kernel and its names do not go together. */
@@ -232,12 +235,12 @@ export class ManyMachines implements AsyncDisposable {
   async #explain(client: Client, artifact: Artifact, expected: readonly string[]): Promise<void> {
     const root = await client.root(artifact);
     const common = `stat -c '%i %y' '${root}/common'; stat --cached=never -c '%i %y' '${root}/common'`;
-    this.#note(`${client.name}: the kernel, then the daemon: ${await client.machine.sh(common)}`);
+    this.#report.note(`${client.name}: the kernel, then the daemon: ${await client.machine.sh(common)}`);
     const again = differences(expected, await this.#shownBy(client, artifact));
-    this.#note(`then: ${again.join('; ') || 'equal'}`);
+    this.#report.note(`then: ${again.join('; ') || 'equal'}`);
     await client.refresh();
     const last = differences(expected, await this.#shownBy(client, artifact));
-    this.#note(`after one more refresh: ${last.join('; ') || 'equal'}`);
+    this.#report.note(`after one more refresh: ${last.join('; ') || 'equal'}`);
   }
 
   async #checkStore(): Promise<void> {
@@ -250,7 +253,7 @@ export class ManyMachines implements AsyncDisposable {
     for (const verb of ['fsck', 'verify'])
       this.#expectWhole(verb, await fresh.artifactfs(verb, '--store', this.#world.store, '--json'));
     const unfinished = await this.#bucket.unfinished();
-    this.#note(`fsck and verify are done; ${unfinished} uploads are unfinished`);
+    this.#report.note(`fsck and verify are done; ${unfinished} uploads are unfinished`);
   }
 
   /** Most versions expire; then exactly what the rest needs is left. */
@@ -280,13 +283,14 @@ export class ManyMachines implements AsyncDisposable {
       JSON.parse(outcome.stdout) as { artifacts: { freed: { bytes: number } }[] }
     ).artifacts.reduce((sum, artifact) => sum + artifact.freed.bytes, 0);
     const needed = await this.#needed();
-    for (const key of needed) if (!after.has(key)) this.#fail(`gc has deleted ${key}, which is needed`);
+    for (const key of needed)
+      if (!after.has(key)) this.#report.fail(`gc has deleted ${key}, which is needed`);
     for (const key of after.keys())
       if (!needed.has(key) && !key.startsWith('.probe/'))
-        this.#fail(`gc has left ${key}, which nobody needs`);
+        this.#report.fail(`gc has left ${key}, which nobody needs`);
     const gone = [...before].filter(([key]) => !after.has(key) && /^a\/[^/]+\/[td]\//.test(key));
     const goneBytes = gone.reduce((sum, [, size]) => sum + size, 0);
-    if (goneBytes !== freed) this.#fail(`gc says that it freed ${freed} bytes; ${goneBytes} are gone`);
+    if (goneBytes !== freed) this.#report.fail(`gc says that it freed ${freed} bytes; ${goneBytes} are gone`);
     this.#lines.push([
       'gc at the end',
       `${gone.length} objects, ${freed} bytes; ${needed.size} keys are left`,
@@ -335,31 +339,20 @@ export class ManyMachines implements AsyncDisposable {
         fingerprint(this.#clients[0]?.machine.path(name) ?? ''),
       ];
       const wrong = differences(mine, its);
-      if (wrong.length > 0) this.#fail(`a fresh machine shows another ${name}: ${wrong.join('\n')}`);
+      if (wrong.length > 0) this.#report.fail(`a fresh machine shows another ${name}: ${wrong.join('\n')}`);
     }
     this.#expectDone('unmount', await fresh.unmount());
   }
 
   #expectDone(what: string, { code, stderr }: Outcome): void {
-    if (code !== 0) this.#fail(`${what}: exit code ${code}: ${stderr}`);
+    if (code !== 0) this.#report.fail(`${what}: exit code ${code}: ${stderr}`);
   }
 
   #expectWhole(what: string, outcome: Outcome): void {
     this.#expectDone(what, outcome);
     const { findings = [] } = JSON.parse(outcome.stdout || '{}') as { findings?: { severity: string }[] };
     const bad = findings.filter(({ severity }) => severity !== 'info');
-    if (bad.length > 0) this.#fail(`${what}: ${JSON.stringify(bad)}`);
-  }
-
-  #fail(error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#failures.push(text);
-    this.#note(`FAILED: ${text}`);
-  }
-
-  #note(text: string): void {
-    const seconds = Math.round((performance.now() - this.#began) / 1000);
-    this.#options.note(`${String(seconds).padStart(5)} s  ${text}`);
+    if (bad.length > 0) this.#report.fail(`${what}: ${JSON.stringify(bad)}`);
   }
 
   #table(): [string, string][] {
@@ -369,7 +362,7 @@ export class ManyMachines implements AsyncDisposable {
     const { store, machines, seed } = this.#options;
     return [
       ['store, machines, seed', `${store}, ${machines}, ${seed}`],
-      ['seconds', ((performance.now() - this.#began) / 1000).toFixed(0)],
+      ['seconds', String(this.#report.seconds)],
       ['outages of the store', String(this.#outageCount)],
       ...Object.entries(counts)
         .sort()
@@ -381,6 +374,6 @@ export class ManyMachines implements AsyncDisposable {
     // What failed is evidence: states, journals and the store stay, mounts and processes go.
     for (const { machine } of this.#clients) await machine.stop();
     await this.#server?.close();
-    if (this.#failures.length === 0) await this.#world[Symbol.asyncDispose]();
+    if (this.#report.failures.length === 0) await this.#world[Symbol.asyncDispose]();
   }
 }

@@ -30,14 +30,17 @@ const profile: readonly FaultRule[] = [
 /** The weather of the store. */
 export class Faults {
   readonly #control: ServerControl;
+  #profile = profile;
   #outages: { readonly from: number; to: number }[] = [];
 
   constructor(control: ServerControl) {
     this.#control = control;
   }
 
-  async on(seed: number): Promise<void> {
+  /** `isCalm`: without what only takes long. */
+  async on(seed: number, isCalm = false): Promise<void> {
     await this.#control.set({ latencyMs: 3, latencyJitterMs: 20, errorRate: 0.01, seed });
+    if (isCalm) this.#profile = profile.filter(({ effect }) => effect.kind !== 'stall');
     await this.#usual();
   }
 
@@ -65,6 +68,6 @@ export class Faults {
   }
 
   async #usual(): Promise<void> {
-    for (const rule of profile) await this.#control.addFault(rule);
+    for (const rule of this.#profile) await this.#control.addFault(rule);
   }
 }

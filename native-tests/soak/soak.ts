@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../src/model/limits.js';
+import { Report } from '../support/report.js';
 import { testServer } from '../support/s3.js';
 import { World } from '../support/world.js';
 import { Mismatch } from './compare.js';
@@ -67,7 +68,7 @@ export class Soak implements AsyncDisposable {
   readonly #options: SoakOptions;
   readonly #random: Random;
   readonly #began = performance.now();
-  readonly #failures: string[] = [];
+  readonly #report: Report;
   #over = false;
 
   readonly #world: World;
@@ -83,6 +84,7 @@ export class Soak implements AsyncDisposable {
 
   private constructor(options: SoakOptions, store: Awaited<ReturnType<typeof testServer>>) {
     this.#options = options;
+    this.#report = new Report(options.note);
     this.#store = store;
     this.#random = new Random(`${options.seed} events`);
     this.#world = new World(store.options);
@@ -115,7 +117,7 @@ export class Soak implements AsyncDisposable {
     } catch (error) {
       this.#fail(error);
     }
-    return { lines: this.#table(), failures: this.#failures };
+    return { lines: this.#table(), failures: this.#report.failures };
   }
 
   async #begin(): Promise<void> {
@@ -128,7 +130,7 @@ export class Soak implements AsyncDisposable {
     await second.mount();
     await second.begin();
     await this.#faults.on(this.#options.seed);
-    this.#note(`two machines work in ${this.#world.directory}`);
+    this.#report.note(`two machines work in ${this.#world.directory}`);
   }
 
   async #work(): Promise<void> {
@@ -175,7 +177,7 @@ export class Soak implements AsyncDisposable {
     const steady = side === this.#sides[0] && share > 0.3 && this.#options.steps === undefined;
     const chosen =
       steady && (event === 'kill' || event === 'killInCommit' || event === 'remount') ? 'commit' : event;
-    this.#note(`${chosen} on ${side.top}`);
+    this.#report.note(`${chosen} on ${side.top}`);
     switch (chosen) {
       case 'commit':
         // Both at the same time now and then: one of them is rebased.
@@ -203,7 +205,7 @@ export class Soak implements AsyncDisposable {
   /** The store is well again: all is committed, and every view of it compared. */
   async #end(): Promise<void> {
     await this.#faults.off();
-    this.#note('the end: everything is committed and compared');
+    this.#report.note('the end: everything is committed and compared');
     for (const side of this.#sides) await side.finish();
     for (const side of this.#sides) await side.refresh();
     const { newest } = this.#versions;
@@ -213,16 +215,16 @@ export class Soak implements AsyncDisposable {
       bytes += await side.compareOwn();
       bytes += await compareVersion(side.root, newest.part, () => true);
     }
-    for (const side of this.#sides) this.#failures.push(...(await leftovers(side, artifact)));
+    for (const side of this.#sides) this.#report.failures.push(...(await leftovers(side, artifact)));
     for (const key of await unfinishedUploads(this.#store.server)) {
-      this.#failures.push(`an unfinished multipart upload is left: ${key}`);
+      this.#report.failures.push(`an unfinished multipart upload is left: ${key}`);
     }
     for (const measure of this.#measures) await measure.look();
     bytes += await this.#elsewhere();
     this.#compared = bytes;
     for (const side of this.#sides) {
       const { code, stderr } = await side.machine.unmount();
-      if (code !== 0) this.#failures.push(`machine ${side.top}: unmount: ${stderr}`);
+      if (code !== 0) this.#report.failures.push(`machine ${side.top}: unmount: ${stderr}`);
     }
   }
   #compared = 0;
@@ -240,26 +242,19 @@ export class Soak implements AsyncDisposable {
       );
     }
     const { code, stderr } = await fresh.unmount();
-    if (code !== 0) this.#failures.push(`fresh machine: unmount: ${stderr}`);
+    if (code !== 0) this.#report.failures.push(`fresh machine: unmount: ${stderr}`);
     return bytes;
   }
 
   #fail(error: unknown): void {
     this.#over = true;
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#failures.push(text);
-    this.#note(`FAILED: ${text}`);
-  }
-
-  #note(text: string): void {
-    const seconds = Math.round((performance.now() - this.#began) / 1000);
-    this.#options.note(`${String(seconds).padStart(5)} s  ${text}`);
+    this.#report.fail(error);
   }
 
   #table(): [string, string][] {
     const lines: [string, string][] = [
       ['seed', String(this.#options.seed)],
-      ['seconds', ((performance.now() - this.#began) / 1000).toFixed(0)],
+      ['seconds', String(this.#report.seconds)],
       ['versions', String(this.#versions.count)],
       ['bytes compared at the end', mebibytes(this.#compared)],
     ];
@@ -288,7 +283,7 @@ export class Soak implements AsyncDisposable {
     const text = `in ${growth.seconds.toFixed(0)} s of one daemon: resident at most ${curve(resident)} MiB, heap at least ${curve(heap)} MiB; resident at most ${mebibytes(growth.residentMax)}; open at most ${growth.ofStagingMax} staging files, ${growth.ofCacheMax} of the cache, ${growth.ofOthersMax} others`;
     const grows = ({ middle, last }: Curve): boolean => last > middle * (1 + growthShareMax) + growthBytesMax;
     if (growth.seconds > judgedSecondsMin && (grows(resident) || grows(heap))) {
-      this.#failures.push(`machine ${side.top}: memory grows: ${text}`);
+      this.#report.failures.push(`machine ${side.top}: memory grows: ${text}`);
     }
     const { ofStagingMax, ofCacheMax, ofOthersMax } = growth;
     if (
@@ -296,7 +291,7 @@ export class Soak implements AsyncDisposable {
       ofCacheMax > limits.cacheOpenFilesMax + inUseMax ||
       ofOthersMax > otherDescriptorsMax
     ) {
-      this.#failures.push(`machine ${side.top}: too many open files: ${text}`);
+      this.#report.failures.push(`machine ${side.top}: too many open files: ${text}`);
     }
     return text;
   }
@@ -312,7 +307,7 @@ export class Soak implements AsyncDisposable {
       }
     }
     await this.#store.close();
-    if (this.#failures.length === 0) await this.#world[Symbol.asyncDispose]();
+    if (this.#report.failures.length === 0) await this.#world[Symbol.asyncDispose]();
     else
       for (const side of this.#sides)
         rmSync(join(side.machine.directory, 'tmp'), { recursive: true, force: true });

@@ -202,9 +202,10 @@ export class Machine {
     if (cleanMount) await this.#detach();
   }
 
-  /** A clean end, as `artifactfs unmount` does it. */
+  /** A clean end, as `artifactfs unmount` does it. Refused, the daemon goes on. */
   async unmount(): Promise<Outcome> {
     const outcome = await this.artifactfs('unmount', this.mnt);
+    if (outcome.code !== 0 && this.running && this.isMounted()) return outcome;
     const daemon = this.#daemon;
     this.#daemon = undefined;
     if (daemon !== undefined && daemon.exitCode === null && daemon.signalCode === null) {
