@@ -73,6 +73,7 @@ export class Control implements DaemonControl {
     };
     this.texts = {
       version: () => `${programVersion}\n`,
+      readOnly: () => this.#readOnly,
       config: () => `${JSON.stringify(withoutSecrets(parts.config), null, 2)}\n`,
       stats: () => `${JSON.stringify(this.stats(), null, 2)}\n`,
     };

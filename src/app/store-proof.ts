@@ -1,10 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import type { Workspace } from '../workspace/workspace.js';
 
 /**
- * Whether the store can be committed to: it has to be writable, and to create only what is absent. Each mount proves it
+ * Whether the workspace can be committed to: no newer artifactfs may have forbidden it, and the store has to be writable, and to
+ * create only what is absent. Each mount proves it
  * before it writes anything. What an earlier one proved from this machine is believed until then, so that a mount waits for no
  * twenty requests; a command that lives for one call believes it altogether.
  */
@@ -24,7 +25,8 @@ export class StoreProof {
 
   static async open(workspace: Workspace, stateDirectory: string): Promise<StoreProof> {
     const path = join(stateDirectory, 'store-proof.json');
-    return new StoreProof(workspace, path, (await readText(path)) === proofOf(workspace.store.url));
+    const isRemembered = (await readText(path)) === proofOf(workspace.store.url);
+    return new StoreProof(workspace, path, isRemembered && whyNotOurs(workspace) === null);
   }
 
   /** Why nothing may be committed to the store, or null. Asked of the store once, again after a failure. */
@@ -52,6 +54,9 @@ export class StoreProof {
 
   async #prove(): Promise<string | null> {
     const { store } = this.#workspace;
+    this.#refusal = whyNotOurs(this.#workspace);
+    // Nor is it probed then.
+    if (this.#refusal !== null) return this.#refusal;
     const { writable, createIfAbsent } = await store.probe({ copies: false });
     const reason = !writable
       ? `the credentials do not allow to write to ${store.url}`
@@ -59,10 +64,20 @@ export class StoreProof {
         ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`
         : null;
     this.#refusal = reason;
-    if (reason === null) this.#workspace.requireWritable();
     // A refusal is remembered as no proof: the next mount waits for what the store says then.
     await writeFile(this.#path, reason === null ? proofOf(store.url) : '', { mode: 0o600 });
     return reason;
+  }
+}
+
+/** A newer artifactfs made it for others of its kind to change. */
+function whyNotOurs(workspace: Workspace): string | null {
+  try {
+    workspace.requireWritable();
+    return null;
+  } catch (error) {
+    if (isCode(error, 'UnsupportedFormat')) return error.message;
+    throw error;
   }
 }
 

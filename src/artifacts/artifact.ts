@@ -197,6 +197,9 @@ export class WorkspaceArtifact implements Artifact {
     try {
       await this.settle(options.signal);
       if (this.#refusedManifest !== null) throw this.#refusedManifest;
+      // Its first version would be without a name.
+      if (this.isNew && this.place !== null)
+        this.#parts.publisher.requireAppendable(this.place.collection.id);
       const result = await this.committer.commit(options);
       this.#lastError = '';
       return result;

@@ -138,15 +138,15 @@ export class Moves {
       if (isCode(error, 'Corrupt', 'UnsupportedFormat')) return error;
       throw error;
     }
-    if ((await this.#unlinkOld(move, own)) || (await this.#hasWritten(fromId, move.unlinkId))) return null;
-    return new ArtifactError(
-      'Conflict',
-      `${fromName} was renamed, moved or removed by somebody else meanwhile`,
-      {
-        paths: [fromName],
-        hint: 'list where it is now with "artifactfs ls"',
-      },
-    );
+    let forbidden: ArtifactError | null = null;
+    try {
+      if (await this.#unlinkOld(move, own)) return null;
+    } catch (error) {
+      // A newer build may have forbidden it after we did it.
+      if (!isCode(error, 'UnsupportedFormat')) throw error;
+      forbidden = error;
+    }
+    return (await this.#hasWritten(fromId, move.unlinkId)) ? null : (forbidden ?? takenByOthers(fromName));
   }
 
   /** Of those who take the old name away the first one has the artifact. False: it does not mean the artifact any more. */
@@ -183,6 +183,12 @@ export class Moves {
     transaction(db.db, () => db.moves.delete(artifactId));
   }
 }
+
+const takenByOthers = (path: string): ArtifactError =>
+  new ArtifactError('Conflict', `${path} was renamed, moved or removed by somebody else meanwhile`, {
+    paths: [path],
+    hint: 'list where it is now with "artifactfs ls"',
+  });
 
 export const restoredByOthers = (path: string): ArtifactError =>
   new ArtifactError('Conflict', `${path} was restored by somebody else meanwhile`, {

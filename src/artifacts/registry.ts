@@ -1,7 +1,7 @@
 import type { Catalog, VersionTree } from '../catalog/ports.js';
 import type { ContentReader, Staging, Uploader, UploadJournal } from '../content/ports.js';
 import { type Clock, systemClock } from '../model/entry.js';
-import { ArtifactError } from '../model/errors.js';
+import { ArtifactError, isCode } from '../model/errors.js';
 import { newArtifactId } from '../model/ids.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js';
@@ -110,13 +110,16 @@ export class ArtifactRegistry {
   async openArtifact(id: string, place: Place | null): Promise<WorkspaceArtifact> {
     const { catalog } = this.#parts.options;
     const { db, log } = this.#parts;
-    const isStaged = db.stages.byArtifact(id) !== undefined;
+    const staged = db.stages.byArtifact(id);
     const isKnown = catalog.artifact(id) !== undefined;
+    // What it is built on was read by a newer build, or the catalog was lost since.
+    const isBehind = (): boolean => (catalog.artifact(id)?.headSeq ?? 0) < (staged?.base?.seq ?? 0);
     let damage: ArtifactError | null = null;
-    if (!isKnown && !isStaged && place !== null) {
+    if (isBehind() || (!isKnown && staged === undefined && place !== null)) {
       const read = await log.advance(id);
       damage = read.damage;
-      if (read.records.length === 0)
+      if (isCode(damage, 'UnsupportedFormat') && isBehind()) throw damage;
+      if (read.records.length === 0 && staged === undefined && place !== null)
         throw (
           damage ?? new ArtifactError('Corrupt', `artifact ${place.name} (${id}) is linked but has no log`)
         );

@@ -141,6 +141,11 @@ export class LogTables {
     return all;
   }
 
+  /** Nothing of its log was ever read. Trees stay: what versions share is the same for all. */
+  forget(artifactId: string): void {
+    this.#sql.forget.run(artifactId);
+  }
+
   /** Artifacts with at least one record. */
   count(): number {
     return this.#sql.count.get() ?? 0;
@@ -250,6 +255,7 @@ function prepare(db: Database) {
     updateHead: run<[number, string, string | null, string]>(
       'UPDATE artifacts SET head_seq = ?, head_hash = ?, manifest = coalesce(?, manifest) WHERE id = ?',
     ),
+    forget: run<[string]>('DELETE FROM artifacts WHERE id = ?'),
     latest: db.prepare<[string], VersionRow>(
       'SELECT * FROM versions WHERE artifact = ? AND expired = 0 ORDER BY version DESC LIMIT 1',
     ),

@@ -97,7 +97,8 @@ export class SqliteCatalog implements Catalog {
     this.#logs = new LogTables(db);
     this.#ranges = new RangeStore(db, treeReader, entriesMax, (error) => this.#failure(error));
     this.#metaranges = new MetarangeTable(db, treeReader);
-    for (const [id, features] of this.#logs.features()) treeReader.noteFeatures?.(id, features);
+    for (const [id, features] of this.#logs.features())
+      if (treeReader.admitFeatures?.(id, features) === false) this.#logs.forget(id);
   }
 
   artifact(artifactId: string): ArtifactState | undefined {

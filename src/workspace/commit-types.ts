@@ -119,6 +119,8 @@ export interface Publisher {
     journal: IntentJournal,
     options?: CallOptions,
   ): Promise<readonly StoredRecord[]>;
+  /** Throws `UnsupportedFormat` when it is known already that no record may be appended. */
+  requireAppendable(artifactId: string): void;
   /** Records after `seq` (whose hash is `hash`; 0 and '' for the beginning), contiguous and hash-chained. */
   readLog(artifactId: string, seq: number, hash: string, options?: CallOptions): Promise<StoredRecord[]>;
   /** The same as far as the log can be read. */

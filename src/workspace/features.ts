@@ -19,6 +19,8 @@ const unknownFeatures = (named: FeatureSet): FeatureSet => ({
   gc: named.gc.filter((feature) => !knownFeatures.gc.includes(feature)),
 });
 
+export const isReadable = (named: FeatureSet): boolean => unknownFeatures(named).reader.length === 0;
+
 /** Throws `UnsupportedFormat` when `where` names reader features this build does not know. */
 export function requireReadable(where: string, named: FeatureSet): void {
   const { reader } = unknownFeatures(named);

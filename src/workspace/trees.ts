@@ -33,8 +33,11 @@ export interface TreeReader {
   metarange(artifactId: string, tree: TreeRef, options?: CallOptions): Promise<Metarange>;
   /** Entries in key order. */
   range(artifactId: string, range: RangeRef, options?: CallOptions): Promise<Entry[]>;
-  /** Told by the catalog when it is opened: features in the part of a log that nobody will read again. */
-  noteFeatures?(artifactId: string, features: FeatureSet): void;
+  /**
+   * Told by the catalog when it is opened: features in the part of a log that nobody will read again. False: a newer build
+   * has read past what this one understands, and the catalog has to forget the artifact.
+   */
+  admitFeatures?(artifactId: string, features: FeatureSet): boolean;
 }
 
 /** What one path becomes: `after` null = removed. */

@@ -14,7 +14,7 @@ import type {
   PublishRequest,
   PublishResult,
 } from './commit-types.js';
-import { type FeatureSet, requireReadable, requireWritable } from './features.js';
+import { type FeatureSet, isReadable, requireReadable, requireWritable } from './features.js';
 import { type CreateMode, openFormat, requireFormat, type WorkspaceFormat } from './format.js';
 import { type IntactLog, type LogRead, readIntactLog } from './log.js';
 import { isCommit } from './log-facts.js';
@@ -45,7 +45,7 @@ export class Workspace implements Publisher, TreeReader {
   readonly writer: { readonly host: string; readonly user: string };
   readonly #trees: StoredTrees;
   readonly #appender: LogAppender;
-  /** Features named by the records that this process has read, or an earlier one whose catalog it took over. */
+  /** Named by the records that this process has seen, or an earlier one whose catalog it took over: nobody writes past them. */
   readonly #features = new Map<string, FeatureSet>();
 
   #admitWrite: () => Promise<void> = async () => {};
@@ -110,7 +110,7 @@ export class Workspace implements Publisher, TreeReader {
     options: CallOptions = {},
   ): Promise<PublishResult> {
     const { artifactId, commitId, stageId, base, log } = request;
-    this.#requireWritable(artifactId);
+    this.requireAppendable(artifactId);
     await this.admitWrite();
     const planner = new CommitPlanner(this.store, this.#trees, request, options);
     const records = await this.#appender.append(
@@ -142,6 +142,8 @@ export class Workspace implements Publisher, TreeReader {
     const records = await this.#appender.resolve(intent, journal, options);
     const mine = records?.at(-1);
     if (records === null || mine === undefined) return null;
+    // It may be of a newer build: the intent stays for one.
+    requireReadable(`artifact ${intent.artifactId}`, featuresAfter(records));
     if (isCommit(mine)) return publishResult(records);
     journal.remove(intent.commitId);
     return { ...(await this.#versionAt(intent.artifactId, mine, options)), records, rebased: false };
@@ -153,7 +155,7 @@ export class Workspace implements Publisher, TreeReader {
     journal: IntentJournal,
     options: CallOptions = {},
   ): Promise<readonly StoredRecord[]> {
-    this.#requireWritable(request.artifactId);
+    this.requireAppendable(request.artifactId);
     await this.admitWrite();
     const checked = async ({ since }: LogView): Promise<RecordBody> => {
       requireWritable(`artifact ${request.artifactId}`, featuresAfter(since));
@@ -187,10 +189,8 @@ export class Workspace implements Publisher, TreeReader {
       readIntactLog(this.store, artifactId, seq, hash, options),
       this.#confirm(),
     ]);
-    const known = this.#features.get(artifactId);
-    if (known !== undefined) requireReadable(`artifact ${artifactId}`, known);
+    this.#noteFeatures(artifactId, featuresAfter(records));
     const readable = readableRecords(artifactId, records);
-    this.noteFeatures(artifactId, featuresAfter(readable.records));
     return { records: readable.records, damage: readable.damage ?? damage };
   }
 
@@ -202,9 +202,21 @@ export class Workspace implements Publisher, TreeReader {
     return this.#trees.range(artifactId, range, options);
   }
 
-  noteFeatures(artifactId: string, features: FeatureSet): void {
+  admitFeatures(artifactId: string, features: FeatureSet): boolean {
+    this.#noteFeatures(artifactId, features);
+    return isReadable(features);
+  }
+
+  #noteFeatures(artifactId: string, features: FeatureSet): void {
     const known = this.#features.get(artifactId);
     this.#features.set(artifactId, known === undefined ? features : unionOfFeatures(known, features));
+  }
+
+  /** Of format.json and of every record of the artifact that is behind us. */
+  requireAppendable(artifactId: string): void {
+    this.requireWritable();
+    const features = this.#features.get(artifactId);
+    if (features !== undefined) requireWritable(`artifact ${artifactId}`, features);
   }
 
   /** Until it is known, each call asks. An emptied store would look like one where nothing is new. */
@@ -220,13 +232,6 @@ export class Workspace implements Publisher, TreeReader {
   async admitWrite(): Promise<void> {
     await this.#confirm();
     await this.#admitWrite();
-  }
-
-  /** Of format.json and of every record of the artifact that is behind us. */
-  #requireWritable(artifactId: string): void {
-    this.requireWritable();
-    const features = this.#features.get(artifactId);
-    if (features !== undefined) requireWritable(`artifact ${artifactId}`, features);
   }
 
   /** The newest version when `record` was written; version -1 with an empty tree before the first. */

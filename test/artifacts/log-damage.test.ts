@@ -2,8 +2,6 @@ import { beforeEach, expect, test } from 'vitest';
 import { rootCollectionId } from '../../src/model/ids.js';
 import { logKey } from '../../src/workspace/keys.js';
 import { recordName } from '../../src/workspace/log.js';
-import { encodeRecord } from '../../src/workspace/record-codec.js';
-import { Workspace } from '../../src/workspace/workspace.js';
 import { failure, type Machine, openMachine, Shell, shellOf, unexpected } from './support/daemon.js';
 import { gatedMachines } from './support/machines.js';
 
@@ -149,35 +147,4 @@ test('a record that was on its way is not put where another was lost', async () 
   expect(await settled.commit()).toMatchObject({ version: 8, rebased: true });
   expect(await settled.read('g')).toBe('mine');
   await again.close();
-});
-
-test('what was written before a reader feature that this build has not got is served, and nothing is written', async () => {
-  const { id } = one.artifact;
-  const log = await (await Workspace.open(machines.store)).readLog(id, 0, '');
-  const head = log.at(-1);
-  const header = {
-    seq: 7,
-    prev: head?.hash ?? '',
-    commitId: crypto.randomUUID(),
-    host: 'h',
-    user: 'u',
-    time: 0,
-  };
-  await machines.store.put(logKey(id, 7), encodeRecord(header, { type: 'feature', reader: ['sparkle'] }));
-  const needs = {
-    code: 'UnsupportedFormat',
-    message: `artifact ${id} from log record 7 on needs features that this artifactfs does not have to read it: sparkle`,
-    details: { hint: 'install a newer artifactfs on this machine' },
-  };
-  const second = await machines.open();
-  const two = await shellOf(second, 'm');
-  expect(unexpected.splice(0)).toMatchObject([needs]);
-  for (const shell of [one, two]) {
-    expect(await failure(shell.artifact.refresh())).toMatchObject(needs);
-    expect(await shell.read('f')).toBe('5');
-    await shell.put('f', 'staged');
-    expect(await failure(shell.commit())).toMatchObject({ code: 'UnsupportedFormat' });
-    expect((await failure(shell.artifact.setAlias('best', 'v1'))).code).toBe('UnsupportedFormat');
-  }
-  expect(await slots(id)).toHaveLength(7);
 });

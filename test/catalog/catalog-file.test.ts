@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +14,9 @@ import type { ArtifactError } from '../../src/model/errors.js';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { openDatabase } from '../../src/util/sqlite.js';
+import { logKey } from '../../src/workspace/keys.js';
+import { readLog } from '../../src/workspace/log.js';
+import { encodeRecord } from '../../src/workspace/record-codec.js';
 import type { RecordBody } from '../../src/workspace/records.js';
 import { Workspace } from '../../src/workspace/workspace.js';
 import { MemoryJournal } from '../workspace/helpers.js';
@@ -85,6 +89,42 @@ describe('the file', () => {
     const ids = { commitId: newCommitId(), stageId: newStageId() };
     await workspace.append({ ...elsewhere, ...ids }, () => ({ type: 'noop' }), journal);
     expect(await workspace.readLog(artifactId, 0, '')).toHaveLength(2);
+  });
+
+  test('forgets an artifact of which a newer build has read past what this one can read', async () => {
+    const store = new MemoryStore();
+    const workspace = await Workspace.open(store);
+    const other = '01890000-0000-7000-8000-000000000002';
+    const bodies: RecordBody[] = [
+      { type: 'meta', manifest: { before: true } },
+      { type: 'feature', reader: ['sparkle'] },
+      { type: 'meta', manifest: { after: true } },
+    ];
+    {
+      // It knows no features, as a build that knows all does not mind them.
+      using newer = openCatalog(path, new FakeTrees());
+      for (const [id, written] of [
+        [artifactId, bodies],
+        [other, bodies.slice(0, 1)],
+      ] as const) {
+        let hash = '';
+        for (const [i, body] of written.entries()) {
+          const header = { seq: i + 1, prev: hash, commitId: newCommitId(), host: 'h', user: 'u', time: i };
+          const bytes = encodeRecord(header, body);
+          await store.put(logKey(id, i + 1), bytes);
+          hash = createHash('sha256').update(bytes).digest('hex');
+        }
+        newer.apply(id, await readLog(store, id, 0, ''));
+      }
+      expect(newer.artifact(artifactId)).toMatchObject({ headSeq: 3, manifest: { after: true } });
+    }
+    using catalog = openCatalog(path, workspace);
+    expect(catalog.artifact(artifactId)).toBeUndefined();
+    expect(catalog.artifact(other)?.headSeq).toBe(1);
+    const { records, damage } = await workspace.readIntactLog(artifactId, 0, '');
+    expect(damage).toMatchObject({ code: 'UnsupportedFormat', message: expect.stringContaining('sparkle') });
+    expect(catalog.apply(artifactId, records)).toMatchObject({ headSeq: 1, manifest: { before: true } });
+    catalog.checkInvariants();
   });
 
   test('may be deleted, also while it is in use', async () => {

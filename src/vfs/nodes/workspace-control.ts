@@ -9,6 +9,8 @@ import { ActionFile, TextFile } from './control-files.js';
 /** Texts of `.artifactfs/` that only the program as a whole knows. Each ends with a newline. */
 export interface WorkspaceTexts {
   version(): string;
+  /** Why nothing may be written, or null. */
+  readOnly(): string | null;
   config(): string;
   stats(): MaybePromise<string>;
 }
@@ -34,7 +36,7 @@ export function workspaceControl(realm: Realm, texts: WorkspaceTexts): StaticDir
   };
   return new StaticDirectory(home, numbers.self, {
     accesslog: new AccessLogFile(home, numbers.accesslog, realm.accesses),
-    status: new TextFile(home, numbers.status, () => workspaceStatus(artifacts)),
+    status: new TextFile(home, numbers.status, () => workspaceStatus(artifacts, texts)),
     stats: new TextFile(home, numbers.stats, () => texts.stats()),
     config: new TextFile(home, numbers.config, () => texts.config()),
     version: new TextFile(home, numbers.version, () => texts.version()),
@@ -45,7 +47,7 @@ export function workspaceControl(realm: Realm, texts: WorkspaceTexts): StaticDir
   });
 }
 
-async function workspaceStatus(artifacts: Artifacts): Promise<string> {
+async function workspaceStatus(artifacts: Artifacts, texts: WorkspaceTexts): Promise<string> {
   const staged = await Promise.all(
     artifacts.staged().map(async (artifact) => {
       // The paths themselves are in the artifact's own status.
@@ -54,5 +56,5 @@ async function workspaceStatus(artifacts: Artifacts): Promise<string> {
     }),
   );
   const { workspaceId, storeUrl } = artifacts;
-  return `${JSON.stringify({ workspaceId, storeUrl, staged }, null, 2)}\n`;
+  return `${JSON.stringify({ workspaceId, storeUrl, readOnly: texts.readOnly(), staged }, null, 2)}\n`;
 }

@@ -1,4 +1,4 @@
-import { ArtifactError } from '../../model/errors.js';
+import { ArtifactError, isCode } from '../../model/errors.js';
 import { rootCollectionId } from '../../model/ids.js';
 import type { CallOptions } from '../../store/object-store.js';
 import { forEachOf } from '../../util/for-each-of.js';
@@ -32,6 +32,8 @@ export class NameReader {
   readonly #options: CallOptions;
   readonly #states = new Map<string, ReplayState>();
   readonly #unlinked = new Map<string, Unlinked>();
+  /** Why a log cannot be read: nobody knows what it names. */
+  readonly #unreadable = new Map<string, ArtifactError>();
 
   constructor(workspace: CollectedWorkspace, options: CallOptions = {}) {
     this.#workspace = workspace;
@@ -44,6 +46,8 @@ export class NameReader {
     let at: NamedArtifact = { ...root, path: '' };
     for (const name of names) {
       const child = (await this.#childrenOf(at)).find((one) => one.path?.split('/').at(-1) === name);
+      const why = this.#unreadable.get(at.artifactId);
+      if (child === undefined && why !== undefined) throw why;
       if (child === undefined) throw new ArtifactError('NotFound', `there is no artifact ${path}`);
       at = child;
     }
@@ -57,8 +61,7 @@ export class NameReader {
     const ids: string[] = [];
     await forEachOf(artifactIds(this.#workspace.store, this.#options), logsAtOnce, async (id) => {
       ids.push(id);
-      // A log that cannot be read is told of when its artifact is collected.
-      await this.#stateOf(id).catch(() => undefined);
+      await this.#stateOf(id);
     });
     const found = await this.below('');
     const named = new Set(found.map(({ artifactId }) => artifactId));
@@ -70,8 +73,11 @@ export class NameReader {
     return found;
   }
 
-  /** Whether still no name leads to it: somebody may have given it one again since. */
+  /**
+   * Whether still no name leads to it: somebody may have given it one again since. Nobody can tell where a log cannot be read.
+   */
   async isStillRemoved(artifactId: string): Promise<boolean> {
+    if (this.#unreadable.size > 0) return false;
     for (const [collectionId, state] of this.#states) {
       if (state.headSeq === 0 || state.children.size === 0) continue;
       const { headSeq, headHash } = state;
@@ -104,12 +110,22 @@ export class NameReader {
   async #stateOf(artifactId: string): Promise<ReplayState> {
     const known = this.#states.get(artifactId);
     if (known !== undefined) return known;
+    const state = await this.#replay(artifactId).catch((error: unknown) => {
+      if (!isCode(error, 'Corrupt', 'UnsupportedFormat')) throw error;
+      // That is told when its artifact is collected, and keeps nobody else.
+      this.#unreadable.set(artifactId, error);
+      return emptyArtifactState();
+    });
+    this.#states.set(artifactId, state);
+    return state;
+  }
+
+  async #replay(artifactId: string): Promise<ReplayState> {
     const state = emptyArtifactState();
     for (const stored of await this.#workspace.readLog(artifactId, 0, '', this.#options)) {
       applyRecord(state, stored);
       this.#noteUnlinked(artifactId, stored);
     }
-    this.#states.set(artifactId, state);
     return state;
   }
 

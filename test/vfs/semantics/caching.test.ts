@@ -269,7 +269,7 @@ async function missing(parent: number, name: string): Promise<'kept' | 'not kept
 
 /** Any node: what it is does not matter. */
 const anyNode = (): Node => workspaceControl(new Views(artifacts, systemClock, texts), texts);
-const texts = { version: () => '', config: () => '', stats: () => '' };
+const texts = { version: () => '', readOnly: () => null, config: () => '', stats: () => '' };
 
 const inodeOf = async (name: string) => {
   const { tree } = await artifacts.find('m');

@@ -283,6 +283,7 @@ test('S2: its status is JSON of all staged artifacts, the rest texts of the prog
   expect(status).toMatchObject({
     workspaceId: artifacts.workspaceId,
     storeUrl: 'memory:',
+    readOnly: null,
     staged: [{ path: 'm', stagedCount: 1 }],
   });
   expect(await user.read('.artifactfs/version')).toBe('test 1\n');

@@ -70,7 +70,12 @@ export class User {
     this.fs = createFileSystem({
       artifacts,
       statistics: () => space,
-      texts: { version: () => 'test 1\n', config: () => 'store=memory:\n', stats: () => 'requests 0\n' },
+      texts: {
+        version: () => 'test 1\n',
+        readOnly: () => null,
+        config: () => 'store=memory:\n',
+        stats: () => 'requests 0\n',
+      },
     });
     this.fs.attach(this.told);
   }

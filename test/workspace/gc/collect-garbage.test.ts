@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { newStageId, rootCollectionId } from '../../../src/model/ids.js';
+import { newArtifactId, newStageId, rootCollectionId } from '../../../src/model/ids.js';
 import type { ObjectStore } from '../../../src/store/object-store.js';
 import { openStore } from '../../../src/store/open-store.js';
 import { collectGarbage, type GcOptions } from '../../../src/workspace/gc/collect-garbage.js';
@@ -201,6 +201,42 @@ describe.each<[string, () => Promise<{ store: ObjectStore }>]>([
     expect(await keysOf(store)).toEqual(before);
     expect(before.has(stranger)).toBe(true);
   });
+
+  it('leaves one artifact alone that it cannot read, and collects the others', async () => {
+    const { store } = await open();
+    const { workspace, append } = await history(store);
+    await append(artifactId, { type: 'expire', versions: [0] });
+    const newer = newArtifactId();
+    await append(newer, { type: 'feature', reader: ['sparkle'] });
+    await append(rootCollectionId, { type: 'link', name: 'newer', artifactId: newer });
+    const { failures, artifacts } = await collectGarbage(workspace, noGrace);
+    expect(failures).toMatchObject([{ path: 'newer', error: { code: 'UnsupportedFormat' } }]);
+    expect(artifacts).toMatchObject([{ path: '' }, { path: 'm', freed: { objects: 2 } }]);
+  });
+
+  it.each(['the root', 'another artifact'])(
+    'takes no removed artifact while it cannot read the log of %s, which may name it',
+    async (which) => {
+      const { store } = await open();
+      const { workspace, append } = await history(store);
+      await append(rootCollectionId, { type: 'unlink', name: 'm', artifactId });
+      const unreadable = which === 'the root' ? rootCollectionId : newArtifactId();
+      await append(unreadable, { type: 'feature', reader: ['sparkle'] });
+      const before = await keysOf(store);
+      const { failures, artifacts } = await collectGarbage(workspace, noGrace);
+      expect(failures).toMatchObject([
+        { artifactId: unreadable, error: { code: 'UnsupportedFormat', message: expect.any(String) } },
+      ]);
+      expect(artifacts.find((one) => one.artifactId === artifactId)).toMatchObject({
+        path: null,
+        expired: [],
+      });
+      expect(await keysOf(store)).toEqual(before);
+      await expect(collectGarbage(workspace, { ...noGrace, paths: ['m'] })).rejects.toMatchObject({
+        code: which === 'the root' ? 'UnsupportedFormat' : 'NotFound',
+      });
+    },
+  );
 
   it('deletes nothing in an artifact of which a version cannot be read', async () => {
     const { store } = await open();
