@@ -14,7 +14,6 @@ const byName: Readonly<Record<string, ErrorCode>> = {
   AccessDenied: 'StoreDenied',
   InvalidAccessKeyId: 'StoreDenied',
   SignatureDoesNotMatch: 'StoreDenied',
-  RequestTimeTooSkewed: 'StoreDenied',
   ExpiredToken: 'StoreDenied',
   InvalidToken: 'StoreDenied',
   AuthorizationHeaderMalformed: 'StoreDenied',
@@ -36,6 +35,8 @@ const byName: Readonly<Record<string, ErrorCode>> = {
   InternalError: 'StoreUnavailable',
   ServiceUnavailable: 'StoreUnavailable',
   RequestTimeout: 'StoreUnavailable',
+  // this machine's clock is wrong; the SDK goes by that of the answer from then on
+  RequestTimeTooSkewed: 'StoreUnavailable',
   // the body was damaged or cut on its way to the service, which noticed: sending it again may help
   BadDigest: 'StoreUnavailable',
   XAmzContentSHA256Mismatch: 'StoreUnavailable',
