@@ -37,8 +37,8 @@ export async function compose(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const failed = new AbortController();
-  const either = anySignal(signal, failed.signal);
-  const options = { signal: either };
+  using either = anySignal(signal, failed.signal);
+  const options = { signal: either.signal };
   const uploadId = await store.createMultipart(key, { signal });
   const send = async (part: number, { start, length }: ComposedPart): Promise<PartInfo> => {
     const body = await PartBody.read(source, start, length, buffers);
@@ -51,7 +51,7 @@ export async function compose(
   const transfer = async (part: number, what: ComposedPart): Promise<PartInfo> => {
     const { copy, length } = what;
     const run = async () => {
-      either.throwIfAborted();
+      either.signal.throwIfAborted();
       if (copy === null) return send(part, what);
       const { object, offset } = copy;
       return store.copyPart(key, uploadId, part, { key: keyOf(object), offset, length }, options);

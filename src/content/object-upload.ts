@@ -322,7 +322,7 @@ export class ObjectUpload {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const failed = new AbortController();
-    const signal = anySignal(outer, failed.signal);
+    using either = anySignal(outer, failed.signal);
     const work: Promise<void>[] = [];
     let first: { error: unknown } | undefined;
     for (let part = 1; part <= last; part++) {
@@ -348,7 +348,7 @@ export class ObjectUpload {
           return;
         }
         this.#sent.drop(part);
-        await this.sendPart(part, length, true, signal);
+        await this.sendPart(part, length, true, either.signal);
         onBytes(length);
       };
       const sending = send().catch((error: unknown) => {

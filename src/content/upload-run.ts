@@ -6,7 +6,7 @@ import type { ObjectStore } from '../store/object-store.js';
 import { crashPoint } from '../util/crash-point.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { Semaphore } from '../util/semaphore.js';
-import { anySignal } from '../util/shared-signal.js';
+import { type AnySignal, anySignal } from '../util/shared-signal.js';
 import { composeParts } from './compose-plan.js';
 import { compose } from './composed-upload.js';
 import type { HashPool } from './hash-pool.js';
@@ -59,7 +59,7 @@ export class UploadRun {
   readonly #requests: readonly UploadRequest[];
   readonly #results = new Map<UploadRequest, UploadResult>();
   readonly #failed = new AbortController();
-  readonly #signal: AbortSignal;
+  readonly #either: AnySignal;
   readonly #onProgress: (progress: UploadProgress) => void;
   readonly #onPlaced: (results: readonly UploadResult[]) => void;
   /** Looks at what the store has; their failures are kept. */
@@ -79,14 +79,19 @@ export class UploadRun {
     this.#requests = requests;
     this.#onProgress = options.onProgress ?? (() => {});
     this.#onPlaced = options.onPlaced ?? (() => {});
-    this.#signal = anySignal(options.signal, this.#failed.signal);
+    this.#either = anySignal(options.signal, this.#failed.signal);
+  }
+
+  get #signal(): AbortSignal {
+    return this.#either.signal;
   }
 
   async run(): Promise<UploadResult[]> {
+    using either = this.#either;
     const plans = await this.#plan();
     await new LoopTurn().each(plans.nothing, (plan) => this.#done(plan, nothingToSend(plan)));
     const objects = new Semaphore(limits.uploadFilesMax);
-    const work = plans.object.map((plan) => objects.run(() => this.#object(plan), this.#signal));
+    const work = plans.object.map((plan) => objects.run(() => this.#object(plan), either.signal));
     await this.#all([this.#packs(plans.pack), ...work]);
     const results: UploadResult[] = [];
     await new LoopTurn().each(this.#requests, (request) => {

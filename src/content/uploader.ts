@@ -72,7 +72,8 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     requests: readonly UploadRequest[],
     options: UploadOptions = {},
   ): Promise<UploadResult[]> {
-    const signal = anySignal(options.signal, this.#closing.signal);
+    using either = anySignal(options.signal, this.#closing.signal);
+    const { signal } = either;
     const shared = {
       hashes: this.#hashes,
       queue: this.#queue,

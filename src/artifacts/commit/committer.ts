@@ -71,10 +71,10 @@ export class Committer {
     return this.exclusive(async () => {
       await this.#finishEarlier();
       try {
-        const signal = anySignal(options.signal, this.#parts.closing);
+        using either = anySignal(options.signal, this.#parts.closing);
         this.#report(nothingDone, options);
         this.#checkLateConflicts(options);
-        const result = await this.#run({ ...options, signal });
+        const result = await this.#run({ ...options, signal: either.signal });
         this.#conflicts = [];
         return result;
       } catch (error) {
