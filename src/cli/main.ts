@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import '../util/v8-settings.js';
+import { CodeCache } from '../util/code-cache.js';
 import { startDaemon, startsDaemon } from './background.js';
 import { exitCodes } from './exit-codes.js';
 
@@ -21,7 +22,8 @@ try {
 async function main(args: readonly string[]): Promise<void> {
   if (startsDaemon(args)) process.exitCode = await startDaemon(args);
   else {
-    const { runCommandLine } = await import('./run.js');
+    // A bundle of its own, with what V8 compiled of it when it was built.
+    const { runCommandLine } = new CodeCache(import.meta.dirname).load('run.js') as typeof import('./run.js');
     process.exitCode = await runCommandLine(args);
   }
   // What a failed `put -` has not read keeps nobody waiting.
