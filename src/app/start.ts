@@ -8,7 +8,7 @@ import { Operations } from '../http/operations.js';
 import { ApiSocket } from '../http/socket.js';
 import type { RootLogger } from '../log/logger.js';
 import { limits } from '../model/limits.js';
-import { memoryShares } from '../model/memory-shares.js';
+import { kernelNodesMax, memoryShares } from '../model/memory-shares.js';
 import { type Deferred, deferred } from '../util/deferred.js';
 import { programVersion } from '../util/version.js';
 import { whenQuiet } from '../util/when-quiet.js';
@@ -199,6 +199,7 @@ async function mountAt(mountPoint: string, parts: MountParts): Promise<void> {
     artifacts: layers.artifacts,
     statistics: () => spaceOf(state.path, layers.cachedBytes()),
     texts: control.texts,
+    nodesMax: kernelNodesMax(config.memory),
   });
   const mounted: MountedFileSystem = closers.use(
     await mountBy(config.driver, log, fileSystem, {

@@ -194,7 +194,8 @@ export const limits = {
   kernelMissingNamesMax: 100_000, // remembered as told to be missing, in all directories together
   kernelToldMsMax: 5_000, // that an answer of the API waits for the kernel, which may wait for somebody's slow request
   kernelChecksMax: 20_000, // names looked up again, one by one, when everything in an artifact may have changed
-  kernelNodesMax: 131_072, // known to the kernel; above it is asked to forget what it does not use. About 1 KB each
+  kernelNodesMax: 131_072, // known to the kernel; above it is asked to forget what it does not use. About 1 KB each;
+  budgetBytesPerKernelNode: 1536, // with a smaller memory budget one for so many bytes of it
   directoryPageEntries: 1000, // held twice per open directory
   aliasPlaceholdersMax: 100, // links in one .artifact/aliases that were not renamed to an alias yet
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff

@@ -14,6 +14,10 @@ export interface MemoryShares {
   readonly requests: number;
 }
 
+/** How many nodes the kernel may know before it is asked to forget some. They come besides the budget, but fewer with a small one. */
+export const kernelNodesMax = (budgetBytes: number): number =>
+  Math.min(limits.kernelNodesMax, Math.floor(budgetBytes / limits.budgetBytesPerKernelNode));
+
 /**
  * Fixed shares: nobody waits for memory that another part holds, so that nothing can wait in a circle, and a flood of
  * one kind leaves the others what they need. The sixteenth that is left is for fetch memory between two
