@@ -9,6 +9,7 @@ import type { LogLevel, RootLogger } from '../log/logger.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
+import { patiently } from '../util/patience.js';
 import { programVersion } from '../util/version.js';
 import { within } from '../util/within.js';
 import type { WorkspaceTexts } from '../vfs/create-file-system.js';
@@ -179,7 +180,12 @@ export class Control implements DaemonControl {
   async shutdown({ force }: { force: boolean }): Promise<void> {
     // The mount goes first: a file that is open in it is a reason to go on.
     try {
-      await this.#mount?.unmount({ lazy: force });
+      // Who uses it may be about to end, as the programs of a pipe do after its last.
+      await patiently(
+        limits.unmountBusyMsMax,
+        (error) => isCode(error, 'Busy'),
+        async () => this.#mount?.unmount({ lazy: force }),
+      );
     } catch (error) {
       if (!isCode(error, 'Busy')) throw error;
       const path = this.#mount?.mountPoint ?? '';

@@ -120,6 +120,8 @@ export const limits = {
   presignSecondsMax: 604_800,
   // local databases
   databaseBusyMsMax: 5_000,
+  /** How long an unmount waits for programs that use the mount. */
+  unmountBusyMsMax: 1_000,
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
   databaseWalShare: 0.005, // of its disk, if that is less
