@@ -140,7 +140,8 @@ test('an image of ext4 is made, mounted, filled and checked', slow, async () => 
 test('a file that grows by logging is followed by tail -f, also over its rotation', slow, () =>
   works(
     'log',
-    `touch log && tail -n +1 -F log > "$TMP/seen" 2>/dev/null & P=$!
+    `touch log
+    tail -n +1 -F log > "$TMP/seen" 2>/dev/null & P=$!
     echo 'line 1' >> log; for i in $(seq 600); do grep -q line "$TMP/seen" && break; sleep 0.1; done
     for i in $(seq 2 100); do echo "line $i" >> log; done; mv log log.1; for i in $(seq 101 200); do echo "line $i" >> log; done
     for i in $(seq 600); do test "$(grep -c line "$TMP/seen")" -ge 200 && break; sleep 0.1; done; kill $P
