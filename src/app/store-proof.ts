@@ -4,10 +4,9 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import type { Workspace } from '../workspace/workspace.js';
 
 /**
- * Whether the workspace can be committed to: no newer artifactfs may have forbidden it, and the store has to be writable, and to
- * create only what is absent. Each mount proves it
- * before it writes anything. What an earlier one proved from this machine is believed until then, so that a mount waits for no
- * twenty requests; a command that lives for one call believes it altogether.
+ * Whether the workspace can be committed to: no newer artifactfs may have forbidden it, and the store has to be writable, and
+ * to create only what is absent. Each mount proves it before it writes anything. What an earlier one proved from this machine is
+ * believed until then, so that a mount waits for no twenty requests; a command that lives for one call believes it altogether.
  */
 export class StoreProof {
   /** An earlier proof is there. */

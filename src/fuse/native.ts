@@ -36,6 +36,7 @@ export interface Native extends BlockWriter, FileCalls {
   readonly Channel: new (fd: number, head: Buffer, onReadable: () => void) => NativeChannel;
   mount(source: string, target: string, type: string, flags: number, data: string): Promise<number>;
   unmount(target: string, flags: number): Promise<number>;
+  /** fsync of a file in a mount of this process, which a killed process does not wait for. 0, or a negative errno. */
   syncFile(path: string): Promise<number>;
   socketPair(): [number, number] | number;
   receiveDescriptor(socket: number): number;

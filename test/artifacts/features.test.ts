@@ -17,10 +17,7 @@ let one: Shell;
 beforeEach(async () => {
   first = await machines.open();
   one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
-  for (const text of ['0', '1', '2']) {
-    await one.put('f', text);
-    await one.commit();
-  }
+  await one.commitEach('f', ['0', '1', '2']);
 });
 
 const append = (id: string, body: RecordBody) => appendAsNewer(machines.store, id, body);

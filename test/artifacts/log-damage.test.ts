@@ -13,10 +13,7 @@ let one: Shell;
 beforeEach(async () => {
   first = await machines.open();
   one = new Shell(first.artifacts.create(first.artifacts.root, 'm'));
-  for (const text of ['0', '1', '2', '3', '4', '5']) {
-    await one.put('f', text);
-    await one.commit();
-  }
+  await one.commitEach('f', ['0', '1', '2', '3', '4', '5']);
 });
 
 const missing = (id: string, seq: number, later: number) => ({
@@ -80,10 +77,7 @@ test.each([
   const second = await machines.open();
   const two = await shellOf(second, 'm');
   await two.put('f', 'staged');
-  for (const text of ['6', '7', '8']) {
-    await one.put('f', text);
-    await one.commit();
-  }
+  await one.commitEach('f', ['6', '7', '8']);
   await lose(7);
   await lose(8);
   const before = await slots(id);
@@ -129,10 +123,7 @@ test('a record that was on its way is not put where another was lost', async () 
   await second.close();
   machines.store.atRecord = () => Promise.resolve();
   machines.store.isGone = false;
-  for (const text of ['6', '7']) {
-    await one.put('f', text);
-    await one.commit();
-  }
+  await one.commitEach('f', ['6', '7']);
   const lost = await lose(7);
   const errors: unknown[] = [];
   const again = await openMachine({

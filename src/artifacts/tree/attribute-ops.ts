@@ -79,25 +79,14 @@ function apply(
  * that it kills: then the content must not go with the time of what was there before. Room for it may be missing: the
  * time stays as it was.
  */
-export function settleTimes(core: TreeCore, node: Node): void {
+export function settleTimes(core: TreeCore, content: ContentOps, node: Node): void {
   const { timesOwed: owed } = node;
   node.timesTold = false;
   node.timesOwed = null;
   // A change within the kernel's clock tick leaves the time as it is, and is not told.
   if (owed === null || !node.staged || owed.s - node.mtime.s < 2) return;
-  const stamp = (): void => {
-    node.mtime = owed;
-    node.ctime = owed;
-  };
-  if (!node.hasName) {
-    stamp();
-    return;
-  }
   try {
-    core.change((change) => {
-      change.touch(node);
-      stamp();
-    });
+    setAttributes(core, content, node, { mtime: owed, ctime: owed });
   } catch (error) {
     if (!isCode(error, 'NoSpace')) throw error;
   }

@@ -188,7 +188,7 @@ export class ArtifactTree implements WorkingTree {
     node.opens--;
     if (writes && --node.openForWriting === 0) {
       this.core.writers.delete(node);
-      settleTimes(this.core, node);
+      settleTimes(this.core, this.content, node);
     }
     this.content.dropIfDiscarded(node);
     this.core.release(node);

@@ -214,6 +214,14 @@ export class Shell {
   async commit(message = 'test') {
     return this.artifact.commit({ message });
   }
+
+  /** A version for each text in the file. */
+  async commitEach(path: string, texts: readonly string[]): Promise<void> {
+    for (const text of texts) {
+      await this.put(path, text);
+      await this.commit();
+    }
+  }
 }
 
 /** What `work` fails with; fails itself when it does not. */
