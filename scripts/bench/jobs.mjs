@@ -188,6 +188,7 @@ export const storeJobs = [
       on: everyone,
     },
     bars: [ofLocal(0.8)],
+    prepare: read, // the job before dropped the pages of all
     run: read,
   },
   {
