@@ -51,6 +51,16 @@ export async function openTarget(
   }
 }
 
+/** What another argument means in the same session. */
+export async function resolveBeside(
+  context: VerbContext,
+  { client }: Target,
+  argument: string,
+): Promise<Resolved> {
+  const place = context.flags['store'] === undefined ? await locate(context, argument) : undefined;
+  return place === undefined ? client.resolve(argument) : resolveAt(client, place.candidates);
+}
+
 /** The workspace of the working directory's mount, or else of the settings. */
 export async function openSessionHere(context: VerbContext): Promise<Session> {
   const place = context.flags['store'] === undefined ? await locate(context, undefined) : undefined;

@@ -110,6 +110,31 @@ test('the times of content that a kernel did not tell, because the program was k
   expect((await shell.find('f'))?.mtime).toEqual(mtime);
 });
 
+test('a copy of a whole committed file has its hash, also in the version; one that is not whole has none', async () => {
+  await shell.write('source', 'content that is hashed');
+  await shell.artifact.commit({ message: 'one' });
+  const source = await shell.find('source');
+  if (source === undefined) throw new Error('source is missing');
+  const { size } = source;
+  const copy = async (name: string, length: number): Promise<Inode> => {
+    const inode = await shell.write(name, '');
+    await tree.copyRange({ inode: source, offset: 0 }, { inode, offset: 0 }, length);
+    return inode;
+  };
+  await copy('whole', 1 << 20);
+  await copy('part', size - 1);
+  await tree.write(await copy('changed', size), 0, Buffer.from('C'));
+  await tree.write(await copy('longer', size), size, Buffer.from('!'));
+  await shell.artifact.commit({ message: 'two' });
+  const { files } = machine.artifacts;
+  const hash = async (name: string): Promise<string | undefined> =>
+    (await files.stat(shell.artifact, 'latest', name)).sha256;
+  const whole = await hash('source');
+  expect(whole).toMatch(/^[0-9a-f]{64}$/);
+  expect(await hash('whole')).toBe(whole);
+  for (const name of ['part', 'changed', 'longer']) expect(await hash(name), name).not.toBe(whole);
+});
+
 test('the space of small files that come and go is used again', async () => {
   const held = await shell.write('held', 'x');
   tree.retain(held);

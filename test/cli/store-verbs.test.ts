@@ -69,6 +69,14 @@ describe('without a daemon', () => {
     expect(readFileSync(home.path('out/dir/renamed.txt'), 'utf8')).toBe('two\n');
     const difference = await json('diff', 'my-model@v0', 'v1');
     expect(difference.changes.map((c: { path: string }) => c.path)).toEqual(['dir', 'dir/renamed.txt']);
+    expect(await json('diff', 'my-model@v0', 'my-model@v1')).toEqual(difference);
+    await afs('create', 'other');
+    expect((await home.run('diff', 'my-model@v0', 'other', '--store', home.path('store'))).stderr).toContain(
+      'no version',
+    );
+    expect(
+      (await home.run('diff', 'my-model@v0', 'other@latest', '--store', home.path('store'))).stderr,
+    ).toContain('artifactfs:');
   });
 
   test('a directory goes and comes back with modes, times, symlinks and odd names', async () => {

@@ -105,6 +105,8 @@ function share(
       node.map.set(offset + start - from.offset, length, source);
     }
     node.size = Math.max(node.size, offset + count);
+    // A copy of the whole file is that file. What has no name forgets no hash when it is written to, so it gets none.
+    if (change !== null && count === from.node.size && count === node.size) node.sha256 = from.node.sha256;
     if (options.killPrivileges === true) dropPrivileges(node);
   });
   return count;

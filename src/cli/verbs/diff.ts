@@ -1,4 +1,6 @@
-import { openArtifact } from '../target.js';
+import { ArtifactError } from '../../model/errors.js';
+import type { VerbContext } from '../context.js';
+import { openArtifact, resolveBeside, type Target } from '../target.js';
 import { stagedText, summaryText } from '../text.js';
 import { artifactHelp, type Verb } from '../verb.js';
 
@@ -7,7 +9,7 @@ export const diff: Verb = {
   describe: 'list the paths that differ between versions, or between the stage and its base',
   examples: [
     ['artifactfs diff my-model', 'what is staged'],
-    ['artifactfs diff my-model@v1 v3', 'from version 1 to version 3'],
+    ['artifactfs diff my-model@v1 v3', 'from version 1 to version 3, which my-model@v3 is, too'],
     ['artifactfs diff my-model@v1', 'from version 1 to the working view'],
   ],
   settings: 'store',
@@ -22,7 +24,7 @@ export const diff: Verb = {
     const limit = context.flags['limit'] as number | undefined;
     const result = await target.client.diff(target.artifact, {
       from: target.ref === '' ? undefined : target.ref,
-      to: context.text('to'),
+      to: await versionOf(context, target, context.text('to')),
       ...(limit === undefined ? {} : { limit }),
     });
     if (terminal.json) {
@@ -37,3 +39,17 @@ export const diff: Verb = {
     return 0;
   },
 };
+
+/** `my-model@v3` where my-model is compared means v3. */
+async function versionOf(
+  context: VerbContext,
+  target: Target,
+  to: string | undefined,
+): Promise<string | undefined> {
+  if (to === undefined || !to.includes('@')) return to;
+  const { artifact, ref } = await resolveBeside(context, target, to);
+  if (artifact === target.artifact && ref !== '') return ref;
+  throw new ArtifactError('Invalid', `${to} is no version of ${target.shown}`, {
+    hint: 'compare versions of one artifact: artifactfs diff my-model@v1 v3',
+  });
+}
