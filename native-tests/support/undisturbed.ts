@@ -8,9 +8,12 @@ const triesMax = 20;
  * has measured the kernel, so it is done again; one that failed while nothing was given up has failed. What the check
  * has the kernel forget on purpose belongs into `prepare`, which comes before each try.
  */
-export async function undisturbed<T>(check: () => Promise<T>, prepare?: () => void): Promise<T> {
+export async function undisturbed<T>(
+  check: () => Promise<T>,
+  prepare?: () => void | Promise<void>,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
-    prepare?.();
+    await prepare?.();
     const before = givenUp();
     try {
       return await check();
