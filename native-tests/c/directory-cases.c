@@ -138,6 +138,26 @@ static void seekdir_works_in_a_directory_opened_anew(void) {
   OK(close(fd));
 }
 
+/* The kernel keeps a listing for who opens the directory next, and may lose pages of it at any time. */
+static void a_kept_listing_that_loses_pages_hides_nothing(void) {
+  enum { COUNT = 5000 };
+  fill(0, COUNT);
+  int drop = open("/proc/sys/vm/drop_caches", O_WRONLY);
+  if (drop == -1) not_offered("dropping caches");
+  DIR *dir = opendir(".");
+  while (readdir(dir) != NULL) {}
+  closedir(dir);
+  dir = opendir(".");
+  int removed = 0;
+  for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+    if (entry->d_name[0] == 'e') {
+      OK(unlink(entry->d_name));
+      if (++removed == COUNT / 2) OK(write(drop, "1", 1));
+    }
+  closedir(dir);
+  CHECK_SAYING(removed == COUNT, "one pass found %d of %d names", removed, COUNT);
+}
+
 static void rewinddir_shows_new_names(void) {
   DIR *dir = opendir(".");
   while (readdir(dir) != NULL) {}
@@ -551,6 +571,7 @@ CASES({"lists-each-name-once", lists_each_name_once},
       {"untouched-names-are-listed-once-while-others-change", untouched_names_are_listed_once_while_others_change},
       {"seekdir-leads-back-while-the-directory-changes", seekdir_leads_back_while_the_directory_changes},
       {"seekdir-works-in-a-directory-opened-anew", seekdir_works_in_a_directory_opened_anew},
+      {"a-kept-listing-that-loses-pages-hides-nothing", a_kept_listing_that_loses_pages_hides_nothing},
       {"rewinddir-shows-new-names", rewinddir_shows_new_names},
       {"types-and-inodes-of-entries-are-those-of-stat", types_and_inodes_of_entries_are_those_of_stat},
       {"fifty-thousand-entries", fifty_thousand_entries},

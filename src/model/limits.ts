@@ -199,6 +199,8 @@ export const limits = {
   kernelNodesMax: 131_072, // known to the kernel; above it is asked to forget what it does not use. About 1 KB each;
   budgetBytesPerKernelNode: 1536, // with a smaller memory budget one for so many bytes of it
   directoryPageEntries: 1000, // held twice per open directory
+  openListingsMax: 8, // of one directory while it is open, beside what each of its readers reads: 4 bytes for each name
+  closedListingNamesMax: 1_000_000, // of the one that is kept when nobody has the directory open
   aliasPlaceholdersMax: 100, // links in one .artifact/aliases that were not renamed to an alias yet
   controlListEntriesMax: 10_000, // paths in .artifact/status and .artifact/diff
   statisticsAgeMsMax: 1000,

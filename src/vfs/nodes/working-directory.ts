@@ -4,6 +4,7 @@ import { ArtifactError } from '../../model/errors.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import { DirectoryHandle } from '../directory-handle.js';
 import type { RequestContext } from '../file-system.js';
+import { Listings } from '../listings.js';
 import type { Created, Directory, MissingTerm, Node, OpenDirectory, RenameFlags } from '../node.js';
 import { O_EXCL } from '../open-flags.js';
 import { shownIno } from '../shown-ino.js';
@@ -24,6 +25,7 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   #opened = 0;
   /** Of those open now, how many were opened before the last change around the kernel. */
   #openedBefore = 0;
+  #listings: Listings<WorkingItem> | null = null;
 
   /** A name in it, or the directory itself, changed around the kernel. */
   changedAround(): void {
@@ -153,7 +155,8 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     const keepCache = this.#openedBefore === 0;
     const around = this.#around;
     this.#opened++;
-    return new DirectoryHandle(this, { cacheDirectory: true, keepCache }, () => {
+    this.#listings ??= new Listings(this);
+    return new DirectoryHandle(this, { cacheDirectory: true, keepCache }, this.#listings, () => {
       this.#opened--;
       if (around === this.#around) return;
       this.#openedBefore--;

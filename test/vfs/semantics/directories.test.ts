@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
+import type { DirectoryEntry } from '../../../src/vfs/file-system.js';
 import { Holds, slowDown, World } from '../support/world.js';
 
 let { user, artifacts } = {} as Awaited<ReturnType<typeof World.open>>;
@@ -74,15 +75,53 @@ test('D4: an offset given before leads to the same place, also far back and in a
   const all = await fill(3100);
   const handle = await openRoot();
   const listed = await user.readDirectory(handle, 0, 500);
-  for (const at of [0, 1, 2, 1001, 1002, 2002, 3101]) {
-    const [entry] = await user.readDirectory(handle, at, 1);
+  for (const at of [1, 2, 1001, 1002, 2002, 3101]) {
+    const [entry] = await user.readDirectory(handle, offsetOf(listed, at), 1);
     expect(entry).toEqual(listed[at]);
   }
-  expect(await user.readDirectory(handle, 3102)).toEqual([]);
+  expect(await user.readDirectory(handle, offsetOf(listed, 3102))).toEqual([]);
   user.fs.releaseDirectory(handle);
   const again = await openRoot();
-  expect((await user.readDirectory(again, 2502, 1))[0]?.name).toBe(all[2500]);
+  expect((await user.readDirectory(again, offsetOf(listed, 2502), 1))[0]?.name).toBe(all[2500]);
   user.fs.releaseDirectory(again);
+});
+
+/** What to give to read the entry at this index. */
+const offsetOf = (listed: readonly DirectoryEntry[], index: number): number =>
+  listed[index - 1]?.nextOffset ?? 0;
+
+// The kernel keeps a listing for all who open the directory, and asks in the middle of it when it has lost a page.
+test('regression: an offset that another reader was given hides no names, whatever has gone or come since', async () => {
+  const all = await fill(2500);
+  const known = await user.node('m');
+  const filling = await openRoot();
+  const kept = await user.readDirectory(filling, 0, 500);
+  user.fs.releaseDirectory(filling);
+  const { tree } = await artifacts.find('m');
+  const reader = await openRoot();
+  for (const name of all.slice(0, 1700)) await tree.unlink(tree.root, name);
+  await tree.create(tree.root, 'f01500', { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
+  for (let i = 0; i < 3; i++) {
+    const other = await openRoot();
+    await user.readDirectory(other, 0, 500);
+    user.fs.releaseDirectory(other);
+  }
+  const rest = await user.readDirectory(reader, offsetOf(kept, 1702), 500);
+  expect(rest.map((e) => e.name)).toEqual(all.slice(1700));
+  expect(rest.map((e) => e.nextOffset)).toEqual(kept.slice(1702).map((e) => e.nextOffset));
+  user.fs.releaseDirectory(reader);
+  user.forget(known);
+});
+
+test('two listings share no offset but the first', async () => {
+  await fill(3);
+  const handle = await openRoot();
+  const offsets = (await user.readDirectory(handle)).map((e) => e.nextOffset);
+  await user.write('m/another', '');
+  offsets.push(...(await user.readDirectory(handle)).map((e) => e.nextOffset));
+  expect(new Set(offsets).size).toBe(5 + 6);
+  expect(offsets.every((offset) => Number.isSafeInteger(offset))).toBe(true);
+  user.fs.releaseDirectory(handle);
 });
 
 test('an offset leads to the same name also when names before it went, and when many came', async () => {
@@ -95,9 +134,9 @@ test('an offset leads to the same name also when names before it went, and when 
     await tree.create(tree.root, `f00400-${i}`, { kind: 'file', mode: 0o644, uid: 0, gid: 0 });
   }
   for (const at of [502, 900, 1001, 1500, 2002, 3101]) {
-    expect((await user.readDirectory(handle, at, 1))[0]).toEqual(listed[at]);
+    expect((await user.readDirectory(handle, offsetOf(listed, at), 1))[0]).toEqual(listed[at]);
   }
-  const rest = await user.readDirectory(handle, 302, 500);
+  const rest = await user.readDirectory(handle, offsetOf(listed, 302), 500);
   expect(rest.map((e) => e.name)).toEqual(all.slice(400));
   user.fs.releaseDirectory(handle);
 });
