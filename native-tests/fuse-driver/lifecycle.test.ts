@@ -236,6 +236,34 @@ describe('ends', () => {
     await expect(mounted.closed).resolves.toBe('unmounted');
   });
 
+  test('what is being written back is waited for: we are not who has the mount in use', async () => {
+    const mounted = await place.mount({ writebackCache: true });
+    await place.sh('echo content > file');
+    const { nodes } = place.fileSystem;
+    const id = nodes.get(1)?.children.get('file')?.node.id ?? 0;
+    let goOn = (): void => {};
+    let waiting = false;
+    Object.assign(place.fileSystem, {
+      pathOf: () => '/file',
+      fsync: () => {
+        waiting = true;
+        return new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+      },
+    });
+    const written = mounted.notifier.writeBack?.([id]);
+    await expect.poll(() => waiting).toBe(true);
+    const unmounted = mounted.unmount().then(
+      () => 'unmounted',
+      (error: { code: string }) => error.code,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    goOn();
+    await written;
+    expect(await unmounted).toBe('unmounted');
+  });
+
   test('requests under way are told, and waited for', async () => {
     const mounted = await place.mount();
     await place.sh('echo content > file');

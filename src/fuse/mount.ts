@@ -1,5 +1,6 @@
 import { ArtifactError } from '../model/errors.js';
 import { limits } from '../model/limits.js';
+import { within } from '../util/within.js';
 import type { FileSystem } from '../vfs/file-system.js';
 import { Connection } from './connection.js';
 import { mountDevice } from './device.js';
@@ -58,7 +59,7 @@ export async function mountFileSystem(
     if (minor >= pruneMinorMin) connection.notifier.usePrune();
     if (checked.epochs && minor >= epochMinorMin) connection.notifier.useEpoch();
     const readAheadBytes = await tuneKernel(path, checked.readAheadBytes);
-    return mounted(driver, connection, { path, recovered, minor, readAheadBytes });
+    return mounted(driver, connection, writeBack, { path, recovered, minor, readAheadBytes });
   } catch (error) {
     await unmountPath(path, { lazy: true }).catch(() => {}); // the reason is in `error`
     connection.close();
@@ -69,10 +70,13 @@ export async function mountFileSystem(
 function mounted(
   driver: Driver,
   connection: Connection,
+  writeBack: WriteBack,
   facts: { path: string; recovered: boolean; minor: number; readAheadBytes: number },
 ): MountedFileSystem {
   const { closed, notifier } = connection;
   const unmount = async (options: UnmountOptions = {}): Promise<void> => {
+    // A file that we sync ourselves is no reason to say that the mount is in use.
+    if (!options.lazy) await within(limits.unmountWriteBackMsMax, writeBack.idle());
     await unmountPath(facts.path, options);
     if (!options.lazy) await closed;
   };

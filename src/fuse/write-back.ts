@@ -45,6 +45,11 @@ export class WriteBack {
     return this.#next.done;
   }
 
+  /** Resolves when all that was asked for so far is done: until then a file of the mount is open. */
+  idle(): Promise<void> {
+    return this.#last;
+  }
+
   async #writeBack(nodes: ReadonlySet<NodeId>): Promise<void> {
     for (const node of nodes) {
       if (!(await this.#sync(node))) this.#notifier.invalidateInode(node, 0, 0);

@@ -122,6 +122,7 @@ export const limits = {
   databaseBusyMsMax: 5_000,
   /** How long an unmount waits for programs that use the mount. */
   unmountBusyMsMax: 1_000,
+  unmountWriteBackMsMax: 30_000, // and for files that it syncs itself
   databaseCacheBytesMax: 16 << 20,
   databaseWalBytesMax: 16 << 20,
   databaseWalShare: 0.005, // of its disk, if that is less
