@@ -409,7 +409,21 @@ static void times_to_the_nanosecond(void) {
   }
 }
 
-CASES({"an-unlinked-file-works-until-it-is-closed", an_unlinked_file_works_until_it_is_closed},
+/* A mount may be told of it a moment after fsync has answered. */
+static void blocks_of_an_open_file_are_counted_after_fsync(void) {
+  static char bytes[100000];
+  memset(bytes, 1, sizeof bytes);
+  int fd = OK(open("f", O_WRONLY | O_CREAT, 0644));
+  for (int pieces = 1; pieces <= 2; pieces++) {
+    put(fd, bytes, sizeof bytes, (pieces - 1) * (off_t)sizeof bytes);
+    OK(fsync(fd));
+    while (stat_of("f").st_blocks * 512 < pieces * (blkcnt_t)sizeof bytes) OK(usleep(1000));
+  }
+  CHECK(stat_of("f").st_blocks * 512 < 3 * (blkcnt_t)sizeof bytes);
+}
+
+CASES({"blocks-of-an-open-file-are-counted-after-fsync", blocks_of_an_open_file_are_counted_after_fsync},
+      {"an-unlinked-file-works-until-it-is-closed", an_unlinked_file_works_until_it_is_closed},
       {"an-unlinked-file-is-opened-again-by-its-descriptor", an_unlinked_file_is_opened_again_by_its_descriptor},
       {"a-replaced-file-works-until-it-is-closed", a_replaced_file_works_until_it_is_closed},
       {"a-file-without-a-name-gets-one", a_file_without_a_name_gets_one},

@@ -131,7 +131,7 @@ export class ArtifactView implements ArtifactOwner {
     else this.#inodeChanged(known);
   }
 
-  modeChanged(inode: Inode): void {
+  attributesChanged(inode: Inode): void {
     const node = this.#nodes.get(inode);
     if (node !== undefined) this.#notices.attributes(node);
   }

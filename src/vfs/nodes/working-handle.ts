@@ -27,6 +27,7 @@ export class WorkingHandle implements FileHandle {
   readonly #executes: boolean;
   readonly #node: Node;
   #reader: FileReader | null = null;
+  #allocatedTold = -1;
 
   /** `node`: by which it was opened. */
   constructor(owner: WorkingOwner, inode: Inode, flags: number, node: Node) {
@@ -74,7 +75,7 @@ export class WorkingHandle implements FileHandle {
   #changed<T>(before: number, changed: MaybePromise<T>): MaybePromise<T> {
     return chain(changed, (result) => {
       this.#owner.sizeAgreed(this.#inode, this.#node);
-      if (this.#inode.mode !== before) this.#owner.modeChanged(this.#inode);
+      if (this.#inode.mode !== before) this.#owner.attributesChanged(this.#inode);
       return result;
     });
   }
@@ -123,8 +124,17 @@ export class WorkingHandle implements FileHandle {
     return target.#changed(mode, copied);
   }
 
-  sync(): Promise<void> {
-    return this.#tree.sync(this.#inode);
+  async sync(): Promise<void> {
+    await this.#tree.sync(this.#inode);
+    if (this.#writes && this.#owner.kernelKeepsWrites) this.#tellBlocks();
+  }
+
+  /** A kernel that keeps writes shows the blocks from before them until it is told, or the file is closed. */
+  #tellBlocks(): void {
+    const { allocated } = this.#inode;
+    if (allocated === this.#allocatedTold) return;
+    this.#allocatedTold = allocated;
+    this.#owner.attributesChanged(this.#inode);
   }
 
   release(): void {

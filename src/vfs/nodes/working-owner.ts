@@ -22,8 +22,8 @@ export interface WorkingOwner {
   settle(inode: Inode): MaybePromise<void>;
   /** The size of the file, as the tree has it now, is what the kernel knows under this node. */
   sizeAgreed(inode: Inode, node: Node): void;
-  /** By something of which the kernel does not know that it changes modes. */
-  modeChanged(inode: Inode): void;
+  /** By something of which the kernel does not know that it changes them. */
+  attributesChanged(inode: Inode): void;
   /**
    * Runs `change`, which gives a name or takes it away: the kernel counts the names of the node that it knows there,
    * and is told of others of the same inode.

@@ -85,7 +85,7 @@ export class WorkingNode extends Node {
     if (isRunning(inode)) throw new ArtifactError('Executing', `${this.place?.name ?? 'it'} is being run`);
     const { mode } = inode;
     return chain(owner.tree.setAttributes(inode, { size: 0, killPrivileges }), () => {
-      if (inode.mode !== mode) owner.modeChanged(inode);
+      if (inode.mode !== mode) owner.attributesChanged(inode);
       return new WorkingHandle(owner, inode, flags, this);
     });
   }

@@ -305,3 +305,25 @@ test('W20: a file that is open is written on after others have renamed it, or re
   expect(await another.read('m/log.1')).toBe('log goes on');
   expect(await another.read('m/other')).toBe('linked goes on');
 });
+
+test('W21: reading changes no time', async () => {
+  await user.write('m/f', 'text');
+  await user.mkdir('m/d');
+  await user.symlink('f', 'm/l');
+  const long = { s: 1_000_000_000, ns: 1 };
+  const paths = ['m/f', 'm/d', 'm/l'];
+  for (const path of paths)
+    await user.with(path, (id) => user.fs.setAttributes(user.context, id, { atime: long }));
+  const before = await Promise.all(paths.map((path) => user.stat(path)));
+  await user.read('m/f');
+  await user.ls('m/d');
+  await user.readlink('m/l');
+  for (const [index, path] of paths.entries()) {
+    const { atime, mtime, ctime } = await user.stat(path);
+    expect({ atime, mtime, ctime }).toEqual({
+      atime: long,
+      mtime: before[index]?.mtime,
+      ctime: before[index]?.ctime,
+    });
+  }
+});

@@ -192,6 +192,30 @@ test('K16: with the write cache an append goes where the kernel says, which know
   expect(await user.read('m/f')).toBe('one\0\0\0two');
 });
 
+test('K18: with the write cache fsync tells the kernel what blocks an open file has, when they changed', async () => {
+  const entry = await user.node('m/f');
+  const { handle } = await user.open('m/f', O_WRONLY);
+  const syncTells = async (): Promise<boolean> => {
+    user.told.inodes.length = 0;
+    await user.fs.fsync(user.context, handle, false);
+    await turns();
+    return user.told.inodes.includes(entry.nodeId);
+  };
+  await user.writeAt(handle, 0, 'x'.repeat(10_000));
+  expect(await syncTells()).toBe(true);
+  expect((await user.fs.getAttributes(user.context, entry.nodeId)).attributes.blocks).toBe(20);
+  expect(await syncTells(), 'nothing changed').toBe(false);
+  await user.writeAt(handle, 0, 'y'.repeat(5_000));
+  expect(await syncTells(), 'written over').toBe(false);
+  await user.writeAt(handle, 10_000, 'more');
+  expect(await syncTells()).toBe(true);
+  user.told.keepsWrites = false;
+  await user.writeAt(handle, 10_004, 'y'.repeat(10_000));
+  expect(await syncTells(), 'a kernel that keeps none knows it').toBe(false);
+  await user.close(handle);
+  user.forget(entry);
+});
+
 async function inodeOf(name: string) {
   const { tree } = await artifacts.find('m');
   const inode = await tree.lookup(tree.root, name);
