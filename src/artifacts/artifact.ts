@@ -16,7 +16,7 @@ import type { ObjectStore } from '../store/object-store.js';
 import { Mutex } from '../util/semaphore.js';
 import { transaction } from '../util/sqlite.js';
 import { unlessAborted } from '../util/unless-aborted.js';
-import { within } from '../util/within.js';
+import { withinOwnTime } from '../util/within.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { isObject } from '../workspace/fields.js';
 import { expiredIn } from '../workspace/log-facts.js';
@@ -355,7 +355,7 @@ export class WorkspaceArtifact implements Artifact {
 
   /** The same for who only looks: what a store that is away holds up is not waited for. */
   async settleBriefly(): Promise<void> {
-    await within(limits.settleMsMax, this.settle());
+    await withinOwnTime(limits.settleMsMax, this.settle());
   }
 
   onInvalidate(listener: (what: Invalidation) => void): () => void {

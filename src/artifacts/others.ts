@@ -1,6 +1,6 @@
 import { limits } from '../model/limits.js';
 import type { ObjectStore } from '../store/object-store.js';
-import { within } from '../util/within.js';
+import { withinOwnTime } from '../util/within.js';
 import type { Publisher } from '../workspace/commit-types.js';
 import { readLeases } from '../workspace/lease.js';
 import type { OtherStage } from './ports.js';
@@ -54,7 +54,7 @@ export class OtherStages {
         this.#readAtMs = this.#nowMs();
         this.#reading = null;
       });
-    await within(othersReadMsMax, this.#reading);
+    await withinOwnTime(othersReadMsMax, this.#reading);
   }
 
   async #read(): Promise<void> {

@@ -1,7 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { newCommitId, newStageId } from '../../src/model/ids.js';
+import { limits } from '../../src/model/limits.js';
 import { collectGarbage } from '../../src/workspace/gc/collect-garbage.js';
 import { Workspace } from '../../src/workspace/workspace.js';
 import {
@@ -296,4 +298,18 @@ test('regression: a file that is removed while its first commit runs is itself a
   expect(await shell.read('f')).toBe('published and more');
   tree.release(file);
   await machine.close();
+});
+
+test('regression: a status shows what is on its way to us, however little time the machine has for us', async () => {
+  const machine = await openMachine({ store: newStore() });
+  const artifact = machine.artifacts.create(machine.artifacts.root, 'it');
+  const shell = new Shell(artifact);
+  await shell.write('f', 'first');
+  artifact.onSettle(async () => {
+    await sleep(1);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, limits.settleMsMax + 100);
+    await sleep(1);
+    await shell.write('f', 'longer than the first');
+  });
+  expect((await artifact.status()).staged).toMatchObject([{ path: 'f', size: 21 }]);
 });
