@@ -1,5 +1,5 @@
 // What a mount asks of the store before it can be used, and what it does when the store is away.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type S3Store, testServer } from './support/s3.js';
@@ -100,6 +100,62 @@ test('a store that turns out to take no commits: nothing is staged any more, wha
   await m.unmount();
 }, 200_000);
 
+test('a machine that never saw the store shows it without a proof; its first change waits for one', async () => {
+  for (const on of ['PutObject', 'ListObjectsV2', 'CreateMultipartUpload'] as const)
+    await store.server.control.addFault({ on, effect: { kind: 'reset' } });
+  const stranger = world.machine();
+  await stranger.mount('--refresh-interval=0');
+  expect(readFileSync(stranger.path('x/f'), 'utf8')).toBe('committed\n');
+  const refused = await stranger.try('echo more >> "$MNT/x/f"', { timeoutMs: 100_000 });
+  expect(refused.stderr).toMatch(/Input\/output error/);
+  expect(JSON.parse(readFileSync(stranger.path('x/.artifact/status'), 'utf8')).stagedCount).toBe(0);
+  await store.server.control.clearFaults();
+
+  await store.server.control.addFault({
+    on: 'PutObject',
+    key: '/.probe/',
+    effect: { kind: 'delay', ms: 1000 },
+  });
+  await stranger.sh('mkdir "$MNT/y"; echo more >> "$MNT/x/f"', { timeoutMs: 100_000 });
+  expect(proofOf(stranger)).toContain('create-if-absent');
+  await store.server.control.clearFaults();
+  await stranger.unmount();
+}, 200_000);
+
+test('a machine that never saw the store stages nothing where that takes no commits, and mounts it read-only from then on', async () => {
+  const denied = { kind: 'status', status: 403, code: 'AccessDenied' } as const;
+  await store.server.control.addFault({ on: 'PutObject', key: '/.probe/', effect: denied });
+  const stranger = world.machine();
+  await stranger.mount();
+  expect(readFileSync(stranger.path('x/f'), 'utf8')).toBe('committed\n');
+  const changes = ['mkdir "$MNT/y"', 'echo more >> "$MNT/x/f"', 'rm "$MNT/x/f"', 'mv "$MNT/x/f" "$MNT/x/g"'];
+  const outcomes = await Promise.all(changes.map((change) => stranger.try(change, { timeoutMs: 100_000 })));
+  for (const { stderr } of outcomes) expect(stderr).toMatch(/Read-only file system/);
+  const created = await stranger.artifactfs('create', stranger.path('z'));
+  expect(created.stderr).toContain('nothing can be written');
+  const status = JSON.parse(readFileSync(stranger.path('.artifactfs/status'), 'utf8'));
+  expect(status.readOnly).toContain('the credentials do not allow to write');
+  expect(status.staged).toEqual([]);
+  await stranger.unmount();
+  expect(proofOf(stranger)).toBe('');
+
+  await stranger.mount();
+  expect(stranger.output).toContain('nothing can be written');
+  await stranger.unmount();
+  await store.server.control.clearFaults();
+  await stranger.mount();
+  await stranger.sh('echo more >> "$MNT/x/f"');
+  await stranger.unmount();
+}, 200_000);
+
+/** What is remembered of the store's proof. */
+function proofOf({ env }: Machine): string {
+  const state = join(env['XDG_STATE_HOME'] ?? '', 'artifactfs');
+  const found = readdirSync(state).filter((name) => existsSync(join(state, name, 'store-proof.json')));
+  expect(found).toHaveLength(1);
+  return readFileSync(join(state, found[0] ?? '', 'store-proof.json'), 'utf8');
+}
+
 test('what another machine committed while nothing was mounted here shows without a poll', async () => {
   const other = world.machine();
   await other.mount();
@@ -124,6 +180,7 @@ test('a machine that never saw the store is not mounted while it is away', async
 test('a program that was replaced while it ran is told from a store that is away, and goes on when it is back', async () => {
   const upgraded = world.machine().withOwnProgram();
   await upgraded.mount();
+  await upgraded.sh('mkdir "$MNT/proved"; rmdir "$MNT/proved"');
   await upgraded.unmount();
   await upgraded.mount();
   // A known store: what writes to it is not loaded yet.

@@ -9,6 +9,7 @@ import type { LogLevel, RootLogger } from '../log/logger.js';
 import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { type MemoryShares, memoryShares } from '../model/memory-shares.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import { patiently } from '../util/patience.js';
 import { programVersion } from '../util/version.js';
 import { within } from '../util/within.js';
@@ -24,6 +25,8 @@ export interface ControlParts {
   readonly config: Config;
   readonly record: DaemonRecord;
   readonly log: RootLogger;
+  /** Resolves when changes may be staged; throws `ReadOnly` when none may. */
+  readonly admitChange: () => MaybePromise<void>;
   readonly onShutdown: () => void;
 }
 
@@ -32,8 +35,6 @@ interface OpenOptions {
   readonly poll: boolean;
   /** The store did not answer: it is asked at once, and status tells. */
   readonly isAway: boolean;
-  /** Why nothing may be written, or null. */
-  readonly readOnly: string | null;
 }
 
 /** The daemon as its API and its `.artifactfs/` show it, from before the layers are open until after they are closed. */
@@ -80,8 +81,7 @@ export class Control implements DaemonControl {
     };
   }
 
-  open(layers: Layers, { poll, isAway, readOnly }: OpenOptions): void {
-    this.#readOnly = readOnly;
+  open(layers: Layers, { poll, isAway }: OpenOptions): void {
     this.#layers = layers;
     const intervalMs = poll ? this.#parts.config.refreshInterval * 1000 : 0;
     const refreshLog = this.#parts.log.named('refresh');
@@ -206,12 +206,13 @@ export class Control implements DaemonControl {
     return this.#layers;
   }
 
-  #refuse(changes: boolean): void {
+  async #refuse(changes: boolean): Promise<void> {
     if (this.#state !== 'running') {
       throw new ArtifactError('Busy', `the daemon is ${this.#state}`, { hint: 'try again when it is done' });
     }
     if (changes && this.#readOnly !== null)
       throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#readOnly}`);
+    if (changes) await this.#parts.admitChange();
   }
 }
 

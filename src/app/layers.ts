@@ -12,6 +12,7 @@ import type { UploaderStatus } from '../content/ports.js';
 import { loadNative } from '../fuse/native.js';
 import type { RootLogger } from '../log/logger.js';
 import type { MemoryShares } from '../model/memory-shares.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import { collectGarbage, type GcOptions, type GcReport } from '../workspace/gc/collect-garbage.js';
 import { dataObject, objectKey, packObject } from '../workspace/keys.js';
 import type { Workspace } from '../workspace/workspace.js';
@@ -29,8 +30,8 @@ export interface LayersOptions {
   readonly isAway: boolean;
   /** Commits of others are to be seen soon. */
   readonly polls: boolean;
-  /** Throws `ReadOnly` when nothing may be staged any more. */
-  readonly admitChange: () => void;
+  /** Throws `ReadOnly` when nothing may be staged any more; a promise while that is not known. */
+  readonly admitChange: () => MaybePromise<void>;
 }
 
 /** Catalog, content and artifacts of one workspace, wired to each other. */

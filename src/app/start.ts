@@ -10,6 +10,7 @@ import type { RootLogger } from '../log/logger.js';
 import { limits } from '../model/limits.js';
 import { kernelNodesMax, memoryShares } from '../model/memory-shares.js';
 import { type Deferred, deferred } from '../util/deferred.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import { programVersion } from '../util/version.js';
 import { whenQuiet } from '../util/when-quiet.js';
 import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
@@ -95,13 +96,18 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   };
   await state.announce(record);
   if (isAway) log.warn({ store: config.store }, 'the store does not answer: what is known of it is shown');
-  const proof = await StoreProof.open(workspace, state.path);
-  if (!transient) workspace.admitWritesBy(() => proof.admitWrite());
-  const asked = whyReadOnly(config, proof);
-  asked.catch(() => undefined); // it is awaited when the layers are open
-
   const stop = deferred<string>();
-  const control = new Control({ config, record, log, onShutdown: () => stop.resolve('asked to') });
+  const onShutdown = (): void => stop.resolve('asked to');
+  const admitChange = (): MaybePromise<void> => proof.admitChange();
+  const control = new Control({ config, record, log, admitChange, onShutdown });
+  const onRefused = (reason: string): void => {
+    log.warn({ reason }, 'nothing can be written');
+    control.refuseChanges(reason);
+  };
+  const proof = await StoreProof.open({ workspace, stateDirectory: state.path, onRefused });
+  if (!transient) workspace.admitWritesBy(() => proof.admitWrite());
+  const asked = whyReadOnly(config, proof, transient);
+  asked.catch(() => undefined); // it is awaited when the layers are open
   const operations = new Operations(async () => control.services.kernelTold?.());
   const api = closers.use(
     await ApiSocket.listen(state.socketPath, async () => {
@@ -117,13 +123,13 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
       log,
       isAway,
       polls: !transient && config.refreshInterval > 0,
-      admitChange: () => proof.admitChange(),
+      admitChange,
     }),
   );
   closers.defer(() => log.info({}, 'closing'));
   const readOnly = await asked;
-  if (readOnly !== null) log.warn({ reason: readOnly }, 'nothing can be written');
-  control.open(layers, { poll: !transient, isAway, readOnly });
+  if (config.readOnly) onRefused(readOnlyWanted);
+  control.open(layers, { poll: !transient, isAway });
   closers.defer(() => control.drain(operations, config.stopTimeout * 1000));
 
   if (readOnly === null)
@@ -147,7 +153,7 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
     const { apiPrepareMs: afterMs, apiPrepareQuietMs: quietMs } = limits;
     const later = (): void => {
       api.prepare();
-      if (readOnly === null) proveLater(proof, control, log);
+      if (readOnly === null) proveLater(proof, log);
     };
     // It takes the event loop for longer than programs take that read what they have just mounted.
     closers.defer(whenQuiet(later, { afterMs, quietMs }));
@@ -164,22 +170,22 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   };
 }
 
-/** Where an earlier proof is there the mount does not wait for a new one. */
-async function whyReadOnly(config: Config, proof: StoreProof): Promise<string | null> {
-  if (config.readOnly) return 'the option read-only is set';
-  return proof.isRemembered ? null : proof.verdict();
+const readOnlyWanted = 'the option read-only is set';
+
+/** Why nothing can be written, as far as that has to be known now. A command's own app does what it is there for at once. */
+async function whyReadOnly(config: Config, proof: StoreProof, transient: boolean): Promise<string | null> {
+  if (config.readOnly) return readOnlyWanted;
+  const mayBeLate = transient ? proof.isRemembered : proof.mayBeLate;
+  return mayBeLate ? null : proof.verdict();
 }
 
 /** What the store does not tell now it is asked again before something is written. */
-function proveLater(proof: StoreProof, control: Control, log: RootLogger): void {
-  proof.verdict().then(
-    (reason) => {
-      if (reason === null) return;
-      log.warn({ reason }, 'nothing can be written');
-      control.refuseChanges(reason);
-    },
-    (error: unknown) => log.warn({ err: error }, 'it is not proved yet that the store can be written to'),
-  );
+function proveLater(proof: StoreProof, log: RootLogger): void {
+  proof
+    .verdict()
+    .catch((error: unknown) =>
+      log.warn({ err: error }, 'it is not proved yet that the store can be written to'),
+    );
 }
 
 interface MountParts {

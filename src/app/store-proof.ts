@@ -1,31 +1,47 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArtifactError, isCode } from '../model/errors.js';
+import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Workspace } from '../workspace/workspace.js';
+
+interface ProofParts {
+  readonly workspace: Workspace;
+  /** Of the file that remembers it. */
+  readonly path: string;
+  /** Nothing can be written from now on. */
+  readonly onRefused: (reason: string) => void;
+}
 
 /**
  * Whether the workspace can be committed to: no newer artifactfs may have forbidden it, and the store has to be writable, and
  * to create only what is absent. Each mount proves it before it writes anything. What an earlier one proved from this machine is
  * believed until then, so that a mount waits for no twenty requests; a command that lives for one call believes it altogether.
+ * Where nothing was proved before, a workspace that was there already is shown at once, and its first change waits.
  */
 export class StoreProof {
   /** An earlier proof is there. */
   readonly isRemembered: boolean;
-  readonly #workspace: Workspace;
-  readonly #path: string;
+  /** Whoever only looks need not know whether something can be written. */
+  readonly mayBeLate: boolean;
+  readonly #parts: ProofParts;
   #verdict: Promise<string | null> | undefined;
+  #isAdmitted: boolean;
   #refusal: string | null = null;
 
-  private constructor(workspace: Workspace, path: string, isRemembered: boolean) {
-    this.#workspace = workspace;
-    this.#path = path;
-    this.isRemembered = isRemembered;
+  private constructor(parts: ProofParts, remembered: string | undefined) {
+    const { workspace } = parts;
+    const isOurs = whyNotOurs(workspace) === null;
+    this.#parts = parts;
+    this.isRemembered = isOurs && remembered === proofOf(workspace.store.url);
+    this.#isAdmitted = this.isRemembered;
+    // Who has just made a workspace is told at once when it is of no use, and so is who was told before.
+    const isUnknown = isOurs && remembered === undefined && !workspace.isNew;
+    this.mayBeLate = this.isRemembered || isUnknown;
   }
 
-  static async open(workspace: Workspace, stateDirectory: string): Promise<StoreProof> {
-    const path = join(stateDirectory, 'store-proof.json');
-    const isRemembered = (await readText(path)) === proofOf(workspace.store.url);
-    return new StoreProof(workspace, path, isRemembered && whyNotOurs(workspace) === null);
+  static async open(options: Omit<ProofParts, 'path'> & { stateDirectory: string }): Promise<StoreProof> {
+    const path = join(options.stateDirectory, 'store-proof.json');
+    return new StoreProof({ ...options, path }, await readText(path));
   }
 
   /** Why nothing may be committed to the store, or null. Asked of the store once, again after a failure. */
@@ -40,31 +56,43 @@ export class StoreProof {
   /** Throws where nothing may be written. */
   async admitWrite(): Promise<void> {
     await this.verdict();
-    this.admitChange();
+    await this.admitChange();
   }
 
-  /** Throws where it is known already that nothing may be committed: staging more would mislead. */
-  admitChange(): void {
-    if (this.#refusal === null) return;
-    throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#refusal}`, {
-      hint: 'mount again when the store takes commits',
-    });
+  /**
+   * Throws where it is known that nothing may be committed: staging more would mislead. A promise where nothing is known: nothing
+   * may be staged before it resolves. It rejects also when the store does not tell now, and the next change asks again.
+   */
+  admitChange(): MaybePromise<void> {
+    if (this.#refusal !== null)
+      throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#refusal}`, {
+        hint: 'mount again when the store takes commits',
+      });
+    if (!this.#isAdmitted) return this.verdict().then(() => this.admitChange());
   }
 
   async #prove(): Promise<string | null> {
-    const { store } = this.#workspace;
-    this.#refusal = whyNotOurs(this.#workspace);
+    const { workspace, path } = this.#parts;
+    const { store } = workspace;
+    const notOurs = whyNotOurs(workspace);
     // Nor is it probed then.
-    if (this.#refusal !== null) return this.#refusal;
+    if (notOurs !== null) return this.#decide(notOurs);
     const { writable, createIfAbsent } = await store.probe({ copies: false });
     const reason = !writable
       ? `the credentials do not allow to write to ${store.url}`
       : !createIfAbsent
         ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`
         : null;
+    this.#decide(reason);
+    // A refusal is remembered as no proof: the next mount waits for what the store says then. So it does where nothing can be kept.
+    await writeFile(path, reason === null ? proofOf(store.url) : '', { mode: 0o600 }).catch(() => undefined);
+    return reason;
+  }
+
+  #decide(reason: string | null): string | null {
     this.#refusal = reason;
-    // A refusal is remembered as no proof: the next mount waits for what the store says then.
-    await writeFile(this.#path, reason === null ? proofOf(store.url) : '', { mode: 0o600 });
+    if (reason === null) this.#isAdmitted = true;
+    else this.#parts.onRefused(reason);
     return reason;
   }
 }

@@ -81,7 +81,7 @@ export class WorkspaceFiles implements FilesByPath {
       using incoming = new Incoming(own.tree, this.#store, this.#journal, name, options);
       // The stage must have its id before an object is written under it.
       const { core } = own.tree;
-      await core.withRoom(() => core.change(() => {}));
+      await core.changing(() => core.change(() => {}));
       const content = await incoming.receive(source);
       // What was written before must not come in after it.
       await own.settle();
@@ -157,7 +157,7 @@ export class WorkspaceFiles implements FilesByPath {
     inode ??= await tree.create(parent, name, initOf('file', options.mode ?? 0o644, options));
     const node = inode;
     if (!(node instanceof Node)) throw new ArtifactError('Internal', `${path} has no inode of the tree`);
-    await tree.core.withRoom(() => tree.content.adopt(node, content));
+    await tree.core.changing(() => tree.content.adopt(node, content));
     const { mode, uid, gid, mtime } = options;
     const changes = {
       ...(mode === undefined || isNew ? {} : { mode }),

@@ -87,6 +87,12 @@ export interface DirectoryItem {
  */
 export interface WorkingTree {
   readonly root: Inode;
+  /**
+   * Throws `ReadOnly` when nothing may be staged any more; a promise while it is not known whether anything may. What answers
+   * `MaybePromise` here waits by itself. Everything else that changes something waits for it before, and so does who opens a file
+   * for writing: its writes may be kept back by the kernel.
+   */
+  admitChange(): MaybePromise<void>;
   lookup(parent: Inode, name: string): MaybePromise<Inode | undefined>;
   /** In name order after `after`; fewer than `limit` means the end. Without '.' and '..'. */
   list(parent: Inode, after: string | null, limit: number): MaybePromise<DirectoryItem[]>;
@@ -315,7 +321,7 @@ export interface Artifact {
   ): Promise<{ changes: StagedPath[]; summary: ChangeSummary }>;
 
   manifest(): Manifest;
-  /** Staged like any change. `Invalid` when it is not an object or too large. */
+  /** After `WorkingTree.admitChange`. Staged like any change. `Invalid` when it is not an object or too large. */
   setManifest(manifest: Manifest): void;
   /** Text was written as the manifest that is none: commits fail until a good one is written, or the stage discarded. */
   refuseManifest(why: Error): void;
@@ -345,7 +351,7 @@ export interface Artifacts extends AsyncDisposable {
   childId(collection: Artifact, name: string): string | undefined;
   /** By path of names. NotFound, NotDirectory (a component is no collection). */
   find(path: string): MaybePromise<Artifact>;
-  /** A new artifact in the stage; the first commit makes v0 and links the name for everybody. */
+  /** After `WorkingTree.admitChange`. A new artifact in the stage; the first commit makes v0 and links the name for everybody. */
   create(collection: Artifact, name: string, options?: NewArtifactOptions & AnnounceOptions): Artifact;
   /** Removes an artifact that was never committed; one with versions is NotPermitted with a hint. NotEmpty if files are staged. */
   remove(collection: Artifact, name: string, options?: AnnounceOptions): MaybePromise<void>;

@@ -35,8 +35,11 @@ export interface ArtifactsOptions {
   /** Read the log of an artifact that the catalog knows when it is first looked up, beside what asks for it. */
   readonly readsOpenedLogs?: boolean;
   readonly clock?: Clock;
-  /** Throws `ReadOnly` when nothing may be staged any more; asked before every change. */
-  readonly admitChange?: () => void;
+  /**
+   * Throws `ReadOnly` when nothing may be staged any more; asked before every change. A promise while it is not known whether
+   * anything may: the change waits for it.
+   */
+  readonly admitChange?: () => MaybePromise<void>;
   /**
    * Throws `Invalid` when a collection whose manifest is `collection` does not take an artifact with `manifest`
    * (its JSON Schema). Asked before every record that holds a manifest.

@@ -13,8 +13,8 @@ export interface ApiServices {
   collectGarbage(options: GcOptions): Promise<GcReport>;
   /** The same. */
   readonly catalog: CatalogFacts;
-  /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`). */
-  refuse(changes: boolean): void;
+  /** Throws when calls cannot be served now (`Busy`), or those that change something not at all (`ReadOnly`), once that is known. */
+  refuse(changes: boolean): Promise<void>;
   /** Resolves when programs on the mount see what was changed so far, or after a while. */
   readonly kernelTold?: () => Promise<void>;
   readonly daemon: DaemonControl;

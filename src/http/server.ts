@@ -70,7 +70,7 @@ export async function createApiServer(
     scope.addHook('onRoute', late);
     scope.addHook('onRequest', async (request) => {
       const changes = request.method !== 'GET' && !request.routeOptions.url?.endsWith('/refresh');
-      services.refuse(changes);
+      await services.refuse(changes);
     });
     // Who has the answer finds the change in the mount, too.
     scope.addHook('onSend', async (request, _reply, payload: unknown) => {

@@ -18,23 +18,29 @@ export interface WorkspaceFormat extends FeatureSet {
  */
 export type CreateMode = 'if-empty' | boolean;
 
+export interface OpenedFormat {
+  readonly format: WorkspaceFormat;
+  /** There was none a moment ago. */
+  readonly isNew: boolean;
+}
+
 /** Reads format.json, or creates it. Another writer that creates at the same time is fine: the first one counts. */
 export async function openFormat(
   store: ObjectStore,
   create: CreateMode,
   options: CallOptions = {},
-): Promise<WorkspaceFormat> {
+): Promise<OpenedFormat> {
   const existing = await readFormat(store, options);
-  if (existing !== null) return existing;
+  if (existing !== null) return { format: existing, isNew: false };
   try {
     await checkMayCreate(store, create, options);
   } catch (error) {
     // What is in the way may be the workspace that somebody else has made since.
     const made = isCode(error, 'NotPermitted', 'Corrupt') ? await readFormat(store, options) : null;
     if (made === null) throw error;
-    return made;
+    return { format: made, isNew: false };
   }
-  return createFormat(store, options);
+  return { format: await createFormat(store, options), isNew: true };
 }
 
 /** Throws `NotFound` when `store` no longer has the workspace that it had. */

@@ -15,7 +15,13 @@ import type {
   PublishResult,
 } from './commit-types.js';
 import { type FeatureSet, isReadable, requireReadable, requireWritable } from './features.js';
-import { type CreateMode, openFormat, requireFormat, type WorkspaceFormat } from './format.js';
+import {
+  type CreateMode,
+  type OpenedFormat,
+  openFormat,
+  requireFormat,
+  type WorkspaceFormat,
+} from './format.js';
 import { type IntactLog, type LogRead, readIntactLog } from './log.js';
 import { isCommit } from './log-facts.js';
 import { checkAliasName, checkArtifactName } from './names.js';
@@ -40,6 +46,8 @@ export interface WorkspaceOptions extends CallOptions {
 export class Workspace implements Publisher, TreeReader {
   readonly store: ObjectStore;
   readonly format: WorkspaceFormat;
+  /** Made by this process, or by another one at the same time. */
+  readonly isNew: boolean;
   readonly rootCollectionId = rootCollectionId;
   /** Who is written into every record. */
   readonly writer: { readonly host: string; readonly user: string };
@@ -52,9 +60,10 @@ export class Workspace implements Publisher, TreeReader {
   /** That the store has this workspace; null: not asked yet, or it did not answer. */
   #confirmed: Promise<void> | null = Promise.resolve();
 
-  private constructor(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions) {
+  private constructor(store: ObjectStore, { format, isNew }: OpenedFormat, options: WorkspaceOptions) {
     this.store = store;
     this.format = format;
+    this.isNew = isNew;
     this.#trees = new StoredTrees(store);
     this.writer = { host: options.host ?? hostname(), user: options.user ?? currentUser() };
     this.#appender = new LogAppender({
@@ -72,12 +81,12 @@ export class Workspace implements Publisher, TreeReader {
    */
   static async open(store: ObjectStore, options: WorkspaceOptions = {}): Promise<Workspace> {
     const { signal } = options;
-    const format = await openFormat(
+    const opened = await openFormat(
       store,
       options.create ?? 'if-empty',
       signal === undefined ? {} : { signal },
     );
-    return new Workspace(store, format, options);
+    return new Workspace(store, opened, options);
   }
 
   /**
@@ -85,7 +94,7 @@ export class Workspace implements Publisher, TreeReader {
    * is written before it was asked after all.
    */
   static known(store: ObjectStore, format: WorkspaceFormat, options: WorkspaceOptions = {}): Workspace {
-    const workspace = new Workspace(store, format, options);
+    const workspace = new Workspace(store, { format, isNew: false }, options);
     workspace.#confirmed = null;
     return workspace;
   }

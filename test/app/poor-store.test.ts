@@ -30,9 +30,9 @@ test('a store without create-if-absent is read, says why it takes nothing, and i
     const { config } = loadConfig({ flags, env: { HOME: directory }, cwd: directory });
     await using app = await startApp({ ...config, ...s3 }, { env: { HOME: directory } });
     using client = new ControlClient(app.socketPath);
-    expect((await client.status(60_000)).readOnly).toContain('no create-if-absent');
     expect(await text(await client.read('model', '', 'labelled'))).toBe('text');
     expect((await failure(client.create({ path: 'other' }))).code).toBe('ReadOnly');
+    expect((await client.status(60_000)).readOnly).toContain('no create-if-absent');
     const keys: string[] = [];
     for await (const { key } of store.list('')) keys.push(key);
     expect(keys.filter((key) => !/^(a|format\.json)/.test(key))).toEqual([]);

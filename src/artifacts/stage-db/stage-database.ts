@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../../model/limits.js';
 import { Checkpointer } from '../../util/checkpointer.js';
+import type { MaybePromise } from '../../util/maybe-promise.js';
 import { type Database, openDatabase, type Statement, syncWal, transaction } from '../../util/sqlite.js';
 import { FileNumbers } from './counters.js';
 import { DirentReader, DirentRows } from './dirent-rows.js';
@@ -45,12 +46,12 @@ export class StageDatabase implements Disposable {
   readonly #left: readonly Statement<[], { s: number }>[];
   readonly #deleteSome: readonly DeleteSome[];
   readonly #deleteSealedRows: DeleteSome;
-  /** Throws where nothing may be staged any more. */
-  readonly admitChange: () => void;
+  /** Throws where nothing may be staged any more. A promise while that is not known: nothing may be staged before it resolves. */
+  readonly admitChange: () => MaybePromise<void>;
   #sync: Promise<void> | null = null;
   #nextSync: Promise<void> | null = null;
 
-  constructor(path: string, admitChange: () => void = () => {}) {
+  constructor(path: string, admitChange: () => MaybePromise<void> = () => {}) {
     this.path = path;
     this.admitChange = admitChange;
     const options = { migrations: stageMigrations, walBytesMax: limits.stageWalBytesMax };

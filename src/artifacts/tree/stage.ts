@@ -1,6 +1,7 @@
 import type { Ino } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { drawInoPrefix, inosPerPrefix, newStageId } from '../../model/ids.js';
+import { isPromise } from '../../util/maybe-promise.js';
 import { usesNothing } from '../../workspace/commit-types.js';
 import type { StageDatabase } from '../stage-db/stage-database.js';
 import type { NamePlace, StageBase, StageRow } from '../stage-db/stage-rows.js';
@@ -75,9 +76,16 @@ export class Stage {
     this.#isOver = true;
   }
 
-  /** Makes the row when there is none. Inside a transaction. `Stale`: the artifact is gone. */
+  /**
+   * Makes the row when there is none. Inside a transaction. `Stale`: the artifact is gone. INVARIANT: whoever changes something has
+   * waited until changes are admitted.
+   */
   ensure(inoPrefixesUsed: readonly number[], isNew = false): StageRow {
-    this.#db.admitChange();
+    const admitted = this.#db.admitChange();
+    if (isPromise(admitted)) {
+      admitted.catch(() => undefined);
+      throw new ArtifactError('Internal', 'a change did not wait until changes are admitted');
+    }
     if (this.#row !== null) return this.#row;
     if (this.#isOver) throw new ArtifactError('Stale', 'the artifact was removed');
     const row = {

@@ -69,10 +69,20 @@ export class TreeCore implements ChangeHost {
   }
 
   /**
-   * Answers `operation`. When the disk has no room for a change of it, it runs once more after the log, cached blocks and removed
-   * files have given up theirs: nothing that it waits for may wait for it.
+   * Answers `operation`, as soon as changes are admitted. When the disk has no room for a change of it, it runs once more after the
+   * log, cached blocks and removed files have given up theirs: nothing that it waits for may wait for it.
    */
-  withRoom<T>(operation: () => MaybePromise<T>): MaybePromise<T> {
+  changing<T>(operation: () => MaybePromise<T>): MaybePromise<T> {
+    const admitted = this.db.admitChange();
+    return isPromise(admitted) ? this.#changingLater(admitted, operation) : this.#withRoom(operation);
+  }
+
+  async #changingLater<T>(admitted: Promise<void>, operation: () => MaybePromise<T>): Promise<T> {
+    await admitted;
+    return await this.#withRoom(operation);
+  }
+
+  #withRoom<T>(operation: () => MaybePromise<T>): MaybePromise<T> {
     const again = (error: unknown): Promise<T> => {
       if (error instanceof ArtifactError && this.#refused.has(error)) return this.#againWithRoom(operation);
       throw error;

@@ -35,6 +35,10 @@ export class ArtifactTree implements WorkingTree {
     return this.core.root;
   }
 
+  admitChange(): MaybePromise<void> {
+    return this.core.db.admitChange();
+  }
+
   lookup(parent: Inode, name: string): MaybePromise<Inode | undefined> {
     checkFileName(name);
     return this.core.lookup(this.#directory(parent), name);
@@ -55,7 +59,7 @@ export class ArtifactTree implements WorkingTree {
 
   create(parent: Inode, name: string, init: CreateInit): MaybePromise<Inode> {
     const { core } = this;
-    return core.withRoom(() => names.create(core, this.#directory(parent), name, init));
+    return core.changing(() => names.create(core, this.#directory(parent), name, init));
   }
 
   createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode {
@@ -65,30 +69,30 @@ export class ArtifactTree implements WorkingTree {
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void> {
     const { core } = this;
     const node = this.#node(inode);
-    const linked = core.withRoom(() => names.link(core, node, this.#directory(parent), name));
+    const linked = core.changing(() => names.link(core, node, this.#directory(parent), name));
     return node.isLinkable ? chain(linked, () => this.content.named(node)) : linked;
   }
 
   unlink(parent: Inode, name: string): MaybePromise<void> {
     const { core } = this;
-    return core.withRoom(() => names.unlink(core, this.#directory(parent), name));
+    return core.changing(() => names.unlink(core, this.#directory(parent), name));
   }
 
   rmdir(parent: Inode, name: string): MaybePromise<void> {
     const { core } = this;
-    return core.withRoom(() => names.rmdir(core, this.#directory(parent), name));
+    return core.changing(() => names.rmdir(core, this.#directory(parent), name));
   }
 
   rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void> {
     const { core } = this;
-    return core.withRoom(() =>
+    return core.changing(() =>
       names.rename(core, this.#directory(from), fromName, this.#directory(to), toName, flags),
     );
   }
 
   setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void> {
     const { core } = this;
-    return core.withRoom(() => setAttributes(core, this.content, this.#node(inode), changes));
+    return core.changing(() => setAttributes(core, this.content, this.#node(inode), changes));
   }
 
   open(inode: Inode): FileReader {
@@ -102,7 +106,7 @@ export class ArtifactTree implements WorkingTree {
     killPrivileges = false,
     keepTimes = false,
   ): MaybePromise<number> {
-    return this.core.withRoom(() =>
+    return this.core.changing(() =>
       this.content.write(this.#node(inode), offset, data, killPrivileges, keepTimes),
     );
   }
@@ -113,7 +117,7 @@ export class ArtifactTree implements WorkingTree {
     options: { killPrivileges?: boolean; keepTimes?: boolean; roomBytes?: number } = {},
   ): MaybePromise<void> {
     const { core } = this;
-    return core.withRoom(() => allocate(core, this.content, this.#node(inode), range, options));
+    return core.changing(() => allocate(core, this.content, this.#node(inode), range, options));
   }
 
   seek(inode: Inode, offset: number, what: 'data' | 'hole'): number {
@@ -129,7 +133,7 @@ export class ArtifactTree implements WorkingTree {
     const { core } = this;
     const source = { node: this.#node(from.inode), offset: from.offset };
     const target = { node: this.#node(to.inode), offset: to.offset };
-    return core.withRoom(() => copyRange(core, this.content, source, target, length, options));
+    return core.changing(() => copyRange(core, this.content, source, target, length, options));
   }
 
   async sync(inode: Inode): Promise<void> {
@@ -160,7 +164,7 @@ export class ArtifactTree implements WorkingTree {
   ): MaybePromise<void> {
     const { core } = this;
     const clearSetgid = options.clearSetgid === true;
-    return core.withRoom(() => setXattr(core, this.#node(inode), name, value, clearSetgid));
+    return core.changing(() => setXattr(core, this.#node(inode), name, value, clearSetgid));
   }
 
   retain(inode: Inode): void {

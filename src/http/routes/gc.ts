@@ -24,7 +24,7 @@ export function gcRoutes(server: Server, services: ApiServices, operations: Oper
     },
     async (request, reply) => {
       const { paths, dryRun, graceSeconds, deadAfterSeconds } = request.body;
-      services.refuse(!dryRun);
+      await services.refuse(!dryRun);
       return operations.answer(request, reply, async (signal, onProgress: (progress: GcProgress) => void) => {
         const report = await services.collectGarbage({
           paths,

@@ -125,15 +125,17 @@ export class ArtifactRoot extends WorkingDirectory {
       this.checkOwnName(name);
       return super.makeDirectory(context, name, mode);
     }
-    const { uid, gid, umask } = context;
-    const artifact = this.#realm.artifacts.create(this.#artifact, name, {
-      mode: mode & 0o7777,
-      umask,
-      uid,
-      gid,
+    return chain(this.#artifact.tree.admitChange(), () => {
+      const { uid, gid, umask } = context;
+      const artifact = this.#realm.artifacts.create(this.#artifact, name, {
+        mode: mode & 0o7777,
+        umask,
+        uid,
+        gid,
+      });
+      this.#namesChanged(name);
+      return this.#realm.rootOf(artifact);
     });
-    this.#namesChanged(name);
-    return this.#realm.rootOf(artifact);
   }
 
   override unlink(name: string): MaybePromise<void> {

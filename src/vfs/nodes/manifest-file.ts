@@ -2,6 +2,7 @@ import type { Artifact } from '../../artifacts/ports.js';
 import type { Clock, Time } from '../../model/entry.js';
 import { ArtifactError, toArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
+import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { Manifest } from '../../workspace/records.js';
 import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
 import type { FileHandle } from '../node.js';
@@ -74,8 +75,12 @@ class ManifestFile extends ControlNode {
     if (changes.size !== undefined) this.#openDraft().resize(changes.size);
   }
 
-  override open(_context: RequestContext, flags: number): FileHandle {
+  override open(_context: RequestContext, flags: number): MaybePromise<FileHandle> {
     if (!wantsWrite(flags)) return new TextHandle(this.#text());
+    return chain(this.#artifact.tree.admitChange(), () => this.#openToWrite(flags));
+  }
+
+  #openToWrite(flags: number): FileHandle {
     const draft = this.#openDraft();
     if ((flags & O_TRUNC) !== 0) draft.resize(0);
     draft.writers++;

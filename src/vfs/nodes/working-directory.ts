@@ -76,8 +76,10 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
     const { tree } = this.owner;
     const { uid, gid, umask } = context;
     const init = { kind: 'file', mode: mode & 0o7777, umask, uid, gid } as const;
-    const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
-    return this.#createdOpen(inode, flags);
+    return chain(tree.admitChange(), () => {
+      const inode = tree.createUnnamed(this.inode, init, (flags & O_EXCL) === 0);
+      return this.#createdOpen(inode, flags);
+    });
   }
 
   #createdOpen(inode: Inode, flags: number): Created {

@@ -5,7 +5,7 @@ import { limits } from '../../model/limits.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';
 import type { Attributes, RequestContext, SetAttributes } from '../file-system.js';
 import { type FileHandle, Node, noAttribute } from '../node.js';
-import { O_TRUNC } from '../open-flags.js';
+import { O_TRUNC, wantsWrite } from '../open-flags.js';
 import { shownIno } from '../shown-ino.js';
 import { errorText } from '../text/error.js';
 import { isRunning, WorkingHandle } from './working-handle.js';
@@ -76,6 +76,11 @@ export class WorkingNode extends Node {
   override open(_context: RequestContext, flags: number, killPrivileges = false): MaybePromise<FileHandle> {
     if (this.kind === 'dir') throw new ArtifactError('IsDirectory', 'a directory is not opened as a file');
     if (this.kind !== 'file') throw new ArtifactError('Invalid', `a ${this.kind} is not opened here`);
+    if (!wantsWrite(flags)) return this.#openHandle(flags, killPrivileges);
+    return chain(this.owner.tree.admitChange(), () => this.#openHandle(flags, killPrivileges));
+  }
+
+  #openHandle(flags: number, killPrivileges: boolean): MaybePromise<FileHandle> {
     const { owner, inode } = this;
     // The kernel then looks the name up again. Who has it open shares what is not written back, also by /proc/self/fd.
     if (this.opens === 0 && owner.isFormer(this))

@@ -43,6 +43,7 @@ export interface MachineOptions {
   readonly onStep?: (step: string) => void;
   readonly onError?: ArtifactsOptions['onError'];
   readonly storeIsAway?: boolean;
+  readonly admitChange?: ArtifactsOptions['admitChange'];
 }
 
 /** One daemon's layers below the file system, over real parts. */
@@ -81,6 +82,7 @@ export async function openMachine(options: MachineOptions): Promise<Machine> {
     ...(clock ? { clock } : {}),
     ...(options.onStep ? { onStep: options.onStep } : {}),
     ...(options.storeIsAway ? { storeIsAway: true } : {}),
+    ...(options.admitChange ? { admitChange: options.admitChange } : {}),
     onError: options.onError ?? ((error) => unexpected.push(error)),
   });
   return {
