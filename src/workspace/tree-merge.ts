@@ -221,10 +221,13 @@ export class TreeMerge {
     });
     if (replaced.length === 0) return;
     const mine = new Set(this.input.changes.map(entryPath));
-    for await (const child of this.input.head.children(new Set(replaced.map(([path]) => path)))) {
-      const path = entryPath(child);
-      if (!mine.has(path)) this.conflicts.add(path);
-    }
+    const others: Entry[] = [];
+    for await (const child of this.input.head.children(new Set(replaced.map(([path]) => path))))
+      if (!mine.has(entryPath(child))) others.push(child);
+    // What was there in the base and I did not change has come into my directory with me.
+    const kept = await this.input.base?.find(others.sort(compareEntries));
+    for (const child of others)
+      if (kept?.has(entryPath(child)) !== true) this.conflicts.add(entryPath(child));
   }
 
   /** The head's directory, and all above it, are there again. */

@@ -271,6 +271,17 @@ describe('a path that both changed', () => {
     ],
     ['bytes there, mode here', (t) => t.write('f', 'A'), (t) => t.chmod('f', 0o600), { f: 'A' }],
     ['mode there, bytes here', (t) => t.chmod('f', 0o600), (t) => t.write('f', 'B'), { f: 'B' }],
+    // Found with another seed.
+    [
+      'another directory here, into which went what was in the first',
+      (t) => t.write('f', 'A'),
+      (t) => {
+        t.mkdir('n');
+        t.rename('d/x', 'n/x');
+        t.replace('n', 'd');
+      },
+      { f: 'A', 'd/x': 'old d/x' },
+    ],
   ])('is no conflict: %s', async (_, theirs, mine, files) => {
     const { tree, conflicts } = await both(theirs, mine);
     expect(conflicts).toEqual([]);
