@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { isToldToEnd } from '../../src/fuse/asker.js';
 import type { ArtifactError } from '../../src/model/errors.js';
 import { deferred } from '../../src/util/deferred.js';
-import type { RequestContext } from '../../src/vfs/file-system.js';
+import type { DirectoryEntry, NodeEntry, RequestContext } from '../../src/vfs/file-system.js';
 import { requests } from './protocol-bytes.js';
 import { entry, errnoReply, Recorder } from './recorder.js';
 
@@ -97,6 +97,25 @@ describe('an answer that comes after the request was given up', () => {
     await recorder.driver.drained();
     expect(recorder.argumentsOf('forget')).toEqual([entry.nodeId, 1]);
     expect(recorder.told).toEqual([]);
+  });
+
+  test('gives back the nodes that were listed with their attributes', async () => {
+    const wait = deferred<void>();
+    type Emit = (entry: DirectoryEntry, node: NodeEntry | undefined) => boolean;
+    const readDirectoryPlus = async (_c: unknown, _h: unknown, _o: unknown, emit: Emit) => {
+      emit({ name: '.', ino: 7n, kind: 'dir', nextOffset: 1 }, undefined);
+      await wait.promise;
+      emit({ name: 'a name', ino: 8n, kind: 'file', nextOffset: 2 }, entry);
+      emit({ name: 'other', ino: 9n, kind: 'file', nextOffset: 3 }, { ...entry, nodeId: 9 });
+    };
+    const recorder = await late({ readDirectoryPlus }, requests.readdirplus);
+    wait.resolve();
+    await recorder.driver.drained();
+    const forgotten = recorder.calls.filter(({ method }) => method === 'forget');
+    expect(forgotten.map((call) => call.arguments)).toEqual([
+      [entry.nodeId, 1],
+      [9, 1],
+    ]);
   });
 
   test('closes the file that was opened', async () => {

@@ -28,12 +28,15 @@ export const readdir: Operation = {
 export const readdirplus: Operation = {
   bodyBytesMin: 40,
   run(session, request) {
+    const { fileSystem } = session;
     const list = new DirectoryList(request.u32(4));
-    answerList(session, request, list, () =>
-      session.fileSystem.readDirectoryPlus(request, request.u64(0), request.u64(2), (entry, node) =>
+    const fill = () =>
+      fileSystem.readDirectoryPlus(request, request.u64(0), request.u64(2), (entry, node) =>
         list.addPlus(entry, node),
-      ),
-    );
+      );
+    answerList(session, request, list, fill, () => {
+      for (const node of list.nodes()) fileSystem.forget(node, 1);
+    });
   },
 };
 
@@ -46,6 +49,7 @@ function answerList(
   request: Request,
   list: DirectoryList,
   fill: () => MaybePromise<void>,
+  undo?: () => void,
 ): void {
   const giveUp = (error: unknown): void => {
     if (list.isEmpty) throw error;
@@ -57,7 +61,7 @@ function answerList(
     result = giveUp(error);
   }
   if (result instanceof Promise) result = result.catch(giveUp);
-  session.answer(request, result, (reply) => replyBytes(reply, list.close()));
+  session.answer(request, result, (reply) => replyBytes(reply, list.close()), undo);
 }
 
 export const releasedir: Operation = {

@@ -1,4 +1,4 @@
-import type { DirectoryEntry, NodeEntry } from '../../vfs/file-system.js';
+import type { DirectoryEntry, NodeEntry, NodeId } from '../../vfs/file-system.js';
 import { directoryType, entryWords, packEntry } from './attributes.js';
 import { Fields } from './fields.js';
 
@@ -38,6 +38,16 @@ export class DirectoryList {
     this.#dirent(at + entryWords, entry, nameBytes);
     this.#used += length;
     return true;
+  }
+
+  /** The nodes of all that `addPlus` took: each was looked up once. */
+  *nodes(): Generator<NodeId> {
+    for (let at = 0; at < this.#used; ) {
+      const word = at >> 2;
+      const node = this.#fields.u64At(word);
+      if (node !== 0) yield node;
+      at += align8(entryWords * 4 + direntBytes + this.#fields.u32At(word + entryWords + 4));
+    }
   }
 
   get isEmpty(): boolean {

@@ -35,6 +35,15 @@ export class Fields {
     this.#words[word + 1] = Math.floor(value / twoTo32);
   }
 
+  /** What `u64` put there, from 0 on. */
+  u64At(word: number): number {
+    return (this.#words[word] as number) + (this.#words[word + 1] as number) * twoTo32;
+  }
+
+  u32At(word: number): number {
+    return this.#words[word] as number;
+  }
+
   /** `word` is even. */
   big64(word: number, value: bigint): void {
     this.#wide[word >> 1] = value;
