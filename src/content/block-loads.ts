@@ -150,7 +150,7 @@ export class BlockLoads {
 }
 
 /** Of all fetches, what those of one artifact may be. */
-const artifactShare = 7 / 8;
+const artifactShare = 15 / 16;
 
 /** All objects of one artifact have the same first two parts: `a/<artifactId>/`. */
 const artifactOf = (key: string): string => key.slice(0, key.indexOf('/', 2));

@@ -111,8 +111,8 @@ export class Stream implements AheadHolder {
     const step = budget.getBytes(this.#window);
     this.getBytes = step;
     while (this.#frontier < fileSize && this.#frontier + step <= end + this.#window) {
-      // Large pieces end where the kernel's requests end, so that none lies in two.
-      const whole = step > requestBytes ? step - (this.#frontier % requestBytes) : step;
+      // Pieces end where the kernel's requests end, so that none lies in two.
+      const whole = step >= requestBytes ? step - (this.#frontier % requestBytes) : step;
       const length = Math.min(whole, fileSize - this.#frontier);
       if (!budget.take(this, length)) break;
       ranges.push([this.#frontier, length]);

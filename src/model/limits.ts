@@ -32,10 +32,10 @@ export const limits = {
   checkBytes: 32 << 10, // of a cached block, under one checksum: the least that is read of it
   // reading
   getBytesMax: 8 << 20, // one ranged GET
-  getBytesMin: 768 << 10, // a large window is not cut finer than this: 20 ms away, at 90 MB/s each, 21 MiB in such pieces are 760 MB/s
+  getBytesMin: 1 << 20, // a large window is not cut finer than this: 20 ms away, at 90 MB/s each, 22 MiB in such pieces are 730 MB/s
   readWindowBytesMin: 1 << 20,
   readWindowBytesMax: 32 << 20,
-  readWindowGets: 44, // a window is cut into so many GETs
+  readWindowGets: 32, // a window is cut into so many GETs
   nearStoreWindowGets: 16, // and when answers of the store begin within
   nearStoreMsMax: 5, // into so many: each costs processor time, and distance is no reason for many
   nearStoreSamples: 64, // the shortest time of as many answers counts
