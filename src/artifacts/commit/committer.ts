@@ -48,8 +48,8 @@ export class Committer {
   #running: Promise<unknown> = Promise.resolve();
   /** A commit waits for it instead of being refused. */
   #recovering: Promise<void> = Promise.resolve();
-  /** Resolves when no upload runs. */
-  #uploading: Promise<unknown> = Promise.resolve();
+  /** Resolves when no upload runs, and nothing is written of what a commit publishes. */
+  #storing: Promise<unknown> = Promise.resolve();
   /** Paths of the last conflict, until a commit succeeds or the stage is dropped. */
   #conflicts: readonly string[] = [];
 
@@ -142,12 +142,12 @@ export class Committer {
         return linkedOnly(sealed);
       }
       const result = await this.#publish(sealed, prepared, options);
-      await this.#uploading;
+      await this.#storing;
       isPublished = true;
       await this.#finish(sealed, prepared, result);
       return resultOf(sealed, result, prepared.bytesUploaded);
     } catch (error) {
-      await this.#uploading;
+      await this.#storing;
       if (!isPublished && !this.#mayBePublished(sealed.commitId, error)) this.#giveUp();
       throw error;
     } finally {
@@ -207,9 +207,12 @@ export class Committer {
     const uploads = new Map<Ino, UploadResult>();
     await new LoopTurn().each(results, (result) => void uploads.set(result.ino, result));
     const changes = unsent ?? (await plan.changes(uploads));
-    await this.#saveSealed(sealed, plan, uploads);
-    this.#step('saved');
-    return { changes, stored, root, bytesUploaded, localFiles: plan.localFiles(), log: log() };
+    const saved = this.#saveSealed(sealed, plan, uploads);
+    this.#storing = Promise.allSettled([stored, saved]);
+    const ready = Promise.all([stored, saved]);
+    // Whoever publishes waits for it, unless it fails before.
+    ready.catch(() => {});
+    return { changes, stored: ready, root, bytesUploaded, localFiles: plan.localFiles(), log: log() };
   }
 
   /** `placed` are the results, with which the tree can be made while the store is still asked whether it has all of the bytes. */
@@ -225,7 +228,7 @@ export class Committer {
       onProgress: (progress) => this.#report({ phase: 'upload', ...progress }, options),
       onPlaced: results.resolve,
     });
-    this.#uploading = stored.catch(() => {});
+    this.#storing = stored.catch(() => {});
     return { placed: Promise.race([results.promise, stored]), stored };
   }
 
@@ -259,6 +262,7 @@ export class Committer {
       });
     }
     await db.sync();
+    this.#step('saved');
   }
 
   #publish(
@@ -364,6 +368,7 @@ export class Committer {
 
 interface Prepared {
   readonly changes: TreeChanges;
+  /** The store has all bytes, and stage.db what is published: waited for before the record, but not before the tree. */
   readonly stored: Promise<unknown>;
   readonly root: PublishRequest['root'];
   readonly bytesUploaded: number;
