@@ -16,9 +16,9 @@ const settings = (endpoint: string, accessKey: string, secretKey: string): Recor
   ARTIFACTFS_PATH_STYLE: 'true',
 });
 
-/** Our test server in a process of its own: this process blocks on the mount. */
-export async function testServer(): Promise<S3Store & { readonly server: S3Server }> {
-  const server = await spawnS3Server();
+/** Our test server in a process of its own: this process blocks on the mount. `args` are those of scripts/s3-server. */
+export async function testServer(...args: string[]): Promise<S3Store & { readonly server: S3Server }> {
+  const server = await spawnS3Server(args);
   const env = settings(server.endpoint, server.accessKeyId, server.secretAccessKey);
   return { server, options: { store: `s3://${server.bucket}/work`, env }, close: () => server.close() };
 }

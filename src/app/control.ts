@@ -27,6 +27,10 @@ export interface ControlParts {
   readonly log: RootLogger;
   /** Resolves when changes may be staged; throws `ReadOnly` when none may. */
   readonly admitChange: () => MaybePromise<void>;
+  /** Whether nobody else may write to the store meanwhile, */
+  readonly isSingleWriter: () => boolean;
+  /** and why this machine may not now, though it is the one that did; null when it may. */
+  readonly leaseRefusal: () => string | null;
   readonly onShutdown: () => void;
 }
 
@@ -75,7 +79,7 @@ export class Control implements DaemonControl {
     };
     this.texts = {
       version: () => `${programVersion}\n`,
-      readOnly: () => this.#readOnly,
+      readOnly: () => this.#whyReadOnly(),
       config: () => `${JSON.stringify(withoutSecrets(parts.config), null, 2)}\n`,
       stats: () => `${JSON.stringify(this.stats(), null, 2)}\n`,
     };
@@ -116,7 +120,8 @@ export class Control implements DaemonControl {
       store: record.store,
       mountPoint: this.#mount?.mountPoint ?? null,
       stateDirectory: record.stateDirectory,
-      readOnly: this.#readOnly,
+      readOnly: this.#whyReadOnly(),
+      isSingleWriter: this.#parts.isSingleWriter(),
       uploads: this.#layers?.uploads() ?? { backlogBytes: 0, activeParts: 0, lastError: null },
       staged:
         this.#state === 'running'
@@ -204,6 +209,10 @@ export class Control implements DaemonControl {
   #opened(): Layers {
     if (this.#layers === undefined) throw new ArtifactError('Busy', `the daemon is ${this.#state}`);
     return this.#layers;
+  }
+
+  #whyReadOnly(): string | null {
+    return this.#readOnly ?? this.#parts.leaseRefusal();
   }
 
   async #refuse(changes: boolean): Promise<void> {

@@ -8,8 +8,10 @@ import { readAheadBytesDefault } from '../fuse/mount-options.js';
 import { loadNative } from '../fuse/native.js';
 import { loadBinding } from '../fuse-native/binding.js';
 import { type ArtifactError, isCode, toArtifactError } from '../model/errors.js';
+import type { ObjectStore } from '../store/object-store.js';
 import { serviceAt, storeServices } from '../store/quirks.js';
 import { run } from '../util/run.js';
+import { readWriter, shownWriter } from '../workspace/writer-lease.js';
 import { openConfiguredStore } from './store.js';
 
 /** The outcome of one check, and what to do when it is not ok. */
@@ -187,12 +189,37 @@ function service({ store, endpoint }: Config): Finding[] {
   ];
 }
 
+const ifMatchFinding = (isRefused: boolean): Finding => ({
+  what: 'store If-Match',
+  result: 'ok',
+  found: isRefused ? 'refused for what is not there' : 'ignored for what is not there; nothing needs it',
+});
+
+async function withoutCreate({ singleWriter }: Config, opened: ObjectStore): Promise<Finding> {
+  const what = 'store create-if-absent';
+  const advice = `use a store that honours If-None-Match: * (${committable.join(', ')})`;
+  const missing = 'the store overwrites what exists';
+  if (!singleWriter)
+    return {
+      what,
+      result: 'fail',
+      found: `${missing}: nothing can be committed safely`,
+      advice: `${advice}, or let one machine write at a time with --single-writer`,
+    };
+  const writer = await readWriter(opened);
+  const who =
+    writer === null || writer.released
+      ? 'nobody does now'
+      : `${shownWriter(writer)} did so last, or does now`;
+  return { what, result: 'warn', found: `${missing}: one machine may write at a time; ${who}`, advice };
+}
+
 /** Asks the store itself: with objects of its own under .probe/, which are removed again. */
 async function store(config: Config): Promise<Finding[]> {
   const what = 'store';
   try {
     await using opened = await openConfiguredStore(config, { create: false });
-    const { writable, createIfAbsent, copyPart, presign } = await opened.probe();
+    const { writable, createIfAbsent, copyPart, ifMatch, presign } = await opened.probe();
     return [
       { what, result: 'ok', found: `${opened.url} answers` },
       ...service(config),
@@ -206,12 +233,8 @@ async function store(config: Config): Promise<Finding[]> {
           },
       createIfAbsent
         ? { what: 'store create-if-absent', result: 'ok', found: 'proved' }
-        : {
-            what: 'store create-if-absent',
-            result: 'fail',
-            found: 'the store overwrites what exists: nothing can be committed safely',
-            advice: `use a store that honours If-None-Match: * (${committable.join(', ')})`,
-          },
+        : await withoutCreate(config, opened),
+      ...(ifMatch === undefined ? [] : [ifMatchFinding(ifMatch)]),
       { what: 'store copies parts', result: 'ok', found: copyPart ? 'yes' : 'no: such bytes are sent again' },
       { what: 'store signs URLs', result: 'ok', found: presign ? 'yes' : 'no' },
     ];

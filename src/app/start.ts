@@ -15,6 +15,7 @@ import { programVersion } from '../util/version.js';
 import { whenQuiet } from '../util/when-quiet.js';
 import { createFileSystem, type SpaceStatistics } from '../vfs/create-file-system.js';
 import type { CreateMode } from '../workspace/format.js';
+import type { WriterLease } from '../workspace/writer-lease.js';
 import { Closers } from './closers.js';
 import { Control } from './control.js';
 import { EarlyLog } from './daemon-log.js';
@@ -24,7 +25,7 @@ import { type Layers, openLayers } from './layers.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { type DaemonRecord, register, unregister } from './registry.js';
 import { StateDirectory } from './state-directory.js';
-import { openConfiguredStore } from './store.js';
+import { openStoreToWrite } from './store.js';
 import { StoreProof } from './store-proof.js';
 
 export interface StartOptions {
@@ -45,6 +46,8 @@ export interface App extends AsyncDisposable {
   readonly stateDirectory: string;
   readonly socketPath: string;
   readonly mountPoint: string | null;
+  /** Only this machine may write to the store, for as long as the app is there. */
+  readonly isSingleWriter: boolean;
   readonly log: RootLogger;
   /** Resolves when somebody asked for the end: the API, or an unmount from outside. */
   readonly stopRequested: Promise<string>;
@@ -70,10 +73,19 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
     options.mountPoint === undefined ? undefined : (await prepareMountPoint(options.mountPoint, false)).path;
   const earlyLog = new EarlyLog();
   const transient = options.transient ?? false;
+  const writing: { lease: WriterLease | null } = { lease: null };
   const { store, workspace, isAway } = await openKnownWorkspace(
     config,
     { create, mayBeAway: !transient },
-    (mayCreate) => openConfiguredStore(config, { create: mayCreate, logger: earlyLog }),
+    async (mayCreate) => {
+      const opened = await openStoreToWrite(
+        config,
+        { create: mayCreate, logger: earlyLog },
+        mountPoint ?? null,
+      );
+      writing.lease = opened.lease;
+      return opened.store;
+    },
   );
   closers.use(store);
   const base = config.store.startsWith('memory:') ? null : config.stateDir;
@@ -99,13 +111,18 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   const stop = deferred<string>();
   const onShutdown = (): void => stop.resolve('asked to');
   const admitChange = (): MaybePromise<void> => proof.admitChange();
-  const control = new Control({ config, record, log, admitChange, onShutdown });
+  const { lease } = writing;
+  const control = new Control({
+    ...{ config, record, log, admitChange, onShutdown },
+    isSingleWriter: () => proof.needsLease,
+    leaseRefusal: () => lease?.refusal() ?? null,
+  });
   const onRefused = (reason: string): void => {
     log.warn({ reason }, 'nothing can be written');
     control.refuseChanges(reason);
   };
-  const proof = await StoreProof.open({ workspace, stateDirectory: state.path, onRefused });
-  if (!transient) workspace.admitWritesBy(() => proof.admitWrite());
+  const proof = await StoreProof.open({ workspace, stateDirectory: state.path, lease, onRefused });
+  if (!transient || lease !== null) workspace.admitWritesBy(() => proof.admitWrite());
   const asked = whyReadOnly(config, proof, transient);
   asked.catch(() => undefined); // it is awaited when the layers are open
   const operations = new Operations(async () => control.services.kernelTold?.());
@@ -129,6 +146,7 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
   closers.defer(() => log.info({}, 'closing'));
   const readOnly = await asked;
   if (config.readOnly) onRefused(readOnlyWanted);
+  if (proof.needsLease) log.warn({ store: config.store }, 'nobody but this machine may write');
   control.open(layers, { poll: !transient, isAway });
   closers.defer(() => control.drain(operations, config.stopTimeout * 1000));
 
@@ -164,6 +182,7 @@ async function open(config: Config, options: StartOptions, closers: Closers): Pr
     stateDirectory: state.path,
     socketPath: state.socketPath,
     mountPoint: mountPoint ?? null,
+    isSingleWriter: proof.needsLease,
     log,
     stopRequested: stop.promise,
     [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
@@ -176,7 +195,11 @@ const readOnlyWanted = 'the option read-only is set';
 async function whyReadOnly(config: Config, proof: StoreProof, transient: boolean): Promise<string | null> {
   if (config.readOnly) return readOnlyWanted;
   const mayBeLate = transient ? proof.isRemembered : proof.mayBeLate;
-  return mayBeLate ? null : proof.verdict();
+  if (mayBeLate) return null;
+  const reason = await proof.verdict();
+  // Who mounts is told at once when another is the one writer.
+  if (proof.needsLease && !transient) await proof.admitWrite();
+  return reason;
 }
 
 /** What the store does not tell now it is asked again before something is written. */

@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import { ArtifactError, isCode } from '../model/errors.js';
 import type { MaybePromise } from '../util/maybe-promise.js';
 import type { Workspace } from '../workspace/workspace.js';
+import type { WriterLease } from '../workspace/writer-lease.js';
 
 interface ProofParts {
   readonly workspace: Workspace;
   /** Of the file that remembers it. */
   readonly path: string;
+  /** With which a store may be written to that cannot do with several writers; null: not at all. */
+  readonly lease: WriterLease | null;
   /** Nothing can be written from now on. */
   readonly onRefused: (reason: string) => void;
 }
@@ -26,16 +29,18 @@ export class StoreProof {
   readonly #parts: ProofParts;
   #verdict: Promise<string | null> | undefined;
   #isAdmitted: boolean;
+  #needsLease = false;
   #refusal: string | null = null;
 
   private constructor(parts: ProofParts, remembered: string | undefined) {
-    const { workspace } = parts;
+    const { workspace, lease } = parts;
     const isOurs = whyNotOurs(workspace) === null;
     this.#parts = parts;
     this.isRemembered = isOurs && remembered === proofOf(workspace.store.url);
     this.#isAdmitted = this.isRemembered;
-    // Who has just made a workspace is told at once when it is of no use, and so is who was told before.
-    const isUnknown = isOurs && remembered === undefined && !workspace.isNew;
+    // Who has just made a workspace is told at once when it is of no use, and so is who was told before, or who may have to be
+    // the one writer.
+    const isUnknown = isOurs && remembered === undefined && !workspace.isNew && lease === null;
     this.mayBeLate = this.isRemembered || isUnknown;
   }
 
@@ -53,9 +58,15 @@ export class StoreProof {
     return this.#verdict;
   }
 
-  /** Throws where nothing may be written. */
+  /** Only one machine may write to the store at a time. Known when there is a verdict. */
+  get needsLease(): boolean {
+    return this.#needsLease;
+  }
+
+  /** Throws where nothing may be written. Becomes the one writer where there can be only one. */
   async admitWrite(): Promise<void> {
     await this.verdict();
+    if (this.#needsLease) await this.#parts.lease?.take();
     await this.admitChange();
   }
 
@@ -64,28 +75,32 @@ export class StoreProof {
    * may be staged before it resolves. It rejects also when the store does not tell now, and the next change asks again.
    */
   admitChange(): MaybePromise<void> {
-    if (this.#refusal !== null)
-      throw new ArtifactError('ReadOnly', `nothing can be written: ${this.#refusal}`, {
+    const refusal = this.#refusal ?? this.#parts.lease?.refusal() ?? null;
+    if (refusal !== null)
+      throw new ArtifactError('ReadOnly', `nothing can be written: ${refusal}`, {
         hint: 'mount again when the store takes commits',
       });
     if (!this.#isAdmitted) return this.verdict().then(() => this.admitChange());
   }
 
   async #prove(): Promise<string | null> {
-    const { workspace, path } = this.#parts;
+    const { workspace, path, lease } = this.#parts;
     const { store } = workspace;
     const notOurs = whyNotOurs(workspace);
     // Nor is it probed then.
     if (notOurs !== null) return this.#decide(notOurs);
     const { writable, createIfAbsent } = await store.probe({ copies: false });
+    this.#needsLease = writable && !createIfAbsent && lease !== null;
     const reason = !writable
       ? `the credentials do not allow to write to ${store.url}`
-      : !createIfAbsent
-        ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other`
+      : !createIfAbsent && lease === null
+        ? `${store.url} overwrites what exists (no create-if-absent), so that two commits could destroy each other (--single-writer lets one machine write)`
         : null;
     this.#decide(reason);
     // A refusal is remembered as no proof: the next mount waits for what the store says then. So it does where nothing can be kept.
-    await writeFile(path, reason === null ? proofOf(store.url) : '', { mode: 0o600 }).catch(() => undefined);
+    await writeFile(path, reason === null && createIfAbsent ? proofOf(store.url) : '', { mode: 0o600 }).catch(
+      () => undefined,
+    );
     return reason;
   }
 

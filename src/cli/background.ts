@@ -9,6 +9,7 @@ import { ArtifactError, toArtifactError } from '../model/errors.js';
 import { exitCodeOf } from './exit-codes.js';
 import { Interrupts } from './interrupts.js';
 import { Terminal } from './terminal.js';
+import { singleWriterText } from './text.js';
 
 /** What a daemon in the background tells the command that started it, over Node's channel between the two. */
 type Report =
@@ -17,6 +18,7 @@ type Report =
       readonly mountPoint: string;
       readonly pid: number;
       readonly store: string;
+      readonly isSingleWriter: boolean;
       /** Whether the result is wanted as JSON. */
       readonly json: boolean;
     }
@@ -79,10 +81,11 @@ export async function mountInBackground(
     if (message.artifactfs === 'failed') throw errorFromBody(message.error);
     child.disconnect();
     child.unref();
-    const { mountPoint, pid, store, json } = message;
+    const { mountPoint, pid, store, isSingleWriter, json } = message;
     const terminal = new Terminal({ json });
-    if (json) terminal.document({ mountPoint, pid, store, state: 'mounted' });
+    if (json) terminal.document({ mountPoint, pid, store, isSingleWriter, state: 'mounted' });
     else terminal.line(`mounted ${store} at ${mountPoint}`);
+    if (!json && isSingleWriter) terminal.line(terminal.style('bold', singleWriterText));
     return 0;
   } finally {
     closeSync(descriptor);

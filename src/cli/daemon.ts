@@ -17,7 +17,13 @@ export async function mountInForeground(context: VerbContext): Promise<number> {
     config,
     { env: context.env, mountPoint, background: isChild, create: context.isSet('create') || 'if-empty' },
     async (app) => {
-      const ready = { mountPoint: app.mountPoint ?? mountPoint, pid: process.pid, store: config.store };
+      const { isSingleWriter } = app;
+      const ready = {
+        mountPoint: app.mountPoint ?? mountPoint,
+        pid: process.pid,
+        store: config.store,
+        isSingleWriter,
+      };
       if (isChild) await tellStarter({ artifactfs: 'ready', ...ready, json });
       else if (json) context.terminal.document({ ...ready, state: 'mounted' });
     },

@@ -53,3 +53,6 @@ export function stagedText(staged: StagedPath): string {
   const name = staged.kind === 'dir' ? `${staged.path}/` : staged.path;
   return staged.from === undefined ? name : `${staged.from} -> ${name}`;
 }
+
+export const singleWriterText =
+  'this store has no create-if-absent: nobody else may write to it while it is mounted here';

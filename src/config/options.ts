@@ -62,6 +62,13 @@ export const optionTable = {
     s3: true,
     secret: true,
   },
+  'single-writer': {
+    type: 'flag',
+    group: 'Store',
+    help: 'where the store cannot refuse to overwrite (no create-if-absent), let this mount write as the only one: it holds a lease, and others that want it are refused; without it such a store is only read',
+    default: () => false,
+    defaultText: 'off',
+  },
 
   'state-dir': {
     type: 'path',

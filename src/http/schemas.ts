@@ -222,6 +222,9 @@ export const DaemonStatus = object({
   mountPoint: nullable(Type.String()),
   stateDirectory: Type.String(),
   readOnly: nullable(Type.String({ description: 'why nothing may be written, or null' })),
+  isSingleWriter: Type.Boolean({
+    description: 'the store has no create-if-absent: nobody else may write to it while this daemon runs',
+  }),
   uploads: object({
     backlogBytes: bytes('staged in large files and not in the store'),
     activeParts: count('parts under way'),

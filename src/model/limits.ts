@@ -118,6 +118,14 @@ export const limits = {
   storeTmpAgeMsMax: 86_400_000, // unfinished files of crashed processes in a file:// store
   storeUploadAgeMsMax: 30 * 86_400_000, // unfinished uploads in a file:// store that nothing was added to
   presignSecondsMax: 604_800,
+  // the one writer of a store without create-if-absent
+  writerLeaseMs: 30_000, // since it was sent: how long a lease is good,
+  writerRenewMs: 10_000, // and until it is sent again
+  writerMarginMs: 5_000, // by which clocks of two machines may differ in that time
+  writerPollMs: 1_000, // between two looks at a lease that may be over
+  writerAnswerMsMax: 3_000, // from a look that showed that nobody has the lease until it is written here,
+  writerSettleMs: 4_000, // and from then until nobody else can still write who has looked before
+  writerWriteMsMin: 10_000, // that a lease must still be good when something is written
   // local databases
   databaseBusyMsMax: 5_000,
   /** How long an unmount waits for programs that use the mount. */

@@ -191,6 +191,8 @@ export interface StoreCapabilities {
   readonly writable: boolean;
   /** A second create was refused and a race of creates had one winner. Without it nothing may be committed. */
   readonly createIfAbsent: boolean;
+  /** A write with If-Match to a key that is not there is refused, which nothing needs. Absent where it was not tried. */
+  readonly ifMatch?: boolean;
   /** False when it was not tried. */
   readonly copyPart: boolean;
   readonly presign: boolean;

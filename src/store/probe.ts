@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { ArtifactError, isCode } from '../model/errors.js';
+import { backoffMs, pause } from './backoff.js';
 import type { CallOptions, ObjectStore, ProbeOptions, StoreCapabilities } from './object-store.js';
 
 const racersCount = 8;
 const busyRetriesMax = 5;
 const cleanUpAttemptsMax = 3;
-const racesMax = 5;
+/** Of one question, while the store does not answer. */
+const attemptsMax = 5;
 /** Probe keys older than this were left by a probe that was cut off. */
 const leftoverAgeMsMin = 3_600_000;
 
@@ -21,7 +23,8 @@ export async function probeStore(
   const folder = `.probe/${randomUUID()}`;
   const first = `${folder}/first`;
   const body = Buffer.from(`${folder}\n`);
-  const second = Buffer.from('second\n');
+  // As long as the first: where it replaces that, parts can be copied all the same.
+  const second = Buffer.alloc(body.length, 'second\n');
   const writable = await canWrite(store, first, body, options);
   if (!writable) return { writable, createIfAbsent: false, copyPart: false, presign: known.presign };
 
@@ -34,7 +37,7 @@ export async function probeStore(
       repeated(() => createWins(store, first, second, options)).then((won) => !won),
       oneWinner(store, folder, racers, races, options),
       options?.copies !== false && canCopyPart(store, first, body.length, options),
-      findLeftovers(store, first, options),
+      repeated(() => findLeftovers(store, first, options)),
     ] as const;
     await Promise.allSettled(tests); // nothing may be under way when the keys are deleted
     const [, refused, hasOne, copyPart, found] = await Promise.all(tests);
@@ -105,13 +108,15 @@ async function oneWinner(
   });
 }
 
-async function repeated<T>(run: () => Promise<T>): Promise<T> {
+/** Asks again, after a while, when the store does not answer. */
+export async function repeated<T>(run: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await run();
     } catch (error) {
-      if (!isCode(error, 'StoreUnavailable') || attempt === racesMax) throw error;
+      if (!isCode(error, 'StoreUnavailable') || attempt === attemptsMax) throw error;
     }
+    await pause(backoffMs(attempt, {}), undefined);
   }
 }
 
@@ -158,7 +163,7 @@ async function checkContent(
   options: CallOptions | undefined,
 ): Promise<void> {
   const isRight = async (): Promise<boolean> => {
-    const found = await store.get(key, undefined, options);
+    const found = await repeated(() => store.get(key, undefined, options));
     return allowed.some((body) => body.equals(found));
   };
   // An answer may be damaged on its way, where nothing checks that: it is not believed at once.

@@ -14,6 +14,8 @@ export interface StoreService {
   readonly instead: string;
 }
 
+const readOnly = 'mounts read-only, or with --single-writer';
+
 export const storeServices: readonly StoreService[] = [
   {
     name: 'AWS S3',
@@ -25,7 +27,8 @@ export const storeServices: readonly StoreService[] = [
   {
     name: 'MinIO',
     createIfAbsent: 'yes',
-    lacks: 'lists unfinished uploads by whole keys only',
+    lacks:
+      'lists unfinished uploads by whole keys only; before September 2025 it ignores If-Match for keys that are not there',
     instead: 'unfinished uploads of a killed daemon are not found; the server drops them',
   },
   {
@@ -39,7 +42,7 @@ export const storeServices: readonly StoreService[] = [
     host: /(^|\.)storage\.googleapis\.com$/,
     createIfAbsent: 'no',
     lacks: 'has x-goog-if-generation-match instead of If-None-Match',
-    instead: 'mounts read-only',
+    instead: readOnly,
   },
   {
     name: 'Cloudflare R2',
@@ -51,21 +54,21 @@ export const storeServices: readonly StoreService[] = [
   {
     name: 'SeaweedFS',
     createIfAbsent: 'newer versions',
-    lacks: 'older versions ignore If-None-Match',
-    instead: 'these mount read-only',
+    lacks: 'up to 3.96 it ignores If-None-Match, later ones (4.16) let several creates at once win',
+    instead: 'these mount read-only, or with --single-writer',
   },
   {
     name: 'Garage',
     createIfAbsent: 'no',
     lacks: 'ignores If-None-Match',
-    instead: 'mounts read-only',
+    instead: readOnly,
   },
   {
     name: 'Alibaba Cloud OSS',
     host: /(^|\.)aliyuncs\.com$/,
     createIfAbsent: 'no',
     lacks: 'has x-oss-forbid-overwrite instead of If-None-Match',
-    instead: 'mounts read-only',
+    instead: readOnly,
   },
 ];
 

@@ -104,7 +104,7 @@ async function checkMayCreate(store: ObjectStore, create: CreateMode, options: C
     });
   for await (const { key } of store.list('', options)) {
     const parsed = parseKey(key);
-    if (parsed?.type === 'probe') continue;
+    if (parsed?.type === 'probe' || parsed?.type === 'writer') continue;
     if (parsed !== null && parsed.type !== 'format')
       throw new ArtifactError('Corrupt', `${store.url} has artifacts (${key}), but no ${formatKey}`, {
         hint: `restore ${formatKey} from a backup or an older version of the object`,

@@ -7,6 +7,7 @@ import { isArtifactId, isStageId } from '../model/ids.js';
  */
 export type StoreKey =
   | { readonly type: 'format' }
+  | { readonly type: 'writer' }
   | { readonly type: 'log'; readonly artifactId: string; readonly seq: number }
   | { readonly type: 'checkpoint'; readonly artifactId: string; readonly seq: number; readonly hash: string }
   | { readonly type: 'tree'; readonly artifactId: string; readonly stageId: string; readonly n: number }
@@ -23,6 +24,8 @@ export type StoreKey =
   | { readonly type: 'probe' };
 
 export const formatKey = 'format.json';
+/** Who is the one writer, where the store cannot do with several. */
+export const writerKey = 'writer.json';
 /** What the store's own probe leaves behind when it is killed; never part of a workspace. */
 const probePrefix = '.probe/';
 
@@ -32,7 +35,7 @@ export const logPrefix = (artifactId: string): string => `${artifactPrefix(artif
 
 /** True when keys of a workspace, probes aside, may begin so. */
 export const mayBeginKey = (prefix: string): boolean =>
-  [artifactsPrefix, formatKey].some((own) => own.startsWith(prefix) || prefix.startsWith(own));
+  [artifactsPrefix, formatKey, writerKey].some((own) => own.startsWith(prefix) || prefix.startsWith(own));
 
 export const logKey = (artifactId: string, seq: number): string =>
   `${logPrefix(artifactId)}${String(seq).padStart(seqDigits, '0')}.json`;
@@ -72,6 +75,7 @@ export function stageOfObject(object: string): string | null {
 /** null: not a key of this layout version (foreign, or of a newer build), so nobody may delete it. */
 export function parseKey(key: string): StoreKey | null {
   if (key === formatKey) return { type: 'format' };
+  if (key === writerKey) return { type: 'writer' };
   if (key.startsWith(probePrefix)) return { type: 'probe' };
   const match = /^a\/([^/]+)\/(log|ckpt|t|d|lease|read)\/(.+)$/su.exec(key);
   const [, artifactId = '', folder, rest = ''] = match ?? [];

@@ -65,7 +65,8 @@ export class Workspace implements Publisher, TreeReader {
     this.format = format;
     this.isNew = isNew;
     this.#trees = new StoredTrees(store);
-    this.writer = { host: options.host ?? hostname(), user: options.user ?? currentUser() };
+    const { host, user } = thisWriter();
+    this.writer = { host: options.host ?? host, user: options.user ?? user };
     this.#appender = new LogAppender({
       store,
       clock: options.clock ?? systemClock,
@@ -289,6 +290,9 @@ function checkNames(body: RecordBody): void {
   if (body.type === 'rename') checkArtifactName(body.to);
   if (body.type === 'alias' && body.version !== null) checkAliasName(body.alias);
 }
+
+/** This machine's name and this process's user. */
+export const thisWriter = () => ({ host: hostname(), user: currentUser() });
 
 /** A container may run as a user without a name. */
 function currentUser(): string {

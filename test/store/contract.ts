@@ -643,6 +643,7 @@ function probing(store: ObjectStore, traits: StoreTraits): void {
       createIfAbsent: true,
       copyPart: true,
       presign: traits.presign,
+      ...(traits.presign ? { ifMatch: true } : {}),
     });
     expect(await listAll(store, '.probe/')).toEqual([]);
     // What the probe learned must not change what is stored.

@@ -399,8 +399,26 @@ describe('the probe', () => {
       writable: true,
       createIfAbsent: false,
       copyPart: false,
+      ifMatch: false,
       presign: true,
     });
+    expect(await listAll(probing, '')).toEqual([]);
+  });
+
+  it('regression: finds that parts can be copied where nothing is refused', async () => {
+    await using poor = await startS3ServerUntilDisposed({ features: { conditionalWrites: false } });
+    await using probing = storeOn(poor.server);
+    // The second create must be there before the part is copied.
+    await poor.server.control.addFault({ on: 'CreateMultipartUpload', effect: { kind: 'delay', ms: 300 } });
+    expect(await probing.probe()).toMatchObject({ createIfAbsent: false, copyPart: true });
+  });
+
+  it('goes on when single answers fail, and leaves nothing behind', async () => {
+    await using noisy = await startS3ServerUntilDisposed({});
+    await using probing = storeOn(noisy.server);
+    for (const on of ['GetObject', 'HeadObject', 'ListObjectsV2', 'DeleteObjects'] as const)
+      await noisy.server.control.addFault({ on, times: 2, effect: { kind: 'reset' } });
+    expect(await probing.probe()).toMatchObject({ writable: true, createIfAbsent: true, ifMatch: true });
     expect(await listAll(probing, '')).toEqual([]);
   });
 

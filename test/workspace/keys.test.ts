@@ -28,6 +28,7 @@ describe('keys', () => {
     [objectKey(artifactId, packObject(stageId, 3)), { type: 'data', artifactId, stageId, n: 3, name: null }],
     [leaseKey(artifactId, stageId), { type: 'lease', artifactId, stageId }],
     [readerKey(artifactId, 'mount-1'), { type: 'reader', artifactId, mountId: 'mount-1' }],
+    ['writer.json', { type: 'writer' }],
     ['.probe/x', { type: 'probe' }],
   ])('%s is parsed back', (key, expected) => {
     expect(parseKey(key)).toEqual(expected);

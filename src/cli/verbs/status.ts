@@ -6,7 +6,7 @@ import type { VerbContext } from '../context.js';
 import { connectTo } from '../session.js';
 import { openArtifact } from '../target.js';
 import type { Terminal } from '../terminal.js';
-import { plural, stagedText, timeText } from '../text.js';
+import { plural, singleWriterText, stagedText, timeText } from '../text.js';
 import type { Verb } from '../verb.js';
 
 export const status: Verb = {
@@ -113,6 +113,7 @@ function showDaemon(terminal: Terminal, status: DaemonStatus): void {
     ],
   ];
   if (status.readOnly !== null) rows.push(['read-only', status.readOnly]);
+  else if (status.isSingleWriter) rows.push(['one writer', singleWriterText]);
   if (status.uploads.backlogBytes > 0) rows.push(['to upload', formatBytes(status.uploads.backlogBytes)]);
   if (status.uploads.lastError !== null)
     rows.push(['upload', terminal.style('red', status.uploads.lastError)]);

@@ -35,6 +35,7 @@ import { verifiesCrc32 } from './s3-checksums.js';
 import { afterFailedComplete } from './s3-complete.js';
 import { describeFailure, s3Error } from './s3-errors.js';
 import { checksumMode, ObjectGets } from './s3-get.js';
+import { refusesIfMatch } from './s3-if-match.js';
 import { LateClient, type LoadedClient } from './s3-late-client.js';
 import { checkS3Options, isTamperProof, type S3Location, type S3Options } from './s3-options.js';
 import {
@@ -53,6 +54,7 @@ import { firstSigner } from './static-signer.js';
 
 /** Marks upload ids whose parts carry a CRC32: all parts of an upload must, or none. */
 const crc32Upload = 'crc32:';
+const unknownEtag = `"${'0'.repeat(32)}"`;
 
 /** Objects in a bucket of any S3-compatible service. */
 export class S3Store implements ObjectStore {
@@ -359,7 +361,13 @@ export class S3Store implements ObjectStore {
           this.#put({ ...target, Body: body, ChecksumCRC32: crc32 }, options),
         ),
       );
-    return capabilities;
+    if (!capabilities.writable) return capabilities;
+    const ifMatch = await refusesIfMatch(this, (key, body) =>
+      this.#onKey('testing conditions', key, options, (target) =>
+        this.#put({ ...target, ...requestBody(body, this.#crc32), IfMatch: unknownEtag }, options),
+      ),
+    );
+    return { ...capabilities, ifMatch };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
