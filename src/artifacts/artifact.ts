@@ -229,6 +229,11 @@ export class WorkspaceArtifact implements Artifact {
     });
   }
 
+  /** Finishes a commit whose outcome was unknown, if there is one. */
+  async settleCommit(): Promise<void> {
+    if (await this.committer.settle()) this.#lastError = '';
+  }
+
   /** Who asks while another does is not answered before what that one has read is in force. */
   refresh(): Promise<boolean> {
     return this.#refreshing.run(async () => {

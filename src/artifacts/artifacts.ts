@@ -246,8 +246,13 @@ export class WorkspaceArtifacts implements Artifacts {
 
   async refresh(options: { openOnly?: boolean } = {}): Promise<void> {
     if (options.openOnly !== true) this.#waitsForLogs = true;
-    const waiting = this.#registry.open().filter((artifact) => artifact.hasLog);
     let failure: unknown;
+    for (const artifact of this.#registry.open()) {
+      await artifact.settleCommit().catch((error: unknown) => {
+        failure ??= error;
+      });
+    }
+    const waiting = this.#registry.open().filter((artifact) => artifact.hasLog);
     const next = async (): Promise<void> => {
       for (let artifact = waiting.shift(); artifact !== undefined; artifact = waiting.shift()) {
         try {

@@ -309,6 +309,39 @@ test('when the outcome is unknown the stage waits; the next commit finds out fir
   await machine.close();
 });
 
+test('a refresh finds out what became of a commit whose outcome was unknown', async () => {
+  const store = new GatedStore();
+  const machine = await openMachine({ store });
+  const shell = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  for (const isStored of [true, false]) {
+    const versions = shell.artifact.versions().length;
+    await shell.write('f', `${isStored}`);
+    store.atRecord = async (when) => {
+      if (isStored !== (when === 'after the record')) return;
+      store.isGone = true;
+      throw new ArtifactError('StoreUnavailable', 'the answer was lost');
+    };
+    expect((await failure(shell.commit())).code).toBe('OutcomeUnknown');
+    expect(shell.artifact.lastError()).toMatch(/^it is not known whether/);
+    store.atRecord = () => Promise.resolve();
+    await shell.write('g', `later ${isStored}`);
+    // Neither a store that is away nor a commit that runs is in its way.
+    await failure(machine.artifacts.refresh());
+    store.isGone = false;
+    await Promise.all([machine.artifacts.refresh(), machine.artifacts.refresh({ openOnly: true })]);
+    expect(shell.artifact.versions().length).toBe(versions + 1);
+    expect(shell.artifact.isNew).toBe(false);
+    expect(shell.artifact.lastError()).toBe('');
+    expect((await shell.artifact.status()).staged.map(({ path }) => path)).toEqual(['g']);
+    const other = await openMachine({ store });
+    expect(await (await shellOf(other, 'it')).read('f')).toBe(`${isStored}`);
+    await other.close();
+    await Promise.all([shell.commit(), machine.artifacts.refresh()]);
+    expect((await shell.artifact.status()).stagedCount).toBe(0);
+  }
+  await machine.close();
+});
+
 async function stagingFiles(stateDir: string): Promise<string[]> {
   const { readdir } = await import('node:fs/promises');
   return readdir(`${stateDir}/staging`);

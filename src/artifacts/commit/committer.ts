@@ -120,6 +120,22 @@ export class Committer {
     return recovering;
   }
 
+  /** The same where something was left and no commit runs, with the name that the artifact may still lack. Else false. */
+  async settle(): Promise<boolean> {
+    if (this.#isBusy || this.#parts.tree.core.stage.sealed === null) return false;
+    // From this turn on a commit waits for it.
+    const settling = this.exclusive(async () => {
+      const isPublished = await this.#finishEarlier();
+      if (isPublished) await this.#parts.link();
+      return isPublished;
+    });
+    this.#recovering = settling.then(
+      () => undefined,
+      () => undefined,
+    );
+    return settling;
+  }
+
   async #run(options: CommitOptions & { signal: AbortSignal }): Promise<CommitResult> {
     const { core, content } = this.#parts.tree;
     const sealed = await content.quiet(() => {
