@@ -104,6 +104,7 @@ export async function removeDropped(tree: ArtifactTree, { s, held }: Dropped): P
     // Read by some until they are done, but nothing sends it any more.
     else for (const file of files) core.uploader.forget(file);
   });
+  content.settled.forget();
   content.cleaner.slabs.close();
   await core.db.deleteRows(s);
 }

@@ -132,12 +132,23 @@ export interface UploadOptions {
   readonly onPlaced?: (results: readonly UploadResult[]) => void;
 }
 
-/** Sends staged bytes to the store: large files while they are written, small ones in packs at commit. */
+/** Sends staged bytes to the store: large files while they are written, small ones in packs, at commit or ahead of it. */
 export interface Uploader {
   /** New bytes lie in [offset, offset + length) of a staging file. Cheap; may start or repeat parts in the background. */
   written(target: UploadTarget, offset: number, length: number): void;
   /** The staging file is gone (unlinked, truncated to nothing, discarded): its upload is aborted. */
   forget(file: number): void;
+  /** False when `sendAhead` would do nothing now. */
+  readonly takesAhead: boolean;
+  /**
+   * Sends small files, in the order of a tree, as one pack before a commit asks for them: `upload` of the same stage sends
+   * no bytes of those that have not changed. Never fails: what was not sent goes with the commit.
+   */
+  sendAhead(artifactId: string, stageId: string, requests: readonly UploadRequest[]): Promise<void>;
+  /** To be told of each write to a small file, once it is in the staging file: it may lie where bytes were sent from. */
+  changedAhead(artifactId: string, ino: number): void;
+  /** The stage is over. */
+  forgetAhead(artifactId: string): void;
   /** Uploads all of `requests` and verifies sizes; resolves when every byte is in the store. */
   upload(
     artifactId: string,

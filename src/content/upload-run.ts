@@ -7,11 +7,14 @@ import { crashPoint } from '../util/crash-point.js';
 import { LoopTurn } from '../util/loop-turn.js';
 import { Semaphore } from '../util/semaphore.js';
 import { type AnySignal, anySignal } from '../util/shared-signal.js';
+import { unlessAborted } from '../util/unless-aborted.js';
 import { composeParts } from './compose-plan.js';
 import { compose } from './composed-upload.js';
 import type { HashPool } from './hash-pool.js';
 import { PackWriter, packedExtents } from './pack-writer.js';
+import type { PackAhead, PacksAhead } from './packs-ahead.js';
 import type { PartBuffers } from './part-body.js';
+import { placePack } from './place-pack.js';
 import type {
   ContentReader,
   UploadJournal,
@@ -40,6 +43,7 @@ export interface RunParts {
   readonly buffers: PartBuffers;
   readonly streams: StreamUploads;
   readonly attempts: UploadAttempts;
+  readonly ahead: PacksAhead;
   /** For packs being filled and sent, together. */
   readonly memoryBytesMax: number;
   /** A pack is in the store: its bytes may be cached. */
@@ -137,6 +141,7 @@ export class UploadRun {
   }
 
   async #packs(plans: readonly UploadPlan[]): Promise<void> {
+    await unlessAborted(this.#signal, this.#parts.ahead.idle(this.#owner.artifactId));
     // Until they are verified: that long their bytes are in memory.
     const sending = new Set<Promise<void>>();
     const placing: Promise<unknown>[] = [];
@@ -158,6 +163,7 @@ export class UploadRun {
 
   async #fillPacks(plans: readonly UploadPlan[], send: (pack: PackWriter) => Promise<void>): Promise<void> {
     let pack: PackWriter | null = null;
+    const packsAhead = new Set<PackAhead>();
     let files = plans.length;
     let bytes = plans.reduce((sum, plan) => sum + plan.bytes, 0);
     // One is filled while the others are sent.
@@ -168,7 +174,7 @@ export class UploadRun {
     for (const plan of plans) {
       if (turn.isOver) await turn.next();
       this.#signal.throwIfAborted();
-      const before = this.#parts.attempts.recall(this.#owner, plan);
+      const before = this.#parts.attempts.recall(this.#owner, plan) ?? this.#recallAhead(plan, packsAhead);
       if (before !== undefined) {
         this.#done(plan, before);
       } else {
@@ -183,24 +189,34 @@ export class UploadRun {
       files--;
       bytes -= plan.bytes;
     }
+    for (const each of packsAhead) this.#check(this.#verifyAhead(each));
     if (pack !== null) await send(pack);
+  }
+
+  #recallAhead(plan: UploadPlan, packs: Set<PackAhead>): UploadResult | undefined {
+    const known = this.#parts.ahead.recall(this.#owner, plan);
+    if (known !== undefined) packs.add(known.pack);
+    return known?.result;
+  }
+
+  /** It was there when it was sent, which may be long ago. */
+  async #verifyAhead({ object, bytes }: PackAhead): Promise<void> {
+    const { ahead, keys, store } = this.#parts;
+    const { artifactId } = this.#owner;
+    try {
+      await verifyStored(store, keys.objectKey(artifactId, object), bytes, this.#signal);
+    } catch (error) {
+      if (isCode(error, 'Corrupt')) ahead.forget(artifactId);
+      throw error;
+    }
   }
 
   /** Answers what verifies the pack. */
   async #placePack(pack: PackWriter): Promise<() => Promise<void>> {
-    const { journal, keys, queue, store, onPack } = this.#parts;
     if (pack.isEmpty) return this.#packed(pack, '', async () => {});
-    const object = keys.packObject(this.#owner.stageId, journal.nextObjectNumber(this.#owner.stageId));
-    const key = keys.objectKey(this.#owner.artifactId, object);
-    const bytes = pack.seal();
-    const options = { signal: this.#signal };
-    const put = () => store.put(key, bytes, options);
-    await queue.run(bytes.length, true, put).promise;
+    const { object, verify } = await placePack(this.#parts, this.#owner, pack, true, this.#signal);
     crashPoint('upload-pack-put');
-    return this.#packed(pack, object, async () => {
-      await verifyStored(store, key, bytes.length, this.#signal);
-      onPack(key, bytes);
-    });
+    return this.#packed(pack, object, verify);
   }
 
   async #packed(pack: PackWriter, object: string, verify: () => Promise<void>): Promise<() => Promise<void>> {

@@ -4,6 +4,7 @@ import { anySignal } from '../util/shared-signal.js';
 import type { BegunUploads } from './begun-uploads.js';
 import type { WholeObject } from './disk-object.js';
 import { HashPool } from './hash-pool.js';
+import { PacksAhead } from './packs-ahead.js';
 import { PartBuffers } from './part-body.js';
 import type {
   ContentReader,
@@ -44,6 +45,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
   readonly #buffers = new PartBuffers();
   readonly #streams: StreamUploads;
   readonly #attempts: UploadAttempts;
+  readonly #ahead: PacksAhead;
   readonly #closing = new AbortController();
   readonly #runs = new Set<Promise<unknown>>();
 
@@ -53,6 +55,8 @@ export class ContentUploader implements Uploader, AsyncDisposable {
     const shared = { ...parts, hashes: this.#hashes, queue: this.#queue, buffers: this.#buffers };
     this.#streams = new StreamUploads(shared);
     this.#attempts = new UploadAttempts({ ...shared, streams: this.#streams });
+    const packBytesMax = Math.min(limits.packBytesTarget, Math.floor(parts.memoryBytesMax / 2));
+    this.#ahead = new PacksAhead({ ...shared, packBytesMax });
   }
 
   written(target: UploadTarget, offset: number, length: number): void {
@@ -64,6 +68,25 @@ export class ContentUploader implements Uploader, AsyncDisposable {
   forget(file: number): void {
     this.#attempts.changed(file);
     this.#streams.forget(file);
+  }
+
+  get takesAhead(): boolean {
+    return this.#ahead.isFree;
+  }
+
+  async sendAhead(artifactId: string, stageId: string, requests: readonly UploadRequest[]): Promise<void> {
+    const sending = this.#ahead.send({ artifactId, stageId }, requests, this.#closing.signal);
+    this.#runs.add(sending);
+    await sending;
+    this.#runs.delete(sending);
+  }
+
+  changedAhead(artifactId: string, ino: number): void {
+    this.#ahead.changed(artifactId, ino);
+  }
+
+  forgetAhead(artifactId: string): void {
+    this.#ahead.forget(artifactId);
   }
 
   async upload(
@@ -80,7 +103,7 @@ export class ContentUploader implements Uploader, AsyncDisposable {
       buffers: this.#buffers,
       streams: this.#streams,
     };
-    const parts = { ...this.#parts, ...shared, attempts: this.#attempts };
+    const parts = { ...this.#parts, ...shared, attempts: this.#attempts, ahead: this.#ahead };
     const run = new UploadRun(parts, { artifactId, stageId }, requests, { ...options, signal }).run();
     this.#runs.add(run);
     try {

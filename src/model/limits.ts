@@ -76,6 +76,9 @@ export const limits = {
   // uploading
   packEntriesMax: 20_000,
   packsInFlightMax: 2,
+  packAheadMs: 500, // since its last close, before a small file may be sent ahead of a commit,
+  packAheadBytesMin: 4 << 20, // when there are so many bytes of such files,
+  packedAheadFilesMax: 65_536, // and so many files of all artifacts that are known to be sent; about 250 bytes each
   packReadsAhead: 16, // files of a pack of which something is read from the store first
   joinedBytesMax: 8 << 20, // of a changed file that are sent again to have fewer pieces
   copiedPieceBytesMin: 8 << 20, // of a file that is put together anew: smaller ones are sent

@@ -39,6 +39,7 @@ import {
   describePlanned,
   forgetIdle,
   nodesInUse,
+  sendAhead,
 } from './support/staged-view.js';
 
 afterAll(removeTemporaryDirectories);
@@ -88,6 +89,9 @@ class Run {
         break;
       case 'crash':
         await this.crash(step.at, step.during);
+        break;
+      case 'ahead':
+        await this.sendAhead(step.during);
         break;
       case 'discard':
         await this.discard();
@@ -222,6 +226,17 @@ class Run {
     expect(await describeVersion(this.artifact, await this.artifact.versionTree(version))).toEqual(
       describe(sealed),
     );
+  }
+
+  async sendAhead(during: readonly Op[]): Promise<void> {
+    const openGate = this.store.holdPuts();
+    const sending = sendAhead(this.artifact);
+    for (const op of during) {
+      await this.op(op);
+      await turn();
+    }
+    openGate();
+    await sending;
   }
 
   /** Runs an operation on both sides and compares the outcome. */

@@ -330,6 +330,7 @@ export class Committer {
     tree.content.cleaner.renumbered(numbers);
     this.#step('retired');
     tree.content.cleaner.releaseCommit();
+    tree.content.settled.forget();
     if (sealed !== null) tree.content.announceSince(sealed);
     if (result.rebased) this.#parts.onRebased();
     await new LoopTurn().each(localFiles, ([ino, files]) =>

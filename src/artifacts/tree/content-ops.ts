@@ -9,6 +9,7 @@ import { chain, isPromise, type MaybePromise } from '../../util/maybe-promise.js
 import type { Change } from './change.js';
 import type { Node } from './node.js';
 import { dropCapabilities, dropPrivileges } from './privileges.js';
+import { SettledFiles } from './settled-files.js';
 import type { StagedPlace } from './slabs.js';
 import { StagingCleaner } from './staging-files.js';
 import { StagingSync } from './staging-sync.js';
@@ -24,6 +25,7 @@ interface WrittenPlace extends StagedPlace {
 export class ContentOps {
   readonly cleaner: StagingCleaner;
   readonly syncs: StagingSync;
+  readonly settled: SettledFiles;
   readonly #notices: UploadNotices;
   readonly #core: TreeCore;
   #writesRunning = 0;
@@ -34,6 +36,7 @@ export class ContentOps {
   constructor(core: TreeCore) {
     this.#core = core;
     this.syncs = new StagingSync(core);
+    this.settled = new SettledFiles(core);
     this.#notices = new UploadNotices(core);
     const remove = (file: number): void => {
       this.syncs.removed(file);
@@ -285,6 +288,7 @@ export class ContentOps {
     crashPoint('stage-bytes-written');
     const { file, at, hasGrown } = place;
     this.syncs.written(file);
+    this.settled.changed(node);
     const isOwn = file === node.file;
     const left: number[] = [];
     const apply = (now: Node['mtime'], change: Change | null) => {
@@ -356,6 +360,7 @@ export class ContentOps {
   /** The inode is gone: so are its bytes. */
   #dispose(node: Node): void {
     if (node.kind !== 'file') return;
+    this.settled.changed(node);
     const files = new Set(node.map.localFiles());
     if (node.file !== 0) files.add(node.file);
     this.cleaner.drop(node, files);

@@ -193,6 +193,7 @@ export class ArtifactTree implements WorkingTree {
     if (writes && --node.openForWriting === 0) {
       this.core.writers.delete(node);
       settleTimes(this.core, this.content, node);
+      this.content.settled.closed(node);
     }
     this.content.dropIfDiscarded(node);
     this.core.release(node);

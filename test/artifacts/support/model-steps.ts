@@ -38,6 +38,8 @@ export const crashPoints = [
 export type Step =
   | Op
   | { op: 'commit'; during: Op[] }
+  /** Small files are sent before the commit, while they are changed. */
+  | { op: 'ahead'; during: Op[] }
   | { op: 'crash'; at: string; during: Op[] }
   | { op: 'discard' | 'restart' | 'forget' | 'fail' | 'look' };
 
@@ -156,6 +158,13 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       op: fc.constant('commit' as const),
       during: fc.array(op, { maxLength: 6 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('ahead' as const),
+      during: fc.array(op, { maxLength: 3 }),
     }),
   },
   {

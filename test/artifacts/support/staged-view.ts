@@ -21,6 +21,13 @@ export function nodesInUse(artifact: Artifact): string[] {
   return core.table.all().map((node) => core.pathOf(node));
 }
 
+/** Sends all small files that are in memory, as if each was closed long ago. */
+export function sendAhead(artifact: Artifact): Promise<void> {
+  const { core, content } = (artifact as WorkspaceArtifact).tree;
+  for (const node of core.table.all()) content.settled.closed(node);
+  return content.settled.offer(0, 1);
+}
+
 /** The working view as the next daemon would find it: by the base and the rows of stage.db only. */
 export function asAfterRestart(artifact: Artifact): { tree: ArtifactTree } {
   const { db, stage, base, staging, uploader, reader, clock } = coreOf(artifact);
