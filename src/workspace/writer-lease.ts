@@ -224,7 +224,8 @@ export const shownWriter = ({ user, host, mount }: Writer): string =>
   `${user}@${host}${mount === null ? '' : ` (mounted at ${mount})`}`;
 
 const writerKind = 'artifactfs.writer';
-const attemptsMax = 3;
+/** A busy machine may be late several times in a row. */
+const attemptsMax = 10;
 const notRenewed = 'the lease of the one writer could not be renewed in time';
 
 /** Goes on while the machine sleeps, as no clock of Node does. */
