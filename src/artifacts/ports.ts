@@ -107,7 +107,8 @@ export interface WorkingTree {
   createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode;
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void>;
   /** Removes a name that is not a directory; the file lives on while retained. */
-  unlink(parent: Inode, name: string): MaybePromise<void>;
+  /** Answers what had the name. */
+  unlink(parent: Inode, name: string): MaybePromise<Inode>;
   rmdir(parent: Inode, name: string): MaybePromise<void>;
   rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void>;
   setAttributes(inode: Inode, changes: AttributeChanges): MaybePromise<void>;

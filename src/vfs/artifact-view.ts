@@ -85,6 +85,10 @@ export class ArtifactView implements ArtifactOwner {
     if ([...this.#former].some((node) => node.inode === inode)) this.#notices.entry(parent, name);
   }
 
+  nameRemoved(inode: Inode, parent: Node, name: string): void {
+    if (inode.nlink > 0) this.#nodes.get(inode)?.notSeenAt(parent, name);
+  }
+
   control(): Node {
     this.#control ??= artifactControl(this.artifact, this.realm, this.#clock);
     return this.#control;

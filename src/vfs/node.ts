@@ -84,7 +84,7 @@ export abstract class Node {
   /** The name the kernel saw last; null before the first. Apart: an object for each file would be as large again. */
   #parent: Node | null = null;
   #name = '';
-  #morePlaces: Place[] | null = null;
+  #morePlaces: Map<Node, Set<string>> | null = null;
 
   abstract readonly kind: Kind;
   abstract readonly ino: bigint;
@@ -114,23 +114,54 @@ export abstract class Node {
   places(): readonly Place[] {
     const { place } = this;
     if (place === null) return [];
-    return this.#morePlaces === null ? [place] : [place, ...this.#morePlaces];
+    const places = [place];
+    for (const [parent, names] of this.#morePlaces ?? [])
+      for (const name of names) places.push({ parent, name });
+    return places;
   }
 
   seenAt(parent: Node, name: string): void {
     if (this.#parent === parent && this.#name === name) return;
-    const last = this.place;
-    if (last !== null) {
+    if (this.#parent !== null) {
       // A directory and most files have one name: the old one is gone. Of a hard-linked file all are kept.
       if (this.kind !== 'dir' && this.attributes().nlink > 1) {
-        const others = (this.#morePlaces ?? []).filter((p) => p.parent !== parent || p.name !== name);
-        this.#morePlaces = [...others, last];
+        this.#dropMore(parent, name);
+        this.#keepMore(this.#parent, this.#name);
       } else {
         this.#morePlaces = null;
       }
     }
     this.#parent = parent;
     this.#name = name;
+  }
+
+  /** The name does not lead here any more. The last one stays, to tell what the node was. */
+  notSeenAt(parent: Node, name: string): void {
+    this.#dropMore(parent, name);
+    if (this.#parent !== parent || this.#name !== name) return;
+    const [other] = this.#morePlaces ?? [];
+    if (other === undefined) return;
+    const [otherParent, names] = other;
+    for (const otherName of names) {
+      this.#dropMore(otherParent, otherName);
+      this.#parent = otherParent;
+      this.#name = otherName;
+      return;
+    }
+  }
+
+  #keepMore(parent: Node, name: string): void {
+    this.#morePlaces ??= new Map();
+    const names = this.#morePlaces.get(parent);
+    if (names === undefined) this.#morePlaces.set(parent, new Set([name]));
+    else names.add(name);
+  }
+
+  #dropMore(parent: Node, name: string): void {
+    const names = this.#morePlaces?.get(parent);
+    if (names?.delete(name) !== true || names.size > 0) return;
+    this.#morePlaces?.delete(parent);
+    if (this.#morePlaces?.size === 0) this.#morePlaces = null;
   }
 
   /** The path from the root on by the names the kernel saw last; undefined while it has none. */

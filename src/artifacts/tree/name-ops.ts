@@ -68,7 +68,7 @@ export function link(core: TreeCore, node: Node, parent: Node, name: string): Ma
   );
 }
 
-export function unlink(core: TreeCore, parent: Node, name: string): MaybePromise<void> {
+export function unlink(core: TreeCore, parent: Node, name: string): MaybePromise<Node> {
   return core.settled(
     () => core.lookup(parent, name),
     (node) => {
@@ -76,6 +76,7 @@ export function unlink(core: TreeCore, parent: Node, name: string): MaybePromise
       if (node.kind === 'dir')
         throw new ArtifactError('IsDirectory', `${core.pathOf(parent, name)} is a directory`);
       removeName(core, parent, name, node);
+      return node;
     },
   );
 }

@@ -73,7 +73,7 @@ export class ArtifactTree implements WorkingTree {
     return node.isLinkable ? chain(linked, () => this.content.named(node)) : linked;
   }
 
-  unlink(parent: Inode, name: string): MaybePromise<void> {
+  unlink(parent: Inode, name: string): MaybePromise<Inode> {
     const { core } = this;
     return core.changing(() => names.unlink(core, this.#directory(parent), name));
   }

@@ -118,8 +118,11 @@ export class WorkingDirectory extends WorkingNode implements Directory<WorkingIt
   }
 
   override unlink(name: string): MaybePromise<void> {
+    const { owner } = this;
     this.changes++;
-    return this.owner.countingNames(this.inode, name, () => this.owner.tree.unlink(this.inode, name));
+    const unlink = () =>
+      chain(owner.tree.unlink(this.inode, name), (inode) => owner.nameRemoved(inode, this, name));
+    return owner.countingNames(this.inode, name, unlink);
   }
 
   override removeDirectory(name: string): MaybePromise<void> {

@@ -14,6 +14,8 @@ export interface WorkingOwner {
   isFormer(node: Node): boolean;
   /** The kernel took the name it had for the inode's node here. */
   nameMoved(inode: Inode, parent: Node, name: string): void;
+  /** The kernel took the name away; the inode may have others. */
+  nameRemoved(inode: Inode, parent: Node, name: string): void;
   known(inode: Inode, node: Node): void;
   forgotten(inode: Inode, node: Node): void;
   /** Offsets of writes are the kernel's own, which knows the size better. */

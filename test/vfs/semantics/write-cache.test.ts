@@ -185,6 +185,25 @@ test('regression: a file that the kernel knows by two ids is told to both when i
   user.fs.checkInvariants();
 });
 
+test('regression: a file with several names does not keep those that were removed', async () => {
+  const artifact = await artifacts.find('m');
+  const directory = await user.node('m');
+  const entry = await user.node('m/f');
+  await user.link('m/f', 'm/g');
+  for (const name of ['m/t0', 'm/t1', 'm/t2']) {
+    await user.link('m/f', name);
+    await user.unlink(name);
+  }
+  await user.link('m/g', 'm/h');
+  await user.unlink('m/f');
+  user.told.entries.length = 0;
+  await artifacts.files.write(artifact, 'g', Readable.from([Buffer.from('another size')]));
+  await turns();
+  const told = new Set(user.told.entries);
+  expect([...told].sort()).toEqual([`${directory.nodeId}/g`, `${directory.nodeId}/h`]);
+  for (const one of [directory, entry]) user.forget(one);
+});
+
 test('K16: with the write cache an append goes where the kernel says, which knows the end better', async () => {
   const { handle } = await user.open('m/f', O_WRONLY | O_APPEND);
   await user.writeAt(handle, 6, 'two');
