@@ -53,19 +53,29 @@ export class Listing<T extends Listed> {
     while (this.#held.length > 0) this.#dropOldest();
   }
 
-  /** Gives the names from this index on until one is not taken or there are no more. Only between enter and leave. */
+  /**
+   * Gives the names from this index on until one is not taken, there are no more, or more would have to be waited for: what was
+   * given may be old when it is answered later. Gives none only behind the end. Only between enter and leave.
+   */
   read(index: number, emit: EmitItem<T>): MaybePromise<void> {
+    let given = false;
+    const give: EmitItem<T> = (item, at, nodeOf) => {
+      const taken = emit(item, at, nodeOf);
+      given ||= taken;
+      return taken;
+    };
     let next: number | null = index;
     while (next !== null) {
       const at: number = next;
       const page: MaybePromise<Page<T> | null> = this.#page(Math.floor(at / pageEntries));
       if (page instanceof Promise) {
+        if (given) return void page.catch(() => undefined); // who asks for it next is told
         return page.then((loaded) => {
-          const rest = this.#emitPage(loaded, at, emit);
-          return rest === null ? undefined : this.read(rest, emit);
+          const rest = this.#emitPage(loaded, at, give);
+          if (rest !== null && !given) return this.read(rest, emit);
         });
       }
-      next = this.#emitPage(page, at, emit);
+      next = this.#emitPage(page, at, give);
     }
   }
 

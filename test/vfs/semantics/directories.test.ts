@@ -113,6 +113,19 @@ test('regression: an offset that another reader was given hides no names, whatev
   user.forget(known);
 });
 
+test('regression: what was given of a listing is not held back for names that have to be waited for', async () => {
+  await fill(2500);
+  const { tree } = await artifacts.find('m');
+  const handle = await openRoot();
+  await user.readDirectory(handle, 0, 1002);
+  slowDown(tree);
+  const seen: string[] = [];
+  const end = await user.fs.readDirectory(user.context, handle, 0, ({ name }) => seen.push(name) > 0);
+  expect(end).toBeUndefined();
+  expect(seen.length).toBeGreaterThan(2);
+  user.fs.releaseDirectory(handle);
+});
+
 test('two listings share no offset but the first', async () => {
   await fill(3);
   const handle = await openRoot();
