@@ -106,8 +106,7 @@ export interface WorkingTree {
    */
   createUnnamed(parent: Inode, init: CreateInit, linkable: boolean): Inode;
   link(inode: Inode, parent: Inode, name: string): MaybePromise<void>;
-  /** Removes a name that is not a directory; the file lives on while retained. */
-  /** Answers what had the name. */
+  /** Removes a name that is not a directory, and answers what had it; the file lives on while retained. */
   unlink(parent: Inode, name: string): MaybePromise<Inode>;
   rmdir(parent: Inode, name: string): MaybePromise<void>;
   rename(from: Inode, fromName: string, to: Inode, toName: string, flags: RenameFlags): MaybePromise<void>;
