@@ -27,7 +27,7 @@ import type { CollectionLog } from './collection-log.js';
 import { Committer } from './commit/committer.js';
 import { CommitPlan } from './commit/plan.js';
 import { openFiles } from './commit/seal.js';
-import { applied, type DiffResult, diff, diffOfChanges, diffTrees, walkAll } from './diff.js';
+import { applied, type DiffResult, diff, diffOfChanges, diffTrees, type Roots, walkAll } from './diff.js';
 import { dropStage, followLog, removeDropped } from './drop-stage.js';
 import { OtherStages } from './others.js';
 import type {
@@ -301,8 +301,9 @@ export class WorkspaceArtifact implements Artifact {
     return this.#withSnapshot(async (view) => {
       const plan = await CommitPlan.make(view);
       const changes = await plan.changes(await pretendUploaded(plan));
-      if (left?.ref.sha256 === view.base?.ref.sha256) return diffOfChanges(changes, limit);
-      return diff(walkAll(left), applied(walkAll(view.base), changes), limit);
+      const roots: Roots = [left?.root, plan.root() ?? view.base?.root];
+      if (left?.ref.sha256 === view.base?.ref.sha256) return diffOfChanges(changes, roots, limit);
+      return diff(walkAll(left), applied(walkAll(view.base), changes), roots, limit);
     });
   }
 

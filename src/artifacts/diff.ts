@@ -15,12 +15,15 @@ export interface DiffResult {
 /** One side of a comparison: entries in tree order. */
 export type Side = AsyncIterable<Entry>;
 
+/** The artifact's own directory, which is in no list: before and after. */
+export type Roots = readonly [before: Entry | undefined, after: Entry | undefined];
+
 /**
  * Compares two sorted lists of entries. Directories of which only names or times changed are left out; so are files
- * of which nothing but times changed.
+ * of which nothing but times changed. The artifact's own directory is `.`, and is there only with other rights or attributes.
  */
-export async function diff(from: Side, to: Side, limit: number): Promise<DiffResult> {
-  const found = new Differences(limit);
+export async function diff(from: Side, to: Side, roots: Roots, limit: number): Promise<DiffResult> {
+  const found = new Differences(limit, roots);
   const left = from[Symbol.asyncIterator]();
   const right = to[Symbol.asyncIterator]();
   const turn = new LoopTurn();
@@ -42,13 +45,14 @@ export function diffTrees(
   to: VersionTree | null,
   limit: number,
 ): Promise<DiffResult> {
-  if (from === null || to === null) return diff(walkAll(from), walkAll(to), limit);
-  return diff(from.walkUnlike(to), to.walkUnlike(from), limit);
+  const roots: Roots = [from?.root, to?.root];
+  if (from === null || to === null) return diff(walkAll(from), walkAll(to), roots, limit);
+  return diff(from.walkUnlike(to), to.walkUnlike(from), roots, limit);
 }
 
 /** The same for what a stage changes of its base. */
-export async function diffOfChanges(changes: TreeChanges, limit: number): Promise<DiffResult> {
-  const found = new Differences(limit);
+export async function diffOfChanges(changes: TreeChanges, roots: Roots, limit: number): Promise<DiffResult> {
+  const found = new Differences(limit, roots);
   const turn = new LoopTurn();
   for await (const page of pagesOf(changes))
     await turn.each(page, ({ before, after }) => found.add(before ?? null, after));
@@ -60,8 +64,9 @@ class Differences implements DiffResult {
   readonly summary = { added: 0, changed: 0, removed: 0 };
   readonly #limit: number;
 
-  constructor(limit: number) {
+  constructor(limit: number, [before, after]: Roots) {
     this.#limit = limit;
+    if (before !== undefined && after !== undefined) this.add(before, after);
   }
 
   add(before: Entry | null, after: Entry | null): void {
@@ -70,7 +75,7 @@ class Differences implements DiffResult {
     const change = before === null ? 'added' : after === null ? 'removed' : 'changed';
     this.summary[change]++;
     if (this.changes.length < this.#limit)
-      this.changes.push({ path: entryPath(entry), change, kind: entry.kind, size: entry.size });
+      this.changes.push({ path: entryPath(entry) || '.', change, kind: entry.kind, size: entry.size });
   }
 }
 

@@ -266,6 +266,7 @@ export interface OtherStage {
 }
 
 export interface StagedPath {
+  /** `.`: the artifact itself. */
   readonly path: string;
   readonly change: 'added' | 'changed' | 'removed' | 'renamed';
   readonly kind: Kind;

@@ -23,7 +23,7 @@ interface Visit {
 
 /**
  * What is staged, as a user says it: a renamed directory is one line, however much is in it, and a removed one too.
- * Directories of which only names or times changed are left out.
+ * Directories of which only names or times changed are left out. The artifact's own directory is `.`.
  */
 export async function stagedSummary(view: StageView, limit: number): Promise<StagedSummary> {
   const root = view.inodes.get(view.s, rootIno);
@@ -49,6 +49,9 @@ class StatusScan {
   }
 
   async run(root: Visit): Promise<void> {
+    const before = this.#view.base?.root;
+    if (before !== undefined && !this.#isSame(before, root.row))
+      this.#found.push({ path: '.', change: 'changed', kind: 'dir', size: 0 });
     const open = [root];
     for (let visit = open.pop(); visit !== undefined; visit = open.pop()) {
       for (const { name, ino } of this.#view.dirents.each(this.#view.s, visit.row.ino)) {

@@ -285,6 +285,27 @@ test('status and diff say what a user did', async () => {
   await machine.close();
 });
 
+test("status and diff tell of other rights of the artifact's own directory", async () => {
+  const machine = await openMachine({ store: newStore() });
+  const it = new Shell(machine.artifacts.create(machine.artifacts.root, 'it'));
+  await it.write('f', '');
+  await it.commit();
+  await it.write('g', '');
+  expect((await it.artifact.status()).staged.map(({ path }) => path)).toEqual(['g']);
+  await it.unlink('g');
+  const { tree } = it.artifact;
+  await tree.setAttributes(tree.root, { mode: 0o700 });
+  const changed = { path: '.', change: 'changed', kind: 'dir', size: 0 };
+  expect((await it.artifact.status()).staged).toEqual([changed]);
+  const staged = await it.artifact.diff(0, 'stage');
+  expect(staged.changes).toEqual([changed]);
+  await it.commit();
+  expect((await it.artifact.diff(0, 1)).changes).toEqual([changed]);
+  expect((await it.artifact.diff(0, 'stage')).changes).toEqual([changed]);
+  expect((await it.artifact.diff(1, 'stage')).changes).toEqual([]);
+  await machine.close();
+});
+
 test('regression: who moves an artifact learns of the names that others made meanwhile', async () => {
   const store = newStore();
   const first = await openMachine({ store });
