@@ -41,6 +41,14 @@ const layerRules = Object.entries(layers).map(([name, allowed]) => ({
   from: { path: `^src/${name}/` },
   to: { path: '^src/', pathNot: `^src/(${[name, ...allowed].join('|')})/` },
 }));
+// What the floors of content/ may not know.
+const above = { local: 'cache|read|upload', cache: 'read|upload', read: 'upload', upload: 'read' };
+const contentRules = Object.entries(above).map(([name, unknown]) => ({
+  name: `content-${name}`,
+  severity: 'error',
+  from: { path: `^src/content/${name}/` },
+  to: { path: `^src/content/(${unknown})/` },
+}));
 // A package has one home, so that replacing it is a change of one folder.
 const homes = {
   '@aws-sdk': 'store/s3',
@@ -63,6 +71,7 @@ const packageRules = Object.entries(homes).map(([pkg, home]) => ({
 module.exports = {
   forbidden: [
     ...layerRules,
+    ...contentRules,
     {
       name: 'shared-by-drivers',
       severity: 'error',

@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { checksOf } from '../src/content/disk-index.js';
+import { checksOf } from '../src/content/local/disk-index.js';
 import { loadNative } from '../src/fuse/native.js';
 import { limits } from '../src/model/limits.js';
 

@@ -6,7 +6,7 @@
 // digits>`; default 1,000. It holds `contentOf(i)`: 64 bytes of text, the same for every 256th file.
 import { createHash } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
-import { encodePackFooter } from '../../dist/content/pack.js';
+import { encodePackFooter } from '../../dist/content/upload/pack.js';
 import {
   drawInoPrefix,
   inosPerPrefix,

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/options.js';
-import { HashPool } from '../content/hash-pool.js';
+import { HashPool } from '../content/upload/hash-pool.js';
 import { type Database, openDatabase, transaction } from '../util/sqlite.js';
 import type { Finding } from '../workspace/fsck/findings.js';
 import {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { encodePackFooter, type PackEntry } from '../content/pack.js';
+import { encodePackFooter, type PackEntry } from '../content/upload/pack.js';
 import {
   compareEntries,
   type Entry,

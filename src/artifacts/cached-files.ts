@@ -1,6 +1,6 @@
-import type { CacheControl, CacheFigures, Coverage, WarmResult } from '../content/cache-control.js';
-import type { PinTarget } from '../content/cache-pins.js';
-import { ObjectRanges } from '../content/object-ranges.js';
+import type { PinTarget } from '../content/cache/cache-pins.js';
+import { ObjectRanges } from '../content/cache/object-ranges.js';
+import type { CacheControl, CacheFigures, Coverage, WarmResult } from '../content/read/cache-control.js';
 import { compareEntries, type Entry, entryPath, splitPath } from '../model/entry.js';
 import { ArtifactError } from '../model/errors.js';
 import { LoopTurn } from '../util/loop-turn.js';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { HashPool } from '../../src/content/hash-pool.js';
+import { HashPool } from '../../src/content/upload/hash-pool.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import type { Finding } from '../../src/workspace/fsck/findings.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { BegunUploads } from '../../src/content/begun-uploads.js';
+import { BegunUploads } from '../../src/content/upload/begun-uploads.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { CallOptions } from '../../src/store/object-store.js';

@@ -2,8 +2,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { NativeBlockFiles, plainBlockFiles } from '../../src/content/block-files.js';
-import { checksOf } from '../../src/content/disk-index.js';
+import { NativeBlockFiles, plainBlockFiles } from '../../src/content/local/block-files.js';
+import { checksOf } from '../../src/content/local/disk-index.js';
 import { limits } from '../../src/model/limits.js';
 import type { BlockWriter } from '../../src/util/block-writer.js';
 import { noise } from './support.js';

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { CacheControl } from '../../src/content/cache-control.js';
-import { CacheHolds } from '../../src/content/cache-holds.js';
-import { CachePins } from '../../src/content/cache-pins.js';
+import { CacheHolds } from '../../src/content/cache/cache-holds.js';
+import { CachePins } from '../../src/content/cache/cache-pins.js';
+import { ObjectRanges } from '../../src/content/cache/object-ranges.js';
 import { ExtentMap } from '../../src/content/extent-map.js';
-import { ObjectRanges } from '../../src/content/object-ranges.js';
+import { CacheControl } from '../../src/content/read/cache-control.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import {

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { DiskBudget } from '../../src/content/disk-budget.js';
-import { DiskCache } from '../../src/content/disk-cache.js';
+import { DiskCache } from '../../src/content/cache/disk-cache.js';
+import { DiskBudget } from '../../src/content/local/disk-budget.js';
 
 const MiB = 1 << 20;
 

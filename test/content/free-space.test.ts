@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { DiskBudget } from '../../src/content/disk-budget.js';
-import { DiskCache } from '../../src/content/disk-cache.js';
-import { FreeSpace } from '../../src/content/free-space.js';
-import { StagingFiles } from '../../src/content/staging.js';
+import { DiskCache } from '../../src/content/cache/disk-cache.js';
+import { DiskBudget } from '../../src/content/local/disk-budget.js';
+import { FreeSpace } from '../../src/content/local/free-space.js';
+import { StagingFiles } from '../../src/content/local/staging.js';
 import { deferred } from '../../src/util/deferred.js';
 import { noise, useDirectory } from './support.js';
 

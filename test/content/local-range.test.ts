@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ExtentMap } from '../../src/content/extent-map.js';
-import { readRange } from '../../src/content/local-range.js';
+import { readRange } from '../../src/content/local/local-range.js';
 import type { FileReader, LocalRange } from '../../src/content/ports.js';
 import { limits } from '../../src/model/limits.js';
 import { artifactId, contentOf, noise, readingSide, useDirectory, WatchedStore } from './support.js';

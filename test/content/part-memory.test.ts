@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { compose } from '../../src/content/composed-upload.js';
-import { ObjectUpload } from '../../src/content/object-upload.js';
-import { PartBuffers } from '../../src/content/part-body.js';
 import { StoreDistance } from '../../src/content/store-distance.js';
 import { TransferQueue } from '../../src/content/transfer-queue.js';
+import { compose } from '../../src/content/upload/composed-upload.js';
+import { ObjectUpload } from '../../src/content/upload/object-upload.js';
+import { PartBuffers } from '../../src/content/upload/part-body.js';
 import { ArtifactError } from '../../src/model/errors.js';
 import { limits } from '../../src/model/limits.js';
 import { WatchedStore } from './support.js';

@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { DiskBudget } from '../../src/content/disk-budget.js';
-import { StagingFiles } from '../../src/content/staging.js';
+import { DiskBudget } from '../../src/content/local/disk-budget.js';
+import { StagingFiles } from '../../src/content/local/staging.js';
 import { limits } from '../../src/model/limits.js';
 import { runs } from '../support/seed.js';
 

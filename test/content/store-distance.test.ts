@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ReadAheadBudget, Stream } from '../../src/content/read-ahead.js';
+import { ReadAheadBudget, Stream } from '../../src/content/read/read-ahead.js';
 import { StoreDistance } from '../../src/content/store-distance.js';
 import { limits } from '../../src/model/limits.js';
 

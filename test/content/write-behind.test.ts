@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { WriteBehind } from '../../src/content/write-behind.js';
+import { WriteBehind } from '../../src/content/cache/write-behind.js';
 import { limits } from '../../src/model/limits.js';
 import { type Deferred, deferred } from '../../src/util/deferred.js';
 

@@ -1,7 +1,7 @@
 import type { VersionTree } from '../../catalog/ports.js';
 import type { ExtentMap } from '../../content/extent-map.js';
 import type { UploadRequest, UploadResult } from '../../content/ports.js';
-import { hasTooManyExtents } from '../../content/upload-plan.js';
+import { hasTooManyExtents } from '../../content/upload/upload-plan.js';
 import { compareEntries, type Entry, type Ino, joinPath, rootIno, splitPath } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';

@@ -1,4 +1,4 @@
-import { seekContent } from '../../content/seek.js';
+import { seekContent } from '../../content/local/seek.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';
 import { chain, type MaybePromise } from '../../util/maybe-promise.js';

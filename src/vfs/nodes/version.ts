@@ -1,8 +1,8 @@
 import type { Artifact } from '../../artifacts/ports.js';
 import type { VersionInfo, VersionTree } from '../../catalog/ports.js';
 import { ExtentMap } from '../../content/extent-map.js';
+import { seekContent } from '../../content/local/seek.js';
 import type { FileContent, FileReader, LocalRange } from '../../content/ports.js';
-import { seekContent } from '../../content/seek.js';
 import { type Entry, entryPath, type Kind } from '../../model/entry.js';
 import { ArtifactError } from '../../model/errors.js';
 import { limits } from '../../model/limits.js';

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { HashPool } from '../../../src/content/hash-pool.js';
+import { HashPool } from '../../../src/content/upload/hash-pool.js';
 import type { ObjectStore } from '../../../src/store/object-store.js';
 import { fsck } from '../../../src/workspace/fsck/fsck.js';
 import { NamedLogs } from '../../../src/workspace/fsck/named-logs.js';
