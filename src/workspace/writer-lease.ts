@@ -4,6 +4,7 @@ import { ArtifactError, isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { pause } from '../store/backoff.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
+import { type AnySignal, anySignal } from '../util/shared-signal.js';
 import { Fields, parseJson } from './fields.js';
 import { writerKey } from './keys.js';
 import { storedJson } from './stored-json.js';
@@ -67,12 +68,12 @@ export class WriterLease implements AsyncDisposable {
     return this.#untilMs - this.#nowMs();
   }
 
-  /** Asked before each write that nobody else may do meanwhile: the signal that ends it with the lease. */
-  async claim(): Promise<AbortSignal> {
+  /** Asked before each write that nobody else may do meanwhile: the signal that ends it with the lease. The caller disposes it. */
+  async claim(): Promise<AnySignal> {
     await this.take();
     const leftMs = this.leftMs();
     if (this.#refusal === null && leftMs >= limits.writerWriteMsMin)
-      return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(leftMs)]);
+      return anySignal(this.#closing.signal, AbortSignal.timeout(leftMs));
     throw new ArtifactError('ReadOnly', this.#refusal ?? notRenewed, {
       hint: 'it is tried again for as long as the mount is there',
     });
@@ -161,10 +162,9 @@ export class WriterLease implements AsyncDisposable {
   }
 
   async #renew(): Promise<void> {
-    const signal = AbortSignal.any([
-      this.#closing.signal,
-      AbortSignal.timeout(Math.min(this.leftMs(), limits.writerRenewMs)),
-    ]);
+    const inTime = AbortSignal.timeout(Math.min(this.leftMs(), limits.writerRenewMs));
+    using ends = anySignal(this.#closing.signal, inTime);
+    const { signal } = ends;
     const found = await this.#read({ signal });
     if (found !== null && found.writer.holder !== this.#holder)
       throw taken(this.#parts.store.url, found.writer);

@@ -3,6 +3,7 @@ import { ArtifactError } from '../../src/model/errors.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { FaultStore } from '../../src/store/wrap/fault.js';
 import { SingleWriterStore } from '../../src/store/wrap/single-writer.js';
+import { anySignal } from '../../src/util/shared-signal.js';
 import { expectCode } from './contract.js';
 
 /** As services that ignore If-None-Match. */
@@ -21,7 +22,7 @@ function over<S extends MemoryStore>(inner: S, lost = 0) {
     claim: async () => {
       turn.claims++;
       if (turn.isOver) throw new ArtifactError('ReadOnly', 'not the one writer');
-      return new AbortController().signal;
+      return anySignal();
     },
     [Symbol.asyncDispose]: async () => undefined,
   });

@@ -1,5 +1,6 @@
 import { isCode } from '../../model/errors.js';
 import { Mutex } from '../../util/semaphore.js';
+import { type AnySignal, anySignal } from '../../util/shared-signal.js';
 import { exists } from '../keys.js';
 import type {
   CallOptions,
@@ -12,8 +13,8 @@ import { type StoreCall, WrappedStore } from './wrapped-store.js';
 
 /** The right to create objects that no other machine creates meanwhile. */
 export interface WriterTurn extends AsyncDisposable {
-  /** The signal at which a write must end. Throws where this machine may not write. */
-  claim(): Promise<AbortSignal>;
+  /** The signal at which a write must end; the caller disposes it. Throws where this machine may not write. */
+  claim(): Promise<AnySignal>;
 }
 
 /**
@@ -62,8 +63,9 @@ export class SingleWriterStore extends WrappedStore {
 
   /** What was once sent under a key, and may still arrive, is the only thing that is ever written there. */
   async #create(key: string, body: Buffer, options: CallOptions | undefined): Promise<PutResult> {
-    const ends = await this.#turn.claim();
-    const signal = options?.signal === undefined ? ends : AbortSignal.any([ends, options.signal]);
+    using turn = await this.#turn.claim();
+    using ends = anySignal(turn.signal, options?.signal);
+    const { signal } = ends;
     if (await this.#isThere(key, signal)) {
       this.#unanswered.delete(key);
       throw exists(key);
