@@ -4,7 +4,7 @@ import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { type FeatureSet, requireReadable } from './features.js';
 import { Fields, parseJson } from './fields.js';
 import { formatKey, parseKey } from './keys.js';
-import { storedJson } from './stored-json.js';
+import { storedJsonIfThere } from './stored-json.js';
 
 /** The content of format.json: written once, when a workspace is created. */
 export interface WorkspaceFormat extends FeatureSet {
@@ -88,12 +88,8 @@ const formatKind = 'artifactfs.workspace';
 const createAttemptsMax = 5;
 
 async function readFormat(store: ObjectStore, options: CallOptions): Promise<WorkspaceFormat | null> {
-  try {
-    return decodeFormat(`${store.url}: ${formatKey}`, await storedJson(store, formatKey, options));
-  } catch (error) {
-    if (isCode(error, 'NotFound')) return null;
-    throw error;
-  }
+  const bytes = await storedJsonIfThere(store, formatKey, options);
+  return bytes === null ? null : decodeFormat(`${store.url}: ${formatKey}`, bytes);
 }
 
 /** Never makes a second identity for a workspace that lost its format.json, nor one in somebody's folder by accident. */

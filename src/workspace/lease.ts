@@ -1,8 +1,7 @@
-import { isCode } from '../model/errors.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { Fields, parseJson } from './fields.js';
 import { leaseKey, leasePrefix, parseKey, readerPrefix } from './keys.js';
-import { storedJson } from './stored-json.js';
+import { storedJsonIfThere } from './stored-json.js';
 
 /**
  * What the owner of a stage tells others, in a file that it alone overwrites: that the stage is alive, and what of
@@ -62,8 +61,8 @@ export async function readLeases(
   for await (const { key, modifiedMs } of store.list(leasePrefix(artifactId), options)) {
     const parsed = parseKey(key);
     if (parsed?.type !== 'lease') continue;
-    const bytes = await bytesIfThere(store, leaseKey(artifactId, parsed.stageId), options);
-    if (bytes === null) continue;
+    const bytes = await storedJsonIfThere(store, leaseKey(artifactId, parsed.stageId), options);
+    if (bytes === null) continue; // its owner has removed it since it was listed
     leases.push({ ...decodeLease(`lease ${key}`, bytes), stageId: parsed.stageId, modifiedMs });
   }
   return leases.sort((a, b) => a.modifiedMs - b.modifiedMs);
@@ -84,8 +83,8 @@ export async function readPins(
   const pins: Pin[] = [];
   for await (const { key, modifiedMs } of store.list(readerPrefix(artifactId), options)) {
     if (parseKey(key)?.type !== 'reader') continue;
-    const bytes = await bytesIfThere(store, key, options);
-    if (bytes === null) continue;
+    const bytes = await storedJsonIfThere(store, key, options);
+    if (bytes === null) continue; // its owner has removed it since it was listed
     const fields = new Fields(`pin ${key}`, parseJson(`pin ${key}`, bytes.toString()));
     fields.literal('kind', 'artifactfs.reader');
     fields.formatVersion(1);
@@ -95,13 +94,3 @@ export async function readPins(
 }
 
 const leaseKind = 'artifactfs.lease';
-
-/** Its owner may have removed it since it was listed. */
-async function bytesIfThere(store: ObjectStore, key: string, options: CallOptions): Promise<Buffer | null> {
-  try {
-    return await storedJson(store, key, options);
-  } catch (error) {
-    if (isCode(error, 'NotFound')) return null;
-    throw error;
-  }
-}

@@ -4,7 +4,7 @@ import { corrupt } from './fields.js';
 import { logKey, logPrefix, parseKey } from './keys.js';
 import { decodeFirstRecord, decodeRecord } from './record-codec.js';
 import type { StoredRecord } from './records.js';
-import { storedJson } from './stored-json.js';
+import { storedJsonIfThere } from './stored-json.js';
 
 /** Slots asked for at once: one for a poll, more as long as they turn out to be there. */
 const windowMax = 8;
@@ -129,18 +129,13 @@ export async function readRecord(
 }
 
 /** The bytes in a slot; null when the store proves that there are none. */
-export async function readSlot(
+export function readSlot(
   store: ObjectStore,
   artifactId: string,
   seq: number,
   options: CallOptions = {},
 ): Promise<Buffer | null> {
-  try {
-    return await storedJson(store, logKey(artifactId, seq), options);
-  } catch (error) {
-    if (isCode(error, 'NotFound')) return null;
-    throw error;
-  }
+  return storedJsonIfThere(store, logKey(artifactId, seq), options);
 }
 
 /** `Corrupt` when the slot `seq` is empty, but one of those after it is not. */

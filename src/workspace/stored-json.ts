@@ -1,3 +1,4 @@
+import { isCode } from '../model/errors.js';
 import { limits } from '../model/limits.js';
 import { backoffMs, pause } from '../store/backoff.js';
 import type { CallOptions, ObjectStore } from '../store/object-store.js';
@@ -15,6 +16,20 @@ export async function storedJson(
     const bytes = await store.get(key, undefined, options);
     if (attempt === limits.storeDamagedGetsMax || isJson(bytes)) return bytes;
     await pause(backoffMs(attempt, {}), options.signal);
+  }
+}
+
+/** The same; null where there is no such object. */
+export async function storedJsonIfThere(
+  store: ObjectStore,
+  key: string,
+  options: CallOptions = {},
+): Promise<Buffer | null> {
+  try {
+    return await storedJson(store, key, options);
+  } catch (error) {
+    if (isCode(error, 'NotFound')) return null;
+    throw error;
   }
 }
 

@@ -7,7 +7,7 @@ import type { CallOptions, ObjectStore } from '../store/object-store.js';
 import { type AnySignal, anySignal } from '../util/shared-signal.js';
 import { Fields, parseJson } from './fields.js';
 import { writerKey } from './keys.js';
-import { storedJson } from './stored-json.js';
+import { storedJson, storedJsonIfThere } from './stored-json.js';
 
 /** Who is, or was last, the one writer of a store that has no create-if-absent. */
 export interface Writer {
@@ -212,12 +212,8 @@ export class WriterLease implements AsyncDisposable {
 
 /** Who has, or had, the lease of a store; null where nobody ever had. */
 export async function readWriter(store: ObjectStore, options: CallOptions = {}): Promise<Writer | null> {
-  try {
-    return decodeWriter((await storedJson(store, writerKey, options)).toString());
-  } catch (error) {
-    if (isCode(error, 'NotFound')) return null;
-    throw error;
-  }
+  const bytes = await storedJsonIfThere(store, writerKey, options);
+  return bytes === null ? null : decodeWriter(bytes.toString());
 }
 
 export const shownWriter = ({ user, host, mount }: Writer): string =>
